@@ -1,0 +1,277 @@
+"""The policy that ships: every rule at the very edges of its window, and what is said where none is open."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import service
+from service.calendars import calendar, calendar_exists
+from workflows.domain.errors import Window
+from workflows.domain.policy import Allowed, Denied, Facts, Verdict, decide_route, needs_second_approval
+from workflows.domain.policy_form import parse_policy, policy_data
+from workflows.domain.windows import Length, Unit
+from workflows.domain.words import (
+    Allocation,
+    Anchor,
+    Category,
+    Channel,
+    Fulfilment,
+    OnDeadline,
+    PaymentState,
+    Reason,
+    Refusal,
+    Role,
+    Route,
+    Source,
+)
+
+POLICY = parse_policy(
+    yaml.safe_load((Path(service.__file__).parent / "policies" / "default.yaml").read_text(encoding="utf-8")),
+    calendar_exists=calendar_exists,
+)
+CN = calendar("CN")
+MICROSECOND = timedelta(microseconds=1)
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+AUTHORISED = at("2026-11-02T09:58:00+08:00")
+COMPLETED = at("2026-11-02T10:00:00+08:00")
+DELIVERED = at("2026-11-05T17:00:00+08:00")
+
+PAID = Facts(
+    state=PaymentState.completed,
+    fulfilment=Fulfilment.none,
+    category=Category.general,
+    merchant_id="m-1",
+    currency="CNY",
+    amount=10_000,
+    role=Role.wallet,
+    channel=Channel.app,
+    reason=Reason.changed_mind,
+    sources=(Source.balance,),
+    anchors={Anchor.authorised_at: AUTHORISED, Anchor.completed_at: COMPLETED, Anchor.delivered_at: None},
+    partial=False,
+)
+PENDING = replace(PAID, state=PaymentState.pending, anchors={Anchor.authorised_at: AUTHORISED})
+ARRIVED = replace(PAID, fulfilment=Fulfilment.delivered, anchors={Anchor.completed_at: COMPLETED, Anchor.delivered_at: DELIVERED})
+
+
+def decide(facts: Facts, now: datetime) -> Verdict:
+    return decide_route(POLICY, facts, now, CN)
+
+
+def test_it_is_the_published_one_and_comes_back_equal() -> None:
+    assert POLICY.version == "2026-11-a"
+    assert POLICY.effective_from == at("2026-11-01T00:00Z")
+    assert POLICY.zone.key == "Asia/Shanghai"
+    assert POLICY.calendar == "CN"
+    assert [rule.name for rule in POLICY.rules] == [
+        "merchant-refund",
+        "not-yet-settled",
+        "not-my-payment",
+        "second-thoughts",
+        "ask-the-merchant",
+        "faulty-or-missing",
+        "seven-day-return",
+        "agent-exception",
+    ]
+    assert parse_policy(policy_data(POLICY)) == POLICY
+
+
+EDGES: list[tuple[str, Route, Facts, Anchor, datetime, str, str | None]] = [
+    # rule, route, facts, anchor, opens_at, closes_at, the rule that takes over
+    ("not-yet-settled", Route.void, PENDING, Anchor.authorised_at, AUTHORISED, "2026-11-09T09:58+08:00", None),
+    ("second-thoughts", Route.automatic, PAID, Anchor.completed_at, COMPLETED, "2026-11-02T10:30+08:00", "ask-the-merchant"),
+    ("ask-the-merchant", Route.merchant, PAID, Anchor.completed_at, COMPLETED, "2026-11-17T10:00+08:00", None),
+    (
+        "not-my-payment",
+        Route.agent,
+        replace(ARRIVED, reason=Reason.unauthorised, category=Category.digital),
+        Anchor.completed_at,
+        COMPLETED,
+        "2027-12-02T10:00+08:00",
+        None,
+    ),
+    (
+        "faulty-or-missing",
+        Route.merchant,
+        replace(ARRIVED, reason=Reason.damaged, category=Category.digital),
+        Anchor.completed_at,
+        COMPLETED,
+        "2027-01-01T10:00+08:00",
+        None,
+    ),
+    ("seven-day-return", Route.return_, ARRIVED, Anchor.delivered_at, DELIVERED, "2026-11-13T00:00+08:00", None),
+    (
+        "agent-exception",
+        Route.agent,
+        replace(ARRIVED, role=Role.agent, category=Category.digital),
+        Anchor.completed_at,
+        COMPLETED,
+        "2027-11-02T10:00+08:00",
+        None,
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "route", "facts", "anchor", "opens", "closes", "next_rule"), EDGES, ids=[edge[0] for edge in EDGES])
+def test_each_rule_to_the_last_microsecond_of_its_window(
+    *, rule: str, route: Route, facts: Facts, anchor: Anchor, opens: datetime, closes: str, next_rule: str | None
+) -> None:
+    last = decide(facts, at(closes) - MICROSECOND)
+    closed = decide(facts, at(closes))
+    after = decide(facts, at(closes) + MICROSECOND)
+
+    assert isinstance(last, Allowed)
+    assert (last.rule, last.route, last.policy_version) == (rule, route, "2026-11-a")
+    assert last.window == Window(anchor, opens, at(closes))
+    assert closed == after
+    if next_rule is None:
+        assert isinstance(closed, Denied)
+        assert (closed.refusal, closed.rule, closed.window) == (Refusal.window_closed, rule, last.window)
+        assert closed.next_steps == ("contact_merchant", "contact_support")
+    else:
+        assert isinstance(closed, Allowed)
+        assert closed.rule == next_rule
+
+
+@pytest.mark.parametrize(
+    ("rule", "facts", "opens"),
+    [
+        ("not-yet-settled", PENDING, AUTHORISED),
+        ("second-thoughts", PAID, COMPLETED),
+        ("agent-exception", replace(ARRIVED, role=Role.supervisor, category=Category.digital), COMPLETED),
+        ("seven-day-return", ARRIVED, DELIVERED),
+    ],
+)
+def test_each_rule_opens_with_its_anchor(rule: str, facts: Facts, opens: datetime) -> None:
+    before, first = decide(facts, opens - MICROSECOND), decide(facts, opens)
+
+    assert isinstance(before, Denied)
+    assert before.refusal is Refusal.window_not_open
+    assert before.window is not None
+    assert before.window.opens_at == opens
+    assert isinstance(first, Allowed)
+    assert first.rule == rule
+
+
+def test_a_merchant_may_refund_his_own_payment_for_ever() -> None:
+    verdict = decide(replace(ARRIVED, role=Role.merchant, channel=Channel.merchant), at("2040-01-01T00:00Z"))
+
+    assert isinstance(verdict, Allowed)
+    assert (verdict.rule, verdict.route, verdict.window) == ("merchant-refund", Route.automatic, None)
+
+
+def test_a_parcel_on_its_way_may_go_back_without_an_end() -> None:
+    shipped = replace(PAID, fulfilment=Fulfilment.shipped)
+
+    verdict = decide(shipped, COMPLETED + timedelta(days=300))
+
+    assert isinstance(verdict, Allowed)
+    assert verdict.rule == "seven-day-return"
+    assert verdict.window == Window(Anchor.delivered_at, None, None)
+
+
+@pytest.mark.parametrize("category", [Category.digital, Category.perishable, Category.custom_made])
+def test_an_excluded_category_is_told_as_such_while_the_window_is_open(category: Category) -> None:
+    facts = replace(ARRIVED, category=category)
+
+    inside, outside = decide(facts, DELIVERED), decide(facts, at("2026-11-13T00:00+08:00"))
+
+    assert isinstance(inside, Denied)
+    assert (inside.refusal, inside.rule) == (Refusal.category_excluded, "seven-day-return")
+    assert inside.window == Window(Anchor.delivered_at, DELIVERED, at("2026-11-13T00:00+08:00"))
+    assert isinstance(outside, Denied)
+    assert (outside.refusal, outside.rule, outside.window) == (Refusal.no_rule, None, None)
+
+
+def test_goods_that_came_back_have_no_rule_but_an_agents() -> None:
+    returned = replace(ARRIVED, fulfilment=Fulfilment.returned)
+
+    assert isinstance(refused := decide(returned, DELIVERED), Denied)
+    assert refused.refusal is Refusal.no_rule
+    assert isinstance(allowed := decide(replace(returned, role=Role.agent), DELIVERED), Allowed)
+    assert allowed.rule == "agent-exception"
+
+
+def test_eligibility_without_a_reason_never_meets_a_rule_that_asks_for_one() -> None:
+    nameless = replace(ARRIVED, reason=None)
+
+    assert isinstance(verdict := decide(nameless, DELIVERED), Allowed)
+    assert verdict.rule == "seven-day-return"
+    assert isinstance(verdict := decide(replace(nameless, category=Category.digital), DELIVERED), Denied)
+    assert verdict.refusal is Refusal.category_excluded
+
+
+def test_the_clocks_that_a_rule_grants() -> None:
+    verdict = decide(PAID, COMPLETED + timedelta(days=1))
+
+    assert isinstance(verdict, Allowed)
+    clocks = verdict.deadlines
+    assert (clocks.merchant.length, clocks.merchant.then) == (Length(48, Unit.hours), OnDeadline.agent)
+    assert (clocks.return_.length, clocks.return_.then) == (Length(15, Unit.days), OnDeadline.decline)
+    assert (clocks.inspection.length, clocks.inspection.then) == (Length(7, Unit.days), OnDeadline.accept)
+    assert (clocks.offer.length, clocks.offer.then) == (Length(72, Unit.hours), OnDeadline.agent)
+    assert clocks.second_approval == Length(24, Unit.hours)
+    assert clocks.agent == Length(5, Unit.business_days)
+    assert verdict.allocation is Allocation.pro_rata
+    assert verdict.forfeit == frozenset()
+
+
+@pytest.mark.parametrize(("granted", "allowed"), [(0, True), (49, True), (50, False), (51, False)])
+@pytest.mark.parametrize("role", [Role.wallet, Role.agent, Role.merchant])
+def test_the_fifty_first_partial_refund_is_refused_to_everybody(granted: int, allowed: bool, role: Role) -> None:
+    facts = replace(PAID, partial=True, partial_refunds=granted, role=role)
+
+    verdict = decide(facts, COMPLETED)
+
+    assert isinstance(verdict, Allowed) is allowed
+    if isinstance(verdict, Denied):
+        assert verdict.refusal is Refusal.limit_reached
+        assert verdict.rule is not None
+
+
+@pytest.mark.parametrize(
+    ("currency", "amount", "needed"),
+    [
+        ("CNY", 500_000, False),
+        ("CNY", 500_001, True),
+        ("GBP", 60_000, False),
+        ("GBP", 60_001, True),
+        ("EUR", 70_000, False),
+        ("EUR", 70_001, True),
+        ("USD", 70_000, False),
+        ("USD", 70_001, True),
+        ("JPY", 1, True),  # not in the table
+    ],
+)
+@pytest.mark.parametrize(
+    "facts",
+    [PAID, PENDING, replace(PAID, reason=Reason.unauthorised), ARRIVED, replace(ARRIVED, category=Category.digital)],
+    ids=["automatic", "void", "agent", "return", "exception"],
+)
+def test_above_the_table_no_person_of_ours_decides_alone(currency: str, amount: int, needed: bool, facts: Facts) -> None:
+    for role in Role:
+        verdict = decide(
+            replace(facts, role=role, currency=currency, amount=amount), DELIVERED if facts.anchors.get(Anchor.delivered_at) else COMPLETED
+        )
+        alone = role in (Role.agent, Role.supervisor) or (not isinstance(verdict, Denied) and verdict.route is Route.agent)
+        expected: Any = (needed and alone) or isinstance(verdict, Denied)
+
+        assert needs_second_approval(verdict, role, amount, currency, False) is expected
+        assert needs_second_approval(verdict, role, amount, currency, True)
+
+
+@pytest.mark.parametrize("state", [PaymentState.refunded, PaymentState.cancelled, PaymentState.failed])
+def test_a_payment_that_is_over_has_no_rule(state: PaymentState) -> None:
+    verdict = decide(replace(PAID, state=state), COMPLETED)
+
+    assert isinstance(verdict, Denied)
+    assert verdict.refusal is Refusal.no_rule

@@ -1,0 +1,1 @@
+"""Records, their export and its verification."""

@@ -1,0 +1,240 @@
+"""A Change: all that one decision writes, built so that row, record and job cannot fall apart."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from workflows.domain import ids
+from workflows.domain.errors import PolicyRefused
+from workflows.domain.model import (
+    Actor,
+    Cancellation,
+    DataValue,
+    Job,
+    Leg,
+    Payment,
+    PersonalText,
+    Refund,
+    Snapshot,
+)
+from workflows.domain.ports import NewId
+from workflows.domain.records import Draft, Record, digest_text, seal
+from workflows.domain.words import JobKind, LegKind, LegState, RecordType
+
+SALT_BYTES = 16
+T = TypeVar("T", Cancellation, Refund, Leg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Who acts, when, and where fresh ids and salts come from: the only way by which time and chance reach a decision."""
+
+    actor: Actor
+    now: datetime
+    new_id: NewId
+    new_salt: Callable[[], bytes]
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What to write, all of it or nothing, if the payment is still at `expected_version` (0: not registered yet)."""
+
+    expected_version: int
+    payment: Payment
+    cancellations: tuple[Cancellation, ...] = ()
+    refunds: tuple[Refund, ...] = ()
+    legs: tuple[Leg, ...] = ()
+    records: tuple[Record, ...] = ()
+    texts: tuple[PersonalText, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    refusal: PolicyRefused | None = None  # the answer is no, and that no is what the change records
+
+    def after(self, before: Snapshot | None) -> Snapshot:
+        """The snapshot as it stands once this change is applied."""
+        base = before or Snapshot(payment=self.payment)
+        return replace(
+            base,
+            payment=self.payment,
+            cancellations=_merged(base.cancellations, self.cancellations),
+            refunds=_merged(base.refunds, self.refunds),
+            legs=_merged(base.legs, self.legs),
+            texts=base.texts + self.texts,
+            cancellation_ids=tuple(dict.fromkeys([*base.cancellation_ids, *(c.id for c in self.cancellations)])),
+        )
+
+
+def _merged(old: tuple[T, ...], new: tuple[T, ...]) -> tuple[T, ...]:
+    rows = {row.id: row for row in old}
+    rows.update({row.id: row for row in new})
+    return tuple(rows.values())
+
+
+_LEG_RECORDS: dict[tuple[LegKind, LegState], RecordType] = {
+    (LegKind.refund, LegState.scheduled): RecordType.refund_scheduled,
+    (LegKind.refund, LegState.held): RecordType.refund_held,
+    (LegKind.refund, LegState.submitted): RecordType.refund_submitted,
+    (LegKind.refund, LegState.processing): RecordType.refund_processing,
+    (LegKind.refund, LegState.unknown): RecordType.refund_unknown,
+    (LegKind.refund, LegState.requires_action): RecordType.refund_requires_action,
+    (LegKind.refund, LegState.succeeded): RecordType.refund_succeeded,
+    (LegKind.refund, LegState.failed): RecordType.refund_failed,
+    (LegKind.refund, LegState.returned): RecordType.refund_returned,
+    (LegKind.void, LegState.scheduled): RecordType.void_scheduled,
+    (LegKind.void, LegState.submitted): RecordType.void_submitted,
+    (LegKind.void, LegState.processing): RecordType.void_processing,
+    (LegKind.void, LegState.unknown): RecordType.void_unknown,
+    (LegKind.void, LegState.requires_action): RecordType.void_requires_action,
+    (LegKind.void, LegState.succeeded): RecordType.void_succeeded,
+    (LegKind.void, LegState.failed): RecordType.void_failed,
+}
+
+
+class Draught:
+    """A change in the making: a snapshot that moves forward, and the records of each step.
+
+    Records are sealed at the end, in the order that readers are promised: the legs', then the cancellations', then the payment's.
+    """
+
+    def __init__(self, before: Snapshot, context: Context, *, new: bool = False) -> None:
+        self.now = before
+        # Clocks of several machines differ; a chain's own time never goes back.
+        self.context = replace(context, now=max(context.now, before.payment.updated_at))
+        self._before = None if new else before.payment
+        self._cancellations: dict[UUID, Cancellation] = {}
+        self._refunds: dict[UUID, Refund] = {}
+        self._legs: dict[UUID, Leg] = {}
+        self._texts: list[PersonalText] = []
+        self._jobs: list[Job] = []
+        self._drafts: tuple[list[Draft], list[Draft], list[Draft]] = ([], [], [])
+
+    @property
+    def payment(self) -> Payment:
+        return self.now.payment
+
+    def set_payment(self, payment: Payment) -> None:
+        self.now = replace(self.now, payment=payment)
+
+    def put_cancellation(self, cancellation: Cancellation) -> Cancellation:
+        """Add a cancellation, or change one; its version grows once a change."""
+        known = self.now.cancellation(cancellation.id)
+        raised = known is not None and cancellation.id not in self._cancellations
+        row = replace(cancellation, version=cancellation.version + raised, updated_at=self.context.now)
+        self._cancellations[row.id] = row
+        self.now = replace(self.now, cancellations=_merged(self.now.cancellations, (row,)))
+        return row
+
+    def put_refund(self, refund: Refund) -> Refund:
+        known = any(r.id == refund.id for r in self.now.refunds)
+        raised = known and refund.id not in self._refunds
+        row = replace(refund, version=refund.version + raised, updated_at=self.context.now)
+        self._refunds[row.id] = row
+        self.now = replace(self.now, refunds=_merged(self.now.refunds, (row,)))
+        return row
+
+    def put_leg(self, leg: Leg, data: dict[str, DataValue] | None = None, *, silent: bool = False) -> Leg:
+        """Add or change a leg, and say so on the record; `silent` for what no state shows (an attempt's time)."""
+        row = replace(leg, updated_at=self.context.now)
+        self._legs[row.id] = row
+        self.now = replace(self.now, legs=_merged(self.now.legs, (row,)))
+        if not silent:
+            self._record(0, _LEG_RECORDS[row.kind, row.state], row.amount, _leg_data(row) | (data or {}))
+        return row
+
+    def record_cancellation(self, type_: RecordType, cancellation: Cancellation, data: dict[str, DataValue] | None = None) -> None:
+        base: dict[str, DataValue] = {"cancellation_id": ids.public("can", cancellation.id)}
+        self._record(1, type_, cancellation.amount or None, base | (data or {}))
+
+    def record_payment(self, type_: RecordType, data: dict[str, DataValue] | None = None, *, amount: int | None = None) -> None:
+        self._record(2, type_, self.payment.amount if amount is None else amount, data or {})
+
+    def keep_text(self, subject_id: UUID, name: str, value: DataValue) -> dict[str, DataValue]:
+        """Store a personal text where it can be erased; returns what the record may say of it."""
+        text = PersonalText(
+            id=self.context.new_id(),
+            payment_id=self.payment.id,
+            subject_id=subject_id,
+            name=name,
+            value=value,
+            salt=self.context.new_salt(),
+        )
+        self._texts.append(text)
+        return {f"{name}_digest": digest_text(value, text.salt)}
+
+    def enqueue(self, kind: JobKind, subject_id: UUID, run_at: datetime) -> None:
+        self._jobs.append(Job(id=self.context.new_id(), payment_id=self.payment.id, kind=kind, subject_id=subject_id, run_at=run_at))
+
+    def build(self, refusal: PolicyRefused | None = None) -> Change:
+        payment = self.payment
+        records = tuple(self._sealed(draft for group in self._drafts for draft in group))
+        if records:
+            payment = replace(payment, sequence=records[-1].sequence, head=records[-1].hash)
+        expected = 0 if self._before is None else self._before.version
+        payment = replace(payment, version=expected + 1, updated_at=self.context.now)
+        return Change(
+            expected_version=expected,
+            payment=payment,
+            cancellations=tuple(self._cancellations.values()),
+            refunds=tuple(self._refunds.values()),
+            legs=tuple(self._legs.values()),
+            records=records,
+            texts=tuple(self._texts),
+            jobs=tuple(self._jobs),
+            refusal=refusal,
+        )
+
+    def _record(self, group: int, type_: RecordType, amount: int | None, data: dict[str, DataValue]) -> None:
+        self._drafts[group].append(
+            Draft(
+                type=type_,
+                occurred_at=self.context.now,
+                actor=self.context.actor,
+                from_state=None,
+                to_state=None,
+                amount=amount,
+                currency=self.payment.currency,
+                data=data,
+                request_id=self.context.request_id,
+            )
+        )
+
+    def _sealed(self, drafts: Iterable[Draft]) -> Iterable[Record]:
+        """A change has one state before and one after it; every record of it names both."""
+        from_state = None if self._before is None else self._before.state.value
+        to_state = self.payment.state.value
+        chain, sequence, head = ids.public("pay", self.payment.id), self.payment.sequence, self.payment.head
+        for draft in drafts:
+            sequence += 1
+            sealed = seal(
+                replace(draft, from_state=from_state, to_state=to_state),
+                id=self.context.new_id(),
+                chain=chain,
+                payment_id=self.payment.id,
+                sequence=sequence,
+                previous_hash=head,
+            )
+            head = sealed.hash
+            yield sealed
+
+
+def _leg_data(leg: Leg) -> dict[str, DataValue]:
+    data: dict[str, DataValue] = {
+        "cancellation_id": ids.public("can", leg.cancellation_id),
+        "leg_id": ids.public("leg", leg.id),
+        "rail_key": leg.rail_key,
+        "source": leg.source.value,
+        "provider": leg.provider,
+    }
+    if leg.refund_id is not None:
+        data["refund_id"] = ids.public("rfd", leg.refund_id)
+    if leg.attempts:
+        data["attempts"] = leg.attempts
+    if leg.outcome_source is not None:
+        data["outcome_source"] = leg.outcome_source.value
+    if leg.failure_code is not None:
+        data["failure_code"] = leg.failure_code
+    if leg.replaces is not None:
+        data["replaces"] = ids.public("leg", leg.replaces)
+    return data

@@ -1,0 +1,260 @@
+"""How an approved cancellation becomes legs to be moved.
+
+What is executed follows the payment's state at execution: a void while it is pending, a refund once it has settled.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from workflows.domain import ids
+from workflows.domain.changes import Draught
+from workflows.domain.machines import CANCELLATION, LEG, PAYMENT, Facts
+from workflows.domain.model import Cancellation, DataValue, Leg, Payment, Refund
+from workflows.domain.money import allocate
+from workflows.domain.ports import Order
+from workflows.domain.words import (
+    LEG_IN_FLIGHT,
+    Allocation,
+    CancellationState,
+    CancellationTrigger,
+    JobKind,
+    LegKind,
+    LegState,
+    LegTrigger,
+    PaymentState,
+    PaymentTrigger,
+    RecordType,
+)
+
+# A refund's state is its legs' worst; this is the order, worst first.
+_WORST = (
+    LegState.failed,
+    LegState.returned,
+    LegState.requires_action,
+    LegState.unknown,
+    LegState.held,
+    LegState.scheduled,
+    LegState.submitted,
+    LegState.processing,
+    LegState.succeeded,
+)
+_UNFINISHED = frozenset({CancellationState.executing, CancellationState.needs_attention})
+WAITING = LEG_IN_FLIGHT | {LegState.scheduled, LegState.held}
+
+
+def order(payment: Payment, leg: Leg) -> Order:
+    """What the rail is told; the same at every attempt."""
+    return Order(
+        rail_key=leg.rail_key,
+        payment_reference=payment.reference,
+        provider_reference=leg.provider_reference or payment.reference,
+        amount=leg.amount,
+        currency=leg.currency,
+    )
+
+
+def worst(legs: Iterable[Leg]) -> LegState:
+    """The state of a refund with these legs; a leg that was replaced no longer counts."""
+    legs = tuple(legs)
+    replaced = {leg.replaces for leg in legs}
+    return min((leg.state for leg in legs if leg.id not in replaced), key=_WORST.index)
+
+
+def execute(draught: Draught, cancellation: Cancellation, allocation: Allocation) -> None:
+    """Schedule what an approved cancellation moves. The payment must be cancel_requested."""
+    if draught.payment.origin_state is PaymentState.pending:
+        for position, funding in enumerate(draught.payment.funding):
+            _schedule(draught, cancellation, position=position, amount=funding.amount, refund=None)
+        return
+    _start_refund(draught, cancellation, allocation)
+
+
+def settle_open_cancellation(draught: Draught) -> None:
+    """The payment has just completed: a void that was not sent is dropped, and a refund takes its place unless one is under way."""
+    cancellation = draught.now.open_cancellation
+    if cancellation is None or cancellation.state not in _UNFINISHED:
+        return
+    if draught.now.legs_of(cancellation.id, LegKind.void):
+        drop_unsent_voids(draught, cancellation, "payment_settled")
+        after_void(draught, cancellation)
+
+
+def moot(draught: Draught, cancellation: Cancellation) -> None:
+    """The payment failed, nothing had moved: what was not sent is dropped, what is under way ends by itself, the wish is fulfilled."""
+    drop_unsent_voids(draught, cancellation, "payment_failed")
+    state = CANCELLATION.step(cancellation.state, CancellationTrigger.moot)
+    draught.put_cancellation(replace(cancellation, state=state, deadline_at=None, on_deadline=None))
+    draught.set_payment(replace(draught.payment, amount_reserved=draught.payment.amount_reserved - cancellation.amount))
+    draught.record_cancellation(RecordType.cancellation_completed, cancellation, {"because": "payment_failed"})
+
+
+def release(draught: Draught, cancellation: Cancellation) -> None:
+    """A cancellation came to nothing: give back what it had reserved, and the payment its earlier state."""
+    payment = draught.payment
+    taken = {item.reference: item.quantity for item in cancellation.items}
+    quantities = tuple(has - taken.pop(item.reference, 0) for item, has in zip(payment.items, payment.cancelled_quantities, strict=True))
+    state = PAYMENT.step(payment.state, PaymentTrigger.keep, Facts(origin=payment.origin_state))
+    if others_unfinished(draught, cancellation):
+        # Money of an earlier refund came back meanwhile, and still waits for a person.
+        state = PAYMENT.step(state, PaymentTrigger.reopen_refund)
+    draught.set_payment(
+        replace(
+            payment,
+            state=state,
+            origin_state=None,
+            amount_reserved=payment.amount_reserved - cancellation.amount,
+            cancelled_quantities=quantities,
+        )
+    )
+
+
+def others_unfinished(draught: Draught, cancellation: Cancellation) -> bool:
+    """Whether another cancellation of the payment has money on its way, or stuck."""
+    return any(c.id != cancellation.id and c.state in _UNFINISHED for c in draught.now.cancellations)
+
+
+def moved(payment: Payment, amount: int) -> Payment:
+    """Reserved money that arrived; negative where it came back."""
+    return replace(payment, amount_refunded=payment.amount_refunded + amount, amount_reserved=payment.amount_reserved - amount)
+
+
+def stuck(draught: Draught, cancellation: Cancellation) -> None:
+    row = replace(cancellation, state=CANCELLATION.step(cancellation.state, CancellationTrigger.stuck))
+    draught.record_cancellation(RecordType.cancellation_needs_attention, draught.put_cancellation(row))
+
+
+def after_void(draught: Draught, cancellation: Cancellation) -> None:
+    """Once no void of the payment is under way: cancelled if all worked, refunded if it had settled, else a person's matter."""
+    payment = draught.payment
+    legs = draught.now.legs_of(cancellation.id, LegKind.void)
+    if any(leg.state in WAITING for leg in legs):
+        return
+    if any(leg.state is LegState.requires_action for leg in legs):
+        if cancellation.state is CancellationState.executing:
+            stuck(draught, cancellation)
+        return
+    voided = [leg for leg in legs if leg.state is LegState.succeeded]
+    if len(voided) == len(payment.funding):
+        _confirm_void(draught, cancellation)
+    elif payment.origin_state is PaymentState.completed:
+        if cancellation.state is CancellationState.needs_attention:
+            state = CANCELLATION.step(cancellation.state, CancellationTrigger.retry)
+            cancellation = draught.put_cancellation(replace(cancellation, state=state))
+        for leg in voided:
+            # This source was released, not paid out: its part of the money is with the customer all the same.
+            draught.set_payment(_allocated(moved(draught.payment, leg.amount), leg.position, leg.amount))
+        _start_refund(draught, cancellation, Allocation.pro_rata)
+    elif cancellation.state is CancellationState.executing:
+        stuck(draught, cancellation)
+
+
+def _confirm_void(draught: Draught, cancellation: Cancellation) -> None:
+    payment = draught.payment
+    contradicted = payment.origin_state is PaymentState.completed
+    if cancellation.state is CancellationState.needs_attention:
+        cancellation = replace(cancellation, state=CANCELLATION.step(cancellation.state, CancellationTrigger.retry))
+    row = draught.put_cancellation(replace(cancellation, state=CANCELLATION.step(cancellation.state, CancellationTrigger.done)))
+    draught.record_cancellation(RecordType.cancellation_completed, row)
+    state = PAYMENT.step(payment.state, PaymentTrigger.confirm_void)
+    draught.set_payment(replace(payment, state=state, origin_state=None, amount_reserved=payment.amount_reserved - row.amount))
+    data: dict[str, DataValue] = {"cancellation_id": ids.public("can", row.id)}
+    draught.record_payment(RecordType.payment_voided, data)
+    if contradicted:
+        draught.record_payment(RecordType.payment_anomaly, data | {"said": "voided_after_completed"})
+
+
+def _start_refund(draught: Draught, cancellation: Cancellation, allocation: Allocation) -> None:
+    payment, context = draught.payment, draught.context
+    voided = sum(leg.amount for leg in draught.now.legs_of(cancellation.id, LegKind.void) if leg.state is LegState.succeeded)
+    amount = cancellation.amount - voided
+    shares = allocate(
+        amount,
+        capacities=[funding.amount for funding in payment.funding],
+        taken=payment.allocated,
+        sources=[funding.source for funding in payment.funding],
+        rule=allocation,
+    )
+    partial = cancellation.amount < payment.amount
+    state = PAYMENT.step(payment.state, PaymentTrigger.start_refund)
+    draught.set_payment(
+        replace(
+            payment,
+            state=state,
+            origin_state=None,
+            partial_refunds=payment.partial_refunds + partial,
+            last_partial_at=context.now if partial else payment.last_partial_at,
+        )
+    )
+    refund = draught.put_refund(
+        Refund(
+            id=context.new_id(),
+            payment_id=payment.id,
+            cancellation_id=cancellation.id,
+            version=1,
+            state=LegState.scheduled,
+            amount=amount,
+            currency=payment.currency,
+            created_at=context.now,
+            updated_at=context.now,
+        )
+    )
+    for position, share in enumerate(shares):
+        if share:
+            draught.set_payment(_allocated(draught.payment, position, share))
+            _schedule(draught, cancellation, position=position, amount=share, refund=refund)
+
+
+def _allocated(payment: Payment, position: int, amount: int) -> Payment:
+    allocated = list(payment.allocated)
+    allocated[position] += amount
+    return replace(payment, allocated=tuple(allocated))
+
+
+def _schedule(draught: Draught, cancellation: Cancellation, *, position: int, amount: int, refund: Refund | None) -> None:
+    payment, context = draught.payment, draught.context
+    funding = payment.funding[position]
+    leg_id = context.new_id()
+    draught.put_leg(
+        Leg(
+            id=leg_id,
+            payment_id=payment.id,
+            cancellation_id=cancellation.id,
+            refund_id=refund.id if refund else None,
+            kind=LegKind.refund if refund else LegKind.void,
+            source=funding.source,
+            position=position,
+            provider=funding.provider,
+            provider_reference=funding.provider_reference,
+            amount=amount,
+            currency=payment.currency,
+            state=LegState.scheduled,
+            rail_key=ids.rail_key(payment.id, leg_id),
+            outcome_source=None,
+            provider_refund_id=None,
+            rail_reference=None,
+            attempts=0,
+            failure_code=None,
+            next_attempt_at=context.now,
+            replaces=None,
+            created_at=context.now,
+            updated_at=context.now,
+        )
+    )
+    draught.enqueue(JobKind.move, leg_id, context.now)
+
+
+def drop_unsent_voids(draught: Draught, cancellation: Cancellation, why: str) -> None:
+    for leg in draught.now.legs_of(cancellation.id, LegKind.void):
+        if leg.state in {LegState.scheduled, LegState.held}:
+            state = LEG.step(leg.state, LegTrigger.fail)
+            draught.put_leg(replace(leg, state=state, failure_code=why, next_attempt_at=None))
+
+
+def refresh_refund(draught: Draught, leg: Leg) -> None:
+    """Keep the refund's own state equal to its legs' worst."""
+    refund = next((r for r in draught.now.refunds if r.id == leg.refund_id), None)
+    if refund is None:
+        return
+    state = worst(draught.now.legs_of(leg.cancellation_id, LegKind.refund))
+    if state is not refund.state:
+        draught.put_refund(replace(refund, state=state))

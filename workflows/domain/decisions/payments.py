@@ -1,0 +1,300 @@
+"""What may be said of a payment: registered, completed, failed, modified, shipped."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from workflows.domain.changes import Change, Context, Draught
+from workflows.domain.decisions.execution import moot, settle_open_cancellation
+from workflows.domain.errors import CancellationOpen, Invalid, InvalidState, PaymentReferenceConflict
+from workflows.domain.ids import payment_id
+from workflows.domain.machines import PAYMENT, Facts
+from workflows.domain.model import DataValue, Earned, Funding, Item, Payment, Snapshot
+from workflows.domain.records import GENESIS, digest_text
+from workflows.domain.times import rfc3339
+from workflows.domain.words import Category, Fulfilment, PaymentFailure, PaymentState, PaymentTrigger, RecordType, Source
+
+CLOCK_SKEW_MAX = timedelta(minutes=5)
+_ORDER = (Fulfilment.none, Fulfilment.preparing, Fulfilment.shipped, Fulfilment.delivered, Fulfilment.returned)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """A payment as the wallet describes it. None means that the wallet did not say."""
+
+    reference: str
+    wallet_id: str
+    merchant_id: str
+    amount: int
+    currency: str
+    order_reference: str | None = None
+    category: Category | None = None
+    funding: tuple[Funding, ...] | None = None
+    items: tuple[Item, ...] | None = None
+    item_names: tuple[str | None, ...] | None = None
+    earned: tuple[Earned, ...] | None = None
+    fulfilment: Fulfilment | None = None
+    shipped_at: datetime | None = None
+    delivered_at: datetime | None = None
+    completed_at: datetime | None = None
+    authorised_at: datetime | None = None
+    metadata: dict[str, str] | None = None
+
+    def authorised(self, now: datetime) -> datetime:
+        return self.authorised_at or self.completed_at or now
+
+
+def register(terms: Terms, *, policy_version: str, uetr: UUID, default_provider: str, context: Context) -> Change:
+    """A new payment under the policy that was in force when it was authorised. Raises Invalid for times that cannot be."""
+    now = context.now
+    authorised_at = terms.authorised(now)
+    _check_times(terms, authorised_at, now)
+    funding = terms.funding or (default_funding(terms, default_provider),)
+    payment = Payment(
+        id=payment_id(terms.reference),
+        version=0,
+        reference=terms.reference,
+        uetr=uetr,
+        wallet_id=terms.wallet_id,
+        merchant_id=terms.merchant_id,
+        order_reference=terms.order_reference,
+        category=terms.category or Category.general,
+        amount=terms.amount,
+        currency=terms.currency,
+        funding=funding,
+        items=terms.items or (),
+        earned=terms.earned or (),
+        state=PaymentState.completed if terms.completed_at else PaymentState.pending,
+        origin_state=None,
+        fulfilment=terms.fulfilment or Fulfilment.none,
+        authorised_at=authorised_at,
+        completed_at=terms.completed_at,
+        shipped_at=terms.shipped_at,
+        delivered_at=terms.delivered_at,
+        failure_code=None,
+        amount_refunded=0,
+        amount_reserved=0,
+        amount_charged_back=0,
+        disputes_open=0,
+        allocated=(0,) * len(funding),
+        cancelled_quantities=(0,) * len(terms.items or ()),
+        policy_version=policy_version,
+        merchant_rules_version=None,
+        partial_refunds=0,
+        last_partial_at=None,
+        sequence=0,
+        head=GENESIS,
+        created_at=now,
+        updated_at=now,
+    )
+    draught = Draught(Snapshot(payment=payment), context, new=True)
+    data = _registered_data(payment)
+    if terms.metadata:
+        data |= draught.keep_text(payment.id, "metadata", terms.metadata)
+    if terms.item_names and any(terms.item_names):
+        data |= draught.keep_text(payment.id, "item_names", list(terms.item_names))
+    draught.record_payment(RecordType.payment_registered, data)
+    return draught.build()
+
+
+def default_funding(terms: Terms, provider: str) -> Funding:
+    """Where the wallet names no source: its own balance."""
+    return Funding(source=Source.balance, amount=terms.amount, provider=provider, provider_reference="")
+
+
+def check_same(snapshot: Snapshot, terms: Terms) -> None:
+    """Registered before: every member given now must equal what is stored. Raises PaymentReferenceConflict."""
+    payment = snapshot.payment
+    stored: dict[str, DataValue] = {
+        "wallet_id": payment.wallet_id,
+        "merchant_id": payment.merchant_id,
+        "amount": payment.amount,
+        "currency": payment.currency,
+        "order_reference": payment.order_reference,
+        "category": payment.category,
+        "funding": payment.funding,
+        "items": payment.items,
+        "earned": payment.earned,
+        "fulfilment": payment.fulfilment,
+        "shipped_at": payment.shipped_at,
+        "delivered_at": payment.delivered_at,
+        "completed_at": payment.completed_at,
+        "authorised_at": payment.authorised_at,
+        "metadata": snapshot.text(payment.id, "metadata") or {},
+        "item_names": tuple(snapshot.text(payment.id, "item_names") or (None,) * len(payment.items)),
+    }
+    for name, value in stored.items():
+        given = getattr(terms, name)
+        if given is not None and given != value:
+            raise PaymentReferenceConflict
+
+
+def complete(snapshot: Snapshot, *, completed_at: datetime | None, provider_reference: str | None, context: Context) -> Change:
+    """The payment settled. A void of it that was not sent yet becomes a refund; one under way is waited for."""
+    payment = snapshot.payment
+    state = PAYMENT.step(payment.state, PaymentTrigger.complete, Facts(origin=payment.origin_state))
+    at = completed_at or max(context.now, payment.authorised_at)
+    if at < payment.authorised_at or at > context.now + CLOCK_SKEW_MAX:
+        raise Invalid(pointer="/completed_at", detail="must lie between authorised_at and now")
+    draught = Draught(snapshot, context)
+    draught.set_payment(
+        replace(
+            payment,
+            state=state,
+            origin_state=None if payment.origin_state is None else PaymentState.completed,
+            completed_at=at,
+            funding=_with_reference(payment.funding, provider_reference),
+        )
+    )
+    draught.record_payment(RecordType.payment_completed, {"completed_at": rfc3339(at)})
+    settle_open_cancellation(draught)
+    return draught.build()
+
+
+def fail(snapshot: Snapshot, *, code: PaymentFailure, detail: str | None, context: Context) -> Change:
+    """The payment itself failed. A cancellation of it has nothing left to undo, and is completed."""
+    payment = snapshot.payment
+    state = PAYMENT.step(payment.state, PaymentTrigger.fail, Facts(origin=payment.origin_state))
+    draught = Draught(snapshot, context)
+    draught.set_payment(replace(payment, state=state, origin_state=None, failure_code=code))
+    data: dict[str, DataValue] = {"code": code.value}
+    if detail is not None:
+        data |= draught.keep_text(payment.id, "failure_detail", detail)
+    draught.record_payment(RecordType.payment_failed, data)
+    if (open_one := snapshot.open_cancellation) is not None:
+        moot(draught, open_one)
+    return draught.build()
+
+
+def modify(  # noqa: PLR0913 - the members of the request
+    snapshot: Snapshot,
+    *,
+    amount: int,
+    reason: str,
+    funding: tuple[Funding, ...] | None,
+    items: tuple[Item, ...] | None,
+    item_names: tuple[str | None, ...] | None,
+    context: Context,
+) -> Change:
+    """The wallet lowered a pending payment at its rail."""
+    payment = snapshot.payment
+    if (open_one := snapshot.open_cancellation) is not None:
+        raise CancellationOpen(open_one.id)
+    if payment.state is not PaymentState.pending:
+        raise InvalidState(state=payment.state.value)
+    if amount >= payment.amount:
+        raise Invalid(pointer="/amount", detail="must be lower than the payment's amount: a modification never raises it")
+    if funding is None:
+        if len(payment.funding) > 1:
+            raise Invalid(pointer="/funding", detail="must be given anew: the payment has more than one funding source")
+        funding = (replace(payment.funding[0], amount=amount),)
+    if not items and payment.items:
+        raise Invalid(pointer="/items", detail="must be given anew: the payment has items")
+    items = items or ()
+    draught = Draught(snapshot, context)
+    draught.set_payment(
+        replace(
+            payment,
+            amount=amount,
+            funding=funding,
+            items=items,
+            allocated=(0,) * len(funding),
+            cancelled_quantities=(0,) * len(items),
+        )
+    )
+    data: dict[str, DataValue] = {"amount_before": payment.amount, "funding": _funding_data(funding)}
+    if items:
+        data["items_digest"] = _items_digest(items)
+    data |= draught.keep_text(payment.id, "modification_reason", reason)
+    if item_names and any(item_names):
+        data |= draught.keep_text(payment.id, "item_names", list(item_names))
+    draught.record_payment(RecordType.payment_modified, data)
+    return draught.build()
+
+
+def change_fulfilment(
+    snapshot: Snapshot,
+    *,
+    status: Fulfilment,
+    at: datetime | None,
+    carrier: str | None,
+    tracking_number: str | None,
+    context: Context,
+) -> Change:
+    """The goods moved on; never backwards. The same status again only fills in a time that was missing."""
+    payment = snapshot.payment
+    if payment.state in {PaymentState.failed, PaymentState.cancelled}:
+        raise InvalidState(state=payment.state.value)
+    if _ORDER.index(status) < _ORDER.index(payment.fulfilment):
+        raise InvalidState(state=payment.state.value)
+    moment = at or context.now
+    if moment > context.now + CLOCK_SKEW_MAX:
+        raise Invalid(pointer="/at", detail="must not lie in the future")
+    shipped_at, delivered_at = payment.shipped_at, payment.delivered_at
+    if status is Fulfilment.shipped:
+        shipped_at = shipped_at or moment
+    if status is Fulfilment.delivered:
+        delivered_at = delivered_at or moment
+    draught = Draught(snapshot, context)
+    draught.set_payment(replace(payment, fulfilment=status, shipped_at=shipped_at, delivered_at=delivered_at))
+    data: dict[str, DataValue] = {
+        "status": status.value,
+        "status_before": payment.fulfilment.value,
+        "shipped_at": rfc3339(shipped_at) if shipped_at else None,
+        "delivered_at": rfc3339(delivered_at) if delivered_at else None,
+    }
+    if carrier is not None:
+        data["carrier"] = carrier
+    if tracking_number is not None:
+        data |= draught.keep_text(payment.id, "tracking_number", tracking_number)
+    draught.record_payment(RecordType.payment_fulfilment_changed, data)
+    return draught.build()
+
+
+def _check_times(terms: Terms, authorised_at: datetime, now: datetime) -> None:
+    latest = now + CLOCK_SKEW_MAX
+    if terms.authorised_at is not None and authorised_at > latest:
+        raise Invalid(pointer="/authorised_at", detail="must not lie in the future")
+    if terms.completed_at is not None and not authorised_at <= terms.completed_at <= latest:
+        raise Invalid(pointer="/completed_at", detail="must lie between authorised_at and now")
+    for name in ("shipped_at", "delivered_at"):
+        moment: datetime | None = getattr(terms, name)
+        if moment is not None and moment > latest:
+            raise Invalid(pointer=f"/{name}", detail="must not lie in the future")
+
+
+def _with_reference(funding: tuple[Funding, ...], provider_reference: str | None) -> tuple[Funding, ...]:
+    if provider_reference is None:
+        return funding
+    if len(funding) > 1:
+        raise Invalid(pointer="/provider_reference", detail="is ambiguous: the payment has more than one funding source")
+    return (replace(funding[0], provider_reference=provider_reference),)
+
+
+def _registered_data(payment: Payment) -> dict[str, DataValue]:
+    data: dict[str, DataValue] = {
+        "reference": payment.reference,
+        "uetr": str(payment.uetr),
+        "wallet_id": payment.wallet_id,
+        "merchant_id": payment.merchant_id,
+        "category": payment.category.value,
+        "fulfilment": payment.fulfilment.value,
+        "policy_version": payment.policy_version,
+        "authorised_at": rfc3339(payment.authorised_at),
+        "completed_at": rfc3339(payment.completed_at) if payment.completed_at else None,
+        "funding": _funding_data(payment.funding),
+    }
+    if payment.order_reference is not None:
+        data["order_reference"] = payment.order_reference
+    if payment.items:
+        data["items_digest"] = _items_digest(payment.items)
+    return data
+
+
+def _items_digest(items: tuple[Item, ...]) -> str:
+    """The lines as one digest: an order may have a thousand, and none of them is personal."""
+    return digest_text([[item.reference, item.quantity, item.amount] for item in items], b"")
+
+
+def _funding_data(funding: tuple[Funding, ...]) -> list[DataValue]:
+    return [{"source": f.source.value, "amount": f.amount, "provider": f.provider} for f in funding]

@@ -1,0 +1,385 @@
+"""The wish to undo a payment: what it would come to, asking for it, taking it back."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import NamedTuple
+
+from workflows.domain.changes import Change, Context, Draught
+from workflows.domain.decisions.execution import execute, release
+from workflows.domain.errors import (
+    AmountExceedsRefundable,
+    CancellationOpen,
+    ClientReferenceConflict,
+    Forbidden,
+    Invalid,
+    InvalidState,
+    NotFound,
+    PartialNotSupported,
+    PaymentDisputed,
+    PolicyRefused,
+    RefundableAmountChanged,
+)
+from workflows.domain.machines import CANCELLATION, PAYMENT
+from workflows.domain.model import Actor, Cancellation, DataValue, ItemQuantity, Payment, Snapshot
+from workflows.domain.money import line_amount
+from workflows.domain.policy import Allowed, Denied, Policy, Verdict, decide_route, facts_data, needs_second_approval
+from workflows.domain.policy import Facts as PolicyFacts
+from workflows.domain.ports import Calendar
+from workflows.domain.times import rfc3339
+from workflows.domain.windows import deadline
+from workflows.domain.words import (
+    ActorRole,
+    Allocation,
+    Anchor,
+    CancellationState,
+    CancellationTrigger,
+    Channel,
+    OnDeadline,
+    PaymentState,
+    PaymentTrigger,
+    Reason,
+    RecordType,
+    Route,
+)
+
+_OVER = frozenset({PaymentState.refunded, PaymentState.cancelled, PaymentState.failed})
+_OURS = frozenset({Channel.system})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    justification: str
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What somebody wants undone. Neither amount nor items: all that is refundable."""
+
+    actor: Actor
+    reason: Reason | None  # None: somebody only asks what would happen
+    amount: int | None = None
+    items: tuple[ItemQuantity, ...] | None = None
+    note: str | None = None
+    client_reference: str | None = None
+    expected_refundable: int | None = None
+    verification: dict[str, str] | None = None
+    override: Override | None = None
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The policy that is pinned to the payment, with the calendar that it counts by."""
+
+    policy: Policy
+    calendar: Calendar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """What a wish comes to: how much, and policy's verdict upon these facts."""
+
+    amount: int
+    items: tuple[ItemQuantity, ...]
+    facts: PolicyFacts
+    verdict: Verdict
+
+
+class _Clock(NamedTuple):
+    at: datetime | None = None
+    then: OnDeadline | None = None
+
+
+def actor_channel(role: ActorRole, channel: Channel | None) -> Channel:
+    """The channel a request came by. An agent must name the one by which the customer spoke. Raises Invalid."""
+    if role in {ActorRole.agent, ActorRole.supervisor} and channel in {None, Channel.app}:
+        raise Invalid(pointer="/channel", detail="must name the channel by which the customer asked, and an agent's is never app")
+    if role is ActorRole.merchant and channel not in {None, Channel.merchant}:
+        raise Invalid(pointer="/channel", detail="must be merchant, or left out, when a merchant asks")
+    if channel in _OURS:
+        raise Invalid(pointer="/channel", detail="system is for the service's own steps: name the channel by which the customer asked")
+    return channel or (Channel.merchant if role is ActorRole.merchant else Channel.app)
+
+
+def assess(snapshot: Snapshot, ask: Ask, terms: Terms, now: datetime) -> Assessment:
+    """Everything that decides about a wish, in the order in which the refusals are promised; no side effect.
+
+    Raises InvalidState, CancellationOpen, PaymentDisputed, RefundableAmountChanged, PartialNotSupported, AmountExceedsRefundable,
+    Invalid. Policy's own no is a verdict, not an exception.
+    """
+    payment = snapshot.payment
+    if payment.state in _OVER:
+        raise InvalidState(state=payment.state.value)
+    if (open_one := snapshot.open_cancellation) is not None:
+        raise CancellationOpen(open_one.id)
+    if payment.disputes_open:
+        raise PaymentDisputed
+    if not PAYMENT.may(payment.state, PaymentTrigger.request_cancellation):
+        raise InvalidState(state=payment.state.value)
+    refundable = payment.amount_refundable
+    if ask.expected_refundable is not None and ask.expected_refundable != refundable:
+        raise RefundableAmountChanged(refundable)
+    amount, items = _wanted(payment, ask)
+    if amount > refundable or amount == 0:
+        raise AmountExceedsRefundable(refundable)
+    if payment.state is PaymentState.pending and amount < payment.amount:
+        raise PartialNotSupported
+    facts = _facts(snapshot, ask, amount)
+    return Assessment(amount=amount, items=items, facts=facts, verdict=decide_route(terms.policy, facts, now, terms.calendar))
+
+
+def find_repeated(snapshot: Snapshot, ask: Ask) -> Cancellation | None:
+    """The cancellation that was asked for before under the same client_reference. Raises ClientReferenceConflict."""
+    if ask.client_reference is None:
+        return None
+    known = next((c for c in snapshot.cancellations if c.client_reference == ask.client_reference), None)
+    if known is not None and known.fingerprint != ask.fingerprint:
+        raise ClientReferenceConflict
+    return known
+
+
+def refusal_of(cancellation: Cancellation) -> PolicyRefused:
+    """The answer that a refused request was given, and is given again."""
+    if cancellation.refusal is None:
+        raise ValueError("the cancellation was not refused")
+    return PolicyRefused(
+        refusal=cancellation.refusal,
+        rule=cancellation.rule,
+        policy_version=cancellation.policy_version,
+        window=cancellation.window,
+        next_steps=cancellation.refusal_next_steps,
+        cancellation_id=cancellation.id,
+    )
+
+
+def request(snapshot: Snapshot, ask: Ask, terms: Terms, context: Context) -> Change:
+    """Ask for a cancellation. Policy's no is recorded too: the change then carries it as `refusal`."""
+    if ask.reason is None:
+        raise ValueError("a request has a reason")
+    if ask.override is not None and ask.actor.role is not ActorRole.supervisor:
+        raise Forbidden
+    assessment = assess(snapshot, ask, terms, context.now)
+    verdict = assessment.verdict
+    draught = Draught(snapshot, context)
+    if isinstance(verdict, Denied) and ask.override is None:
+        return _refuse(draught, ask, assessment, verdict)
+    return _open(draught, ask, assessment, terms)
+
+
+def withdraw(snapshot: Snapshot, cancellation: Cancellation, context: Context) -> Change:
+    """The customer takes the wish back, as long as nothing is executed."""
+    state = CANCELLATION.step(cancellation.state, CancellationTrigger.withdraw)
+    draught = Draught(snapshot, context)
+    row = replace(cancellation, state=state, deadline_at=None, on_deadline=None)
+    row = draught.put_cancellation(row)
+    draught.record_cancellation(RecordType.cancellation_withdrawn, row)
+    release(draught, row)
+    return draught.build()
+
+
+def must_find(snapshot: Snapshot, cancellation: Cancellation | None) -> Cancellation:
+    if cancellation is None or cancellation.payment_id != snapshot.payment.id:
+        raise NotFound
+    return cancellation
+
+
+def allocation_of(policy: Policy, rule: str | None) -> Allocation:
+    """How the rule that decided spreads a partial refund; an override, which no rule decided, spreads it pro rata."""
+    return next((each.allocation for each in policy.rules if each.name == rule), Allocation.pro_rata)
+
+
+def _wanted(payment: Payment, ask: Ask) -> tuple[int, tuple[ItemQuantity, ...]]:
+    """The amount asked for, in minor units, and the items that it stands for."""
+    if ask.items is None:
+        return (payment.amount_refundable if ask.amount is None else ask.amount), ()
+    positions = {item.reference: position for position, item in enumerate(payment.items)}
+    amount = 0
+    for index, wanted in enumerate(ask.items):
+        position = positions.get(wanted.reference)
+        if position is None:
+            raise Invalid(pointer=f"/items/{index}/reference", detail="must be the reference of one of the payment's items")
+        line, taken = payment.items[position], payment.cancelled_quantities[position]
+        after = taken + wanted.quantity
+        if after > line.quantity:
+            raise AmountExceedsRefundable(payment.amount_refundable)
+        amount += line_amount(line.amount, line.quantity, after) - line_amount(line.amount, line.quantity, taken)
+    if amount == 0:
+        raise Invalid(pointer="/items", detail="must be worth something: these items came to nothing")
+    return amount, ask.items
+
+
+def _facts(snapshot: Snapshot, ask: Ask, amount: int) -> PolicyFacts:
+    payment = snapshot.payment
+    return PolicyFacts(
+        state=payment.state,
+        fulfilment=payment.fulfilment,
+        category=payment.category,
+        merchant_id=payment.merchant_id,
+        currency=payment.currency,
+        amount=amount,
+        role=ask.actor.role,
+        channel=ask.actor.channel,
+        reason=ask.reason,
+        sources=tuple(funding.source for funding in payment.funding),
+        anchors={
+            Anchor.authorised_at: payment.authorised_at,
+            Anchor.completed_at: payment.completed_at,
+            Anchor.shipped_at: payment.shipped_at,
+            Anchor.delivered_at: payment.delivered_at,
+        },
+        partial=amount < payment.amount,
+        partial_refunds=payment.partial_refunds,
+        last_partial_at=payment.last_partial_at,
+        requests_last_day=snapshot.requests_last_day,
+    )
+
+
+def _refuse(draught: Draught, ask: Ask, assessment: Assessment, denied: Denied) -> Change:
+    row = _row(draught, ask, assessment, state=CancellationState.refused, route=None)
+    row = draught.put_cancellation(replace(row, refusal=denied.refusal, refusal_next_steps=denied.next_steps))
+    draught.record_cancellation(RecordType.cancellation_refused, row, _decision_data(draught, ask, row))
+    return draught.build(refusal=refusal_of(row))
+
+
+def _open(draught: Draught, ask: Ask, assessment: Assessment, terms: Terms) -> Change:
+    verdict, payment, now = assessment.verdict, draught.payment, draught.context.now
+    overridden = isinstance(verdict, Denied)
+    route = Route.automatic if isinstance(verdict, Denied) else verdict.route
+    second = needs_second_approval(verdict, ask.actor.role, assessment.amount, payment.currency, overridden)
+    state = _first_state(route, second)
+    clock = _clock(state, verdict, terms, now)
+    row = _row(draught, ask, assessment, state=state, route=route)
+    row = replace(row, second_approval=second, deadline_at=clock.at, on_deadline=clock.then)
+    row = draught.put_cancellation(row)
+    taken = {item.reference: item.quantity for item in row.items}
+    quantities = tuple(has + taken.pop(item.reference, 0) for item, has in zip(payment.items, payment.cancelled_quantities, strict=True))
+    draught.set_payment(
+        replace(
+            payment,
+            state=PAYMENT.step(payment.state, PaymentTrigger.request_cancellation),
+            origin_state=payment.state,
+            amount_reserved=payment.amount_reserved + row.amount,
+            cancelled_quantities=quantities,
+        )
+    )
+    draught.record_cancellation(RecordType.cancellation_requested, row, _decision_data(draught, ask, row))
+    if overridden and ask.override is not None:
+        data: dict[str, DataValue] = {"ticket": ask.override.ticket}
+        data |= draught.keep_text(row.id, "justification", ask.override.justification)
+        draught.record_cancellation(RecordType.cancellation_overridden, row, data)
+    if (waits := _WAITS.get(state)) is not None:
+        draught.record_cancellation(waits, row, {"deadline_at": rfc3339(clock.at) if clock.at else None})
+    if state is CancellationState.executing and isinstance(verdict, Allowed):
+        execute(draught, row, verdict.allocation)
+    return draught.build()
+
+
+_WAITS = {
+    CancellationState.awaiting_merchant: RecordType.cancellation_handed_off,
+    CancellationState.awaiting_return: RecordType.cancellation_return_awaited,
+    CancellationState.awaiting_second_approval: RecordType.cancellation_second_approval_awaited,
+}
+
+
+def _first_state(route: Route, second_approval: bool) -> CancellationState:
+    """Where a request starts: who must decide comes first, the second person after him."""
+    match route:
+        case Route.merchant:
+            return CancellationState.awaiting_merchant
+        case Route.return_:
+            return CancellationState.awaiting_return
+        case Route.agent:
+            return CancellationState.awaiting_agent
+        case Route.void | Route.automatic:
+            return CancellationState.awaiting_second_approval if second_approval else CancellationState.executing
+
+
+def _clock(state: CancellationState, verdict: Verdict, terms: Terms, now: datetime) -> _Clock:
+    """The clock that runs in a state; an agent's never decides, it only raises the case to a supervisor."""
+    policy = terms.policy
+    deadlines = verdict.deadlines if isinstance(verdict, Allowed) else policy.deadlines
+    match state:
+        case CancellationState.awaiting_merchant:
+            length, then = deadlines.merchant.length, deadlines.merchant.then
+        case CancellationState.awaiting_return:
+            length, then = deadlines.return_.length, deadlines.return_.then
+        case CancellationState.awaiting_agent:
+            length, then = deadlines.agent, OnDeadline.agent
+        case CancellationState.awaiting_second_approval:
+            length, then = deadlines.second_approval, OnDeadline.agent
+        case _:
+            return _Clock()
+    return _Clock(deadline(now, length, policy.zone, terms.calendar), then)
+
+
+def _row(draught: Draught, ask: Ask, assessment: Assessment, *, state: CancellationState, route: Route | None) -> Cancellation:
+    payment, context, verdict = draught.payment, draught.context, assessment.verdict
+    if ask.reason is None:
+        raise ValueError("a request has a reason")
+    return Cancellation(
+        id=context.new_id(),
+        payment_id=payment.id,
+        version=1,
+        state=state,
+        route=route,
+        reason=ask.reason,
+        amount=assessment.amount,
+        currency=payment.currency,
+        items=assessment.items,
+        partial=assessment.facts.partial,
+        channel=ask.actor.channel,
+        requested_by=ask.actor,
+        client_reference=ask.client_reference,
+        fingerprint=ask.fingerprint,
+        rule=verdict.rule,
+        policy_version=verdict.policy_version,
+        window=verdict.window,
+        facts=facts_data(assessment.facts),
+        refusal=None,
+        refusal_next_steps=(),
+        deadline_at=None,
+        on_deadline=None,
+        second_approval=False,
+        override_ticket=ask.override.ticket if ask.override and isinstance(verdict, Denied) else None,
+        assigned_to=None,
+        approvals=(),
+        reopened=False,
+        created_at=context.now,
+        updated_at=context.now,
+    )
+
+
+def _decision_data(draught: Draught, ask: Ask, row: Cancellation) -> dict[str, DataValue]:
+    """What the record says of a request: the wish, the rule that decided, its window, and a digest of every free text."""
+    data: dict[str, DataValue] = {
+        "reason": row.reason.value,
+        "rule": row.rule,
+        "policy_version": row.policy_version,
+        "route": row.route.value if row.route else None,
+        "window": window_data(row),
+        "facts": row.facts,
+    }
+    if row.refusal is not None:
+        data["refusal"] = row.refusal.value
+    if row.items:
+        data["items"] = [{"reference": item.reference, "quantity": item.quantity} for item in row.items]
+    if row.client_reference is not None:
+        data["client_reference"] = row.client_reference
+    if ask.note is not None:
+        data |= draught.keep_text(row.id, "note", ask.note)
+    if ask.verification is not None:
+        data["verification_method"] = ask.verification["method"]
+        data |= draught.keep_text(row.id, "verification_reference", ask.verification["reference"])
+    return data
+
+
+def window_data(row: Cancellation) -> dict[str, DataValue] | None:
+    window = row.window
+    if window is None:
+        return None
+    return {
+        "anchor": window.anchor.value if window.anchor else None,
+        "opens_at": rfc3339(window.opens_at) if window.opens_at else None,
+        "closes_at": rfc3339(window.closes_at) if window.closes_at else None,
+    }

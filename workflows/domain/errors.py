@@ -1,0 +1,141 @@
+"""The refusals, as one exception tree.
+
+    RefundryError
+    ├─ Refused                      the request was understood, and the answer is no; kept under its idempotency key
+    │  ├─ InvalidState              the state allows no such step
+    │  ├─ CancellationOpen          one open cancellation per payment
+    │  ├─ PaymentDisputed
+    │  ├─ WalletFrozen
+    │  ├─ PaymentReferenceConflict
+    │  ├─ ClientReferenceConflict
+    │  ├─ PolicyRefused             and the refusal itself is on record
+    │  ├─ AmountExceedsRefundable
+    │  ├─ CurrencyMismatch
+    │  └─ PartialNotSupported
+    ├─ NotFound
+    ├─ Forbidden
+    ├─ VersionMismatch              the caller looked at an older version
+    ├─ RefundableAmountChanged
+    ├─ Invalid                      a value in the request that only the payment's own facts could disprove
+    ├─ IdempotencyKeyReused
+    ├─ IdempotencyInFlight
+    ├─ LeaseLost                    another worker took the job over; write nothing
+    └─ Unavailable                  the database is away or too busy; nothing was done
+
+They carry data, not sentences, and know nothing of HTTP.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from workflows.domain.words import Anchor, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A half-open span of time, open at `opens_at`, closed at `closes_at`; None means without that end."""
+
+    anchor: Anchor | None
+    opens_at: datetime | None
+    closes_at: datetime | None
+
+
+class RefundryError(Exception):
+    """Everything that this service refuses or cannot do."""
+
+
+class Refused(RefundryError):
+    """Understood, and the answer is no."""
+
+
+@dataclass
+class InvalidState(Refused):
+    state: str
+    available_actions: tuple[str, ...] = ()
+
+
+@dataclass
+class CancellationOpen(Refused):
+    cancellation_id: UUID
+
+
+class PaymentDisputed(Refused):
+    pass
+
+
+class WalletFrozen(Refused):
+    pass
+
+
+class PaymentReferenceConflict(Refused):
+    pass
+
+
+class ClientReferenceConflict(Refused):
+    pass
+
+
+@dataclass
+class PolicyRefused(Refused):
+    refusal: Refusal
+    rule: str | None
+    policy_version: str
+    window: Window | None
+    next_steps: tuple[str, ...]
+    cancellation_id: UUID | None
+
+
+@dataclass
+class AmountExceedsRefundable(Refused):
+    amount_refundable: int
+
+
+class CurrencyMismatch(Refused):
+    pass
+
+
+class PartialNotSupported(Refused):
+    pass
+
+
+class NotFound(RefundryError):
+    pass
+
+
+class Forbidden(RefundryError):
+    pass
+
+
+@dataclass
+class VersionMismatch(RefundryError):
+    current_version: int
+
+
+@dataclass
+class RefundableAmountChanged(RefundryError):
+    amount_refundable: int
+
+
+@dataclass
+class Invalid(RefundryError):
+    """`pointer` is an RFC 6901 pointer into the request's body."""
+
+    pointer: str
+    detail: str
+
+
+class IdempotencyKeyReused(RefundryError):
+    pass
+
+
+class IdempotencyInFlight(RefundryError):
+    pass
+
+
+class LeaseLost(RefundryError):
+    pass
+
+
+class Unavailable(RefundryError):
+    pass

@@ -1,0 +1,281 @@
+"""The payment and its parts, as values.
+
+Amounts are integers in the currency's minor unit (ISO 4217 exponent); times are aware and UTC.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from workflows.domain.errors import Window
+from workflows.domain.words import (
+    CANCELLATION_OPEN,
+    ActorRole,
+    CancellationState,
+    Category,
+    Channel,
+    EarnedKind,
+    Fulfilment,
+    JobKind,
+    LegKind,
+    LegState,
+    OnDeadline,
+    OutcomeSource,
+    PaymentFailure,
+    PaymentState,
+    Reason,
+    Refusal,
+    Route,
+    Source,
+)
+
+DataValue = Any  # JSON that a record may hold: str, int, bool, None, and lists and objects of them; never a float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who did something, for the record. `id` is a pseudonym."""
+
+    role: ActorRole
+    id: str
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Funding:
+    """One source that a payment was paid from."""
+
+    source: Source
+    amount: int
+    provider: str
+    provider_reference: str
+    funder: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One line of the order; `amount` is the whole line's."""
+
+    reference: str
+    quantity: int
+    amount: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earned:
+    """What the payment earned its user."""
+
+    kind: EarnedKind
+    amount: int
+    provider: str
+    provider_reference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """The one aggregate: its `version` is the lock, and the head of its chain of records stands with it."""
+
+    id: UUID
+    version: int
+    reference: str
+    uetr: UUID
+    wallet_id: str
+    merchant_id: str
+    order_reference: str | None
+    category: Category
+    amount: int
+    currency: str
+    funding: tuple[Funding, ...]
+    items: tuple[Item, ...]
+    earned: tuple[Earned, ...]
+    state: PaymentState
+    origin_state: PaymentState | None  # where `keep` leads back to, while cancel_requested
+    fulfilment: Fulfilment
+    authorised_at: datetime
+    completed_at: datetime | None
+    shipped_at: datetime | None
+    delivered_at: datetime | None
+    failure_code: PaymentFailure | None
+    amount_refunded: int
+    amount_reserved: int
+    amount_charged_back: int
+    disputes_open: int
+    allocated: tuple[int, ...]  # by funding source: what its legs took, failed and returned ones not counted
+    cancelled_quantities: tuple[int, ...]  # by item: what cancellations took, refused and declined ones not counted
+    policy_version: str
+    merchant_rules_version: str | None
+    partial_refunds: int  # how many partial cancellations were granted
+    last_partial_at: datetime | None
+    sequence: int  # of the chain's last record; 0 before the first
+    head: str  # hash of the chain's last record; 64 zeros before the first
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def amount_refundable(self) -> int:
+        taken = self.amount_refunded + self.amount_reserved + self.amount_charged_back
+        return max(0, self.amount - taken)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemQuantity:
+    reference: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    by: str
+    role: ActorRole
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancellation:
+    """The wish to undo all or part of a payment, and everything that becomes of it."""
+
+    id: UUID
+    payment_id: UUID
+    version: int
+    state: CancellationState
+    route: Route | None  # None when no rule opened one
+    reason: Reason
+    amount: int
+    currency: str
+    items: tuple[ItemQuantity, ...]
+    partial: bool  # less than all that was refundable when asked, or not the first to take something
+    channel: Channel
+    requested_by: Actor
+    client_reference: str | None
+    fingerprint: str  # SHA-256 over what was asked, notes left out; a client_reference may be repeated with the same only
+    rule: str | None
+    policy_version: str
+    window: Window | None
+    facts: dict[str, DataValue]  # what the rule saw, so that the decision can be replayed
+    refusal: Refusal | None
+    refusal_next_steps: tuple[str, ...]
+    deadline_at: datetime | None
+    on_deadline: OnDeadline | None
+    second_approval: bool  # needs a second person before it is executed
+    override_ticket: str | None
+    assigned_to: str | None
+    approvals: tuple[Approval, ...]
+    reopened: bool  # came back from completed; not counted by the one-open rule
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refund:
+    """Money on its way back, in one leg per funding source. Its state is its legs' worst."""
+
+    id: UUID
+    payment_id: UUID
+    cancellation_id: UUID
+    version: int
+    state: LegState
+    amount: int
+    currency: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leg:
+    """One movement at one rail: part of a refund, or the void of one source. One rail key, for ever."""
+
+    id: UUID
+    payment_id: UUID
+    cancellation_id: UUID
+    refund_id: UUID | None  # None for a void
+    kind: LegKind
+    source: Source
+    position: int  # index into the payment's funding
+    provider: str
+    provider_reference: str
+    amount: int
+    currency: str
+    state: LegState
+    rail_key: str  # 64 hex digits: the payment's id, then the leg's
+    outcome_source: OutcomeSource | None
+    provider_refund_id: str | None
+    rail_reference: str | None
+    attempts: int
+    failure_code: str | None
+    next_attempt_at: datetime | None
+    replaces: UUID | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Work for a worker, due at `run_at`. `subject_id` is a leg's or a notification's id."""
+
+    id: UUID
+    payment_id: UUID
+    kind: JobKind
+    subject_id: UUID
+    run_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalText:
+    """A text that may be erased; records hold only its salted digest. `value` is JSON."""
+
+    id: UUID
+    payment_id: UUID
+    subject_id: UUID  # the payment or the cancellation that it belongs to
+    name: str  # metadata, item_names, note, tracking_number, …
+    value: DataValue
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptReply:
+    """The first answer to a request, to be given again byte for byte."""
+
+    fingerprint: str
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """All that one decision needs of a payment, as it stood at one moment.
+
+    `cancellations` holds the unfinished ones and those that were asked for; `refunds` and `legs` are theirs.
+    """
+
+    payment: Payment
+    cancellations: tuple[Cancellation, ...] = ()
+    refunds: tuple[Refund, ...] = ()
+    legs: tuple[Leg, ...] = ()
+    texts: tuple[PersonalText, ...] = ()
+    cancellation_ids: tuple[UUID, ...] = ()  # all of the payment's, oldest first; loaded where the payment itself is shown
+    requests_last_day: int = 0
+    reply: KeptReply | None = None
+
+    @property
+    def open_cancellation(self) -> Cancellation | None:
+        """The one that the one-open rule counts."""
+        return next((c for c in self.cancellations if c.state in CANCELLATION_OPEN and not c.reopened), None)
+
+    def cancellation(self, id: UUID) -> Cancellation | None:  # noqa: A002 - the domain's own word
+        return next((c for c in self.cancellations if c.id == id), None)
+
+    def refund_of(self, cancellation: Cancellation) -> Refund | None:
+        return next((r for r in self.refunds if r.cancellation_id == cancellation.id), None)
+
+    def legs_of(self, cancellation_id: UUID, kind: LegKind) -> tuple[Leg, ...]:
+        return tuple(leg for leg in self.legs if leg.cancellation_id == cancellation_id and leg.kind is kind)
+
+    def leg(self, id: UUID) -> Leg | None:  # noqa: A002 - the domain's own word
+        return next((leg for leg in self.legs if leg.id == id), None)
+
+    def text(self, subject_id: UUID, name: str) -> DataValue:
+        """The newest text of that name, or None."""
+        found = [t for t in self.texts if t.subject_id == subject_id and t.name == name]
+        return max(found, key=lambda t: t.id).value if found else None

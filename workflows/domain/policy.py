@@ -1,0 +1,379 @@
+"""The policy: which rule decides about a cancellation, and what it grants."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from workflows.domain.errors import Window
+from workflows.domain.model import DataValue
+from workflows.domain.ports import Calendar
+from workflows.domain.times import parse_rfc3339, rfc3339
+from workflows.domain.windows import CLOSED, OPEN, Length, Phase, Unit, WindowForm, deadline, locate
+from workflows.domain.words import (
+    ActorRole,
+    Allocation,
+    Anchor,
+    Category,
+    Channel,
+    Fulfilment,
+    OnDeadline,
+    PaymentState,
+    Reason,
+    Refusal,
+    Role,
+    Route,
+    Source,
+)
+
+
+class Subject(StrEnum):
+    """What a rule's `when` may test; the names are those of `Facts`, but for `source`, which looks at all `sources`."""
+
+    state = "state"
+    fulfilment = "fulfilment"
+    category = "category"
+    merchant_id = "merchant_id"
+    currency = "currency"
+    amount = "amount"
+    role = "role"
+    channel = "channel"
+    reason = "reason"
+    source = "source"
+
+
+_SOURCE = Subject.source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All that a policy may look at. Kept with each decision, so that it can be replayed."""
+
+    state: PaymentState
+    fulfilment: Fulfilment
+    category: Category
+    merchant_id: str
+    currency: str
+    amount: int  # asked for, in minor units
+    role: Role | ActorRole
+    channel: Channel
+    reason: Reason | None  # None: somebody only asks what would happen
+    sources: tuple[Source, ...]
+    anchors: Mapping[Anchor, datetime | None]  # an anchor that is left out has not happened
+    partial: bool  # less than all that is refundable, or not the first to take something
+    partial_refunds: int = 0  # partial cancellations granted so far
+    last_partial_at: datetime | None = None
+    requests_last_day: int = 0  # requests for this payment in the 24 hours before this one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One test. A fact that is not known is in no set: it fails a plain test and passes a negated one."""
+
+    subject: Subject
+    values: frozenset[str] | frozenset[int]
+    negated: bool = False
+
+    def holds(self, facts: Facts) -> bool:
+        if self.subject is _SOURCE:
+            return self.values.isdisjoint(facts.sources) is self.negated  # any one source will do
+        return (getattr(facts, self.subject) in self.values) is not self.negated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class When:
+    conditions: tuple[Condition, ...] = ()
+    amount_above: int | None = None
+    amount_up_to: int | None = None
+
+    def holds(self, facts: Facts, *, whatever: Subject | None = None) -> bool:
+        """Whether every test holds, those on the subject `whatever` left out."""
+        for condition in self.conditions:
+            if not condition.holds(facts) and condition.subject is not whatever:
+                return False
+        if self.amount_above is not None and facts.amount <= self.amount_above:
+            return False
+        return self.amount_up_to is None or facts.amount <= self.amount_up_to
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """A clock, and what it does when it runs out."""
+
+    length: Length
+    then: OnDeadline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """Every clock that can run; the values here hold where a policy names none, so that nothing waits for ever."""
+
+    merchant: Timeout = Timeout(Length(48, Unit.hours), OnDeadline.agent)
+    return_: Timeout = Timeout(Length(15, Unit.days), OnDeadline.decline)  # until the goods are sent
+    inspection: Timeout = Timeout(Length(7, Unit.days), OnDeadline.accept)  # until the merchant says what came
+    offer: Timeout = Timeout(Length(72, Unit.hours), OnDeadline.agent)
+    second_approval: Length = field(default=Length(24, Unit.hours))
+    agent: Length = field(default=Length(5, Unit.business_days))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """None: no limit.
+
+    The partial ones bind every refund that is not the first and whole one, the last remainder too: rails count it like any other,
+    and would refuse the one too many after it was promised. A whole refund as the first never meets them.
+    """
+
+    partial_refunds_max: int | None = None
+    partial_interval: Length | None = None
+    requests_per_day: int | None = None  # in any 24 hours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What a rule leaves out (None), the policy says."""
+
+    name: str
+    route: Route
+    when: When = field(default_factory=When)
+    window: WindowForm | None = None
+    merchant_deadline: Timeout | None = None
+    return_deadline: Timeout | None = None
+    inspection_deadline: Timeout | None = None
+    second_approval_above: Mapping[str, int] | None = None
+    allocation: Allocation = Allocation.pro_rata
+    forfeit: frozenset[Source] = frozenset()  # promotions that do not go back in kind
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Terms:
+    """A rule's own terms laid over the policy's."""
+
+    deadlines: Deadlines
+    second_approval_above: Mapping[str, int]
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    version: str
+    effective_from: datetime
+    zone: ZoneInfo
+    calendar: str
+    rules: tuple[Rule, ...]
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    second_approval_above: Mapping[str, int] = field(default_factory=dict)  # by currency, in minor units
+    limits: Limits = field(default_factory=Limits)
+    next_steps: Mapping[Refusal | None, tuple[str, ...]] = field(default_factory=dict)  # None: where a refusal has none of its own
+    _terms: tuple[_Terms, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_terms", tuple(self._terms_of(rule) for rule in self.rules))
+
+    def with_rules(self, version: str, rules: tuple[Rule, ...]) -> "Policy":
+        """A merchant's own rules, with this policy for all that they leave out."""
+        return replace(self, version=version, rules=rules)
+
+    def granted(self, position: int) -> _Terms:
+        return self._terms[position]
+
+    def _terms_of(self, rule: Rule) -> _Terms:
+        own, limits = rule.limits, self.limits
+        return _Terms(
+            deadlines=replace(
+                self.deadlines,
+                merchant=rule.merchant_deadline or self.deadlines.merchant,
+                return_=rule.return_deadline or self.deadlines.return_,
+                inspection=rule.inspection_deadline or self.deadlines.inspection,
+            ),
+            second_approval_above=self.second_approval_above if rule.second_approval_above is None else rule.second_approval_above,
+            limits=Limits(
+                partial_refunds_max=limits.partial_refunds_max if own.partial_refunds_max is None else own.partial_refunds_max,
+                partial_interval=own.partial_interval or limits.partial_interval,
+                requests_per_day=limits.requests_per_day if own.requests_per_day is None else own.requests_per_day,
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    route: Route
+    rule: str
+    window: Window | None
+    policy_version: str
+    allocation: Allocation
+    forfeit: frozenset[Source]
+    second_approval_above: Mapping[str, int]
+    deadlines: Deadlines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    refusal: Refusal
+    rule: str | None
+    window: Window | None
+    next_steps: tuple[str, ...]
+    policy_version: str
+
+
+Verdict = Allowed | Denied
+
+
+def decide_route(policy: Policy, facts: Facts, now: datetime, calendar: Calendar) -> Verdict:
+    """The verdict of the first rule whose `when` holds and whose window is open at `now`; `calendar` is the policy's."""
+    shut: list[tuple[Phase, Rule, Window]] = []
+    for position, rule in enumerate(policy.rules):
+        if not rule.when.holds(facts):
+            continue
+        window = None
+        if rule.window is not None:
+            anchor_at = facts.anchors.get(rule.window.anchor)
+            phase, window = locate(rule.window, anchor_at, now, zone=policy.zone, calendar=calendar)
+            if phase is not OPEN:
+                shut.append((phase, rule, window))
+                continue
+        terms = policy.granted(position)
+        if _limit_reached(terms.limits, facts, now, policy.zone, calendar):
+            return _denied(policy, Refusal.limit_reached, rule, window)
+        return Allowed(
+            route=rule.route,
+            rule=rule.name,
+            window=window,
+            policy_version=policy.version,
+            allocation=rule.allocation,
+            forfeit=rule.forfeit,
+            second_approval_above=terms.second_approval_above,
+            deadlines=terms.deadlines,
+        )
+    return _refuse_by_window(policy, shut) if shut else _refuse_by_condition(policy, facts, now, calendar)
+
+
+def needs_second_approval(verdict: Verdict, role: Role | ActorRole, amount: int, currency: str, override: bool) -> bool:
+    """Whether another person must approve before anything is executed; a refusal can only be overridden, so it always needs one.
+
+    The table counts wherever one person of ours would decide alone: on every route when he asks on the customer's behalf, and
+    where an agent decides. A currency that is missing from it counts as above.
+    """
+    if override or isinstance(verdict, Denied):
+        return True
+    if role not in _ASK_FOR_OTHERS and verdict.route is not Route.agent:
+        return False
+    above = verdict.second_approval_above.get(currency)
+    return above is None or amount > above
+
+
+def kinder(first: Verdict, second: Verdict) -> Verdict:
+    """The verdict that is kinder to the customer; the first where they are equally kind."""
+    return second if kindness(second) > kindness(first) else first
+
+
+def kindness(verdict: Verdict) -> tuple[int, datetime]:
+    """Greater is kinder: by route, then by the later end of the window, where none is the latest."""
+    rank = 0 if isinstance(verdict, Denied) else _KINDNESS[verdict.route]
+    closes_at = None if verdict.window is None else verdict.window.closes_at
+    return rank, _NEVER if closes_at is None else closes_at
+
+
+def facts_data(facts: Facts) -> dict[str, DataValue]:
+    """The JSON form in which facts are kept with a decision; times are RFC 3339 in UTC."""
+    return {
+        "state": str(facts.state),
+        "fulfilment": str(facts.fulfilment),
+        "category": str(facts.category),
+        "merchant_id": facts.merchant_id,
+        "currency": facts.currency,
+        "amount": facts.amount,
+        "role": str(facts.role),
+        "channel": str(facts.channel),
+        "reason": None if facts.reason is None else str(facts.reason),
+        "sources": [str(source) for source in facts.sources],
+        "anchors": {str(anchor): _time_data(at) for anchor, at in facts.anchors.items()},
+        "partial": facts.partial,
+        "partial_refunds": facts.partial_refunds,
+        "last_partial_at": _time_data(facts.last_partial_at),
+        "requests_last_day": facts.requests_last_day,
+    }
+
+
+def facts_from(data: Mapping[str, DataValue]) -> Facts:
+    """The facts that `facts_data` wrote; members that it did not write are passed over."""
+    return Facts(
+        state=PaymentState(data["state"]),
+        fulfilment=Fulfilment(data["fulfilment"]),
+        category=Category(data["category"]),
+        merchant_id=data["merchant_id"],
+        currency=data["currency"],
+        amount=data["amount"],
+        role=ActorRole(data["role"]),
+        channel=Channel(data["channel"]),
+        reason=None if data["reason"] is None else Reason(data["reason"]),
+        sources=tuple(Source(source) for source in data["sources"]),
+        anchors={Anchor(name): _time_from(text) for name, text in data["anchors"].items()},
+        partial=data["partial"],
+        partial_refunds=data["partial_refunds"],
+        last_partial_at=_time_from(data["last_partial_at"]),
+        requests_last_day=data["requests_last_day"],
+    )
+
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+_ASK_FOR_OTHERS = frozenset({Role.agent, Role.supervisor})
+_KINDNESS = {Route.void: 4, Route.automatic: 4, Route.return_: 3, Route.merchant: 2, Route.agent: 1}
+
+
+def _limit_reached(limits: Limits, facts: Facts, now: datetime, zone: ZoneInfo, calendar: Calendar) -> bool:
+    if limits.requests_per_day is not None and facts.requests_last_day >= limits.requests_per_day:
+        return True
+    if not facts.partial:
+        return False
+    if limits.partial_refunds_max is not None and facts.partial_refunds >= limits.partial_refunds_max:
+        return True
+    if limits.partial_interval is None or facts.last_partial_at is None:
+        return False
+    return now < deadline(facts.last_partial_at, limits.partial_interval, zone, calendar)
+
+
+def _refuse_by_window(policy: Policy, shut: list[tuple[Phase, Rule, Window]]) -> Denied:
+    """The window that closed last; where all lie ahead, the one that opens first. Of equals the earlier rule."""
+    closed = [(rule, window) for phase, rule, window in shut if phase is CLOSED]
+    if closed:
+        rule, window = max(closed, key=lambda pair: pair[1].closes_at or _NEVER)
+        return _denied(policy, Refusal.window_closed, rule, window)
+    _, rule, window = min(shut, key=lambda entry: entry[2].opens_at or _NEVER)
+    return _denied(policy, Refusal.window_not_open, rule, window)
+
+
+def _refuse_by_condition(policy: Policy, facts: Facts, now: datetime, calendar: Calendar) -> Denied:
+    """No `when` holds. Where one thing alone keeps a rule shut, its window being open, that is what there is to say."""
+    for rule in policy.rules:
+        for subject, refusal in ((Subject.category, Refusal.category_excluded), (Subject.channel, Refusal.channel_not_allowed)):
+            if not rule.when.holds(facts, whatever=subject):
+                continue
+            if rule.window is None:
+                return _denied(policy, refusal, rule, None)
+            anchor_at = facts.anchors.get(rule.window.anchor)
+            phase, window = locate(rule.window, anchor_at, now, zone=policy.zone, calendar=calendar)
+            if phase is OPEN:
+                return _denied(policy, refusal, rule, window)
+    return _denied(policy, Refusal.no_rule, None, None)
+
+
+def _denied(policy: Policy, refusal: Refusal, rule: Rule | None, window: Window | None) -> Denied:
+    steps = policy.next_steps
+    return Denied(
+        refusal=refusal,
+        rule=None if rule is None else rule.name,
+        window=window,
+        next_steps=steps.get(refusal, steps.get(None, ())),
+        policy_version=policy.version,
+    )
+
+
+def _time_data(at: datetime | None) -> str | None:
+    return None if at is None else rfc3339(at)
+
+
+def _time_from(text: str | None) -> datetime | None:
+    return None if text is None else parse_rfc3339(text)

@@ -1,0 +1,357 @@
+"""A policy's written form: decoded YAML or JSON into a Policy and back, with everything that is wrong told at once."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from workflows.domain.errors import RefundryError
+from workflows.domain.forms import Form, Problem
+from workflows.domain.model import DataValue
+from workflows.domain.policy import Condition, Deadlines, Limits, Policy, Rule, Subject, Timeout, When
+from workflows.domain.times import rfc3339
+from workflows.domain.windows import Length, Unit, WindowForm
+from workflows.domain.words import (
+    Allocation,
+    Anchor,
+    Category,
+    Channel,
+    Fulfilment,
+    OnDeadline,
+    PaymentState,
+    Reason,
+    Refusal,
+    Role,
+    Route,
+    Source,
+)
+
+AMOUNT_MAX = 10**15
+RULES_MAX = 200
+WORDS_MAX = 1_000
+
+
+@dataclass
+class PolicyInvalid(RefundryError):
+    problems: tuple[Problem, ...]
+
+
+def parse_policy(data: object, *, calendar_exists: Callable[[str], bool] = lambda _: True) -> Policy:
+    """The policy that decoded YAML or JSON describes; raises PolicyInvalid with every problem."""
+    form = Form(data, "", [])
+    policy = _policy(form, calendar_exists)
+    if form.problems:
+        raise PolicyInvalid(tuple(form.problems))
+    return policy
+
+
+def parse_rules(data: object) -> tuple[Rule, ...]:
+    """A merchant's own rules, a list as under a policy's `rules`; pointers start at the list. Raises PolicyInvalid."""
+    form = Form(data, "", [])
+    rules = _rules(form)
+    if form.problems:
+        raise PolicyInvalid(tuple(form.problems))
+    return rules
+
+
+def policy_data(policy: Policy) -> dict[str, DataValue]:
+    """The form, JSON-able and complete, from which parse_policy makes an equal policy."""
+    deadlines = policy.deadlines
+    return {
+        "version": policy.version,
+        "effective_from": rfc3339(policy.effective_from),
+        "timezone": policy.zone.key,
+        "calendar": policy.calendar,
+        "rules": rules_data(policy.rules),
+        "deadlines": {
+            "merchant": _timeout_data(deadlines.merchant),
+            "return": _timeout_data(deadlines.return_),
+            "inspection": _timeout_data(deadlines.inspection),
+            "offer": _timeout_data(deadlines.offer),
+            "second_approval": str(deadlines.second_approval),
+            "agent": str(deadlines.agent),
+        },
+        "second_approval_above": dict(policy.second_approval_above),
+        "limits": _limits_data(policy.limits),
+        "refusals": {str(refusal or "default"): {"next_steps": list(steps)} for refusal, steps in policy.next_steps.items()},
+    }
+
+
+def rules_data(rules: tuple[Rule, ...]) -> list[dict[str, DataValue]]:
+    return [_rule_data(rule) for rule in rules]
+
+
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_STEP = re.compile(r"[a-z][a-z_]{0,39}")
+_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}")
+_CALENDAR = re.compile(r"none|[A-Z0-9]{2,6}(-[A-Z0-9]{1,6})?")
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_PRINTABLE = re.compile(r"[!-~]{1,64}")
+
+_WORDS: dict[Subject, type[StrEnum]] = {
+    Subject.state: PaymentState,
+    Subject.fulfilment: Fulfilment,
+    Subject.category: Category,
+    Subject.role: Role,
+    Subject.channel: Channel,
+    Subject.reason: Reason,
+    Subject.source: Source,
+}
+_PATTERNS = {Subject.merchant_id: (_PRINTABLE, "1 to 64 visible characters"), Subject.currency: (_CURRENCY, "an ISO 4217 code")}
+_TESTS = frozenset({f"{subject}{suffix}" for subject in Subject for suffix in ("", "_not")} | {"amount_above", "amount_up_to"})
+_PROMOTIONS = frozenset({Source.coupon, Source.points})
+
+# What each clock may do is what the cancellation's transitions allow on `timeout`.
+_MERCHANT_THEN = frozenset(OnDeadline)
+_RETURN_THEN = frozenset({OnDeadline.decline})
+_INSPECTION_THEN = frozenset({OnDeadline.accept})
+_OFFER_THEN = frozenset({OnDeadline.agent})
+
+_POLICY = frozenset(
+    {"version", "effective_from", "timezone", "calendar", "rules", "deadlines", "second_approval_above", "limits", "refusals"}
+)
+_RULE = frozenset(
+    {"name", "when", "window", "route", "merchant_deadline", "return_deadline", "inspection_deadline", "second_approval_above"}
+    | {"allocation", "forfeit", "requires_anchor", "limits"}
+)
+
+
+def _policy(form: Form, calendar_exists: Callable[[str], bool]) -> Policy:
+    has = form.members(_POLICY, required=frozenset({"version", "effective_from", "timezone", "calendar", "rules"}))
+    return Policy(
+        version=has["version"].text(_VERSION, "1 to 64 of letters, digits and . _ : -") if "version" in has else "",
+        effective_from=_moment(has["effective_from"]) if "effective_from" in has else _EPOCH,
+        zone=_zone(has["timezone"]) if "timezone" in has else _UTC,
+        calendar=_calendar(has["calendar"], calendar_exists) if "calendar" in has else "none",
+        rules=_rules(has["rules"]) if "rules" in has else (),
+        deadlines=_deadlines(has["deadlines"]) if "deadlines" in has else Deadlines(),
+        second_approval_above=_amounts(has["second_approval_above"]) if "second_approval_above" in has else {},
+        limits=_limits(has["limits"]) if "limits" in has else Limits(),
+        next_steps=_next_steps(has["refusals"]) if "refusals" in has else {},
+    )
+
+
+def _rules(form: Form) -> tuple[Rule, ...]:
+    rules = []
+    names: set[str] = set()
+    for entry in form.items(RULES_MAX):
+        rule = _rule(entry)
+        if rule.name and rule.name in names:
+            entry.at("name", rule.name).wrong("another rule has this name")
+        names.add(rule.name)
+        rules.append(rule)
+    return tuple(rules)
+
+
+def _rule(form: Form) -> Rule:
+    has = form.members(_RULE, required=frozenset({"name", "route"}))
+    return Rule(
+        name=has["name"].text(_NAME, "1 to 64 of letters, digits and . _ -") if "name" in has else "",
+        route=has["route"].word(Route) if "route" in has else Route.agent,
+        when=_when(has["when"]) if "when" in has else When(),
+        window=_window(has.get("window"), has.get("requires_anchor")),
+        merchant_deadline=_timeout(has["merchant_deadline"], _MERCHANT_THEN) if "merchant_deadline" in has else None,
+        return_deadline=_timeout(has["return_deadline"], _RETURN_THEN) if "return_deadline" in has else None,
+        inspection_deadline=_timeout(has["inspection_deadline"], _INSPECTION_THEN) if "inspection_deadline" in has else None,
+        second_approval_above=_amounts(has["second_approval_above"]) if "second_approval_above" in has else None,
+        allocation=has["allocation"].word(Allocation) if "allocation" in has else Allocation.pro_rata,
+        forfeit=_forfeit(has["forfeit"]) if "forfeit" in has else frozenset(),
+        limits=_limits(has["limits"]) if "limits" in has else Limits(),
+    )
+
+
+def _when(form: Form) -> When:
+    has = form.members(_TESTS)
+    above, up_to = has.pop("amount_above", None), has.pop("amount_up_to", None)
+    return When(
+        conditions=tuple(_condition(name, has[name]) for name in sorted(has)),
+        amount_above=None if above is None else above.integer(0, AMOUNT_MAX),
+        amount_up_to=None if up_to is None else up_to.integer(1, AMOUNT_MAX),
+    )
+
+
+def _condition(name: str, form: Form) -> Condition:
+    subject = Subject(name.removesuffix("_not"))
+    entries = form.items(WORDS_MAX) if isinstance(form.value, list | tuple) else [form]
+    if isinstance(form.value, list | tuple) and not form.value:
+        form.wrong("an empty list can never hold; leave the test out")
+    values: frozenset[str] | frozenset[int]
+    if subject is Subject.amount:
+        values = frozenset(entry.integer(1, AMOUNT_MAX) for entry in entries)
+    elif subject in _WORDS:
+        values = frozenset(entry.word(_WORDS[subject]) for entry in entries)
+    else:
+        values = frozenset(entry.text(*_PATTERNS[subject]) for entry in entries)
+    return Condition(subject=subject, values=values, negated=name != subject)
+
+
+def _window(form: Form | None, rule_requires: Form | None) -> WindowForm | None:
+    """`requires_anchor` is read beside the window and within it."""
+    if form is None:
+        if rule_requires is not None:
+            rule_requires.wrong("a rule without a window has no anchor")
+        return None
+    known = frozenset({"anchor", "length", "until", "count_from", "requires_anchor"})
+    has = form.members(known, required=frozenset({"anchor"}))
+    if ("length" in has) is ("until" in has):
+        form.wrong("needs one of: length, until")
+    end_of_day = None
+    if "until" in has:
+        until = has["until"].members(frozenset({"end_of_day"}), required=frozenset({"end_of_day"}))
+        end_of_day = until["end_of_day"].length(0, signed=True) if "end_of_day" in until else None
+    if "count_from" in has and has["count_from"].value != "next_day":
+        has["count_from"].wrong("must be: next_day")
+    return WindowForm(
+        anchor=has["anchor"].word(Anchor) if "anchor" in has else Anchor.completed_at,
+        length=has["length"].length() if "length" in has else None,
+        end_of_day=end_of_day,
+        next_day="count_from" in has,
+        requires_anchor=True in [requires.flag() for requires in (has.get("requires_anchor"), rule_requires) if requires is not None],
+    )
+
+
+def _timeout(form: Form, allowed: frozenset[OnDeadline]) -> Timeout:
+    both = frozenset({"length", "then"})
+    has = form.members(both, required=both)
+    return Timeout(
+        length=has["length"].length() if "length" in has else Length(1, Unit.days),
+        then=has["then"].word(OnDeadline, allowed) if "then" in has else OnDeadline.agent,
+    )
+
+
+def _deadlines(form: Form) -> Deadlines:
+    usual = Deadlines()
+    has = form.members(frozenset({"merchant", "return", "inspection", "offer", "second_approval", "agent"}))
+    return Deadlines(
+        merchant=_timeout(has["merchant"], _MERCHANT_THEN) if "merchant" in has else usual.merchant,
+        return_=_timeout(has["return"], _RETURN_THEN) if "return" in has else usual.return_,
+        inspection=_timeout(has["inspection"], _INSPECTION_THEN) if "inspection" in has else usual.inspection,
+        offer=_timeout(has["offer"], _OFFER_THEN) if "offer" in has else usual.offer,
+        second_approval=has["second_approval"].length() if "second_approval" in has else usual.second_approval,
+        agent=has["agent"].length() if "agent" in has else usual.agent,
+    )
+
+
+def _limits(form: Form) -> Limits:
+    has = form.members(frozenset({"partial_refunds_max", "partial_interval", "requests_per_day"}))
+    return Limits(
+        partial_refunds_max=has["partial_refunds_max"].integer(0, 1_000_000) if "partial_refunds_max" in has else None,
+        partial_interval=has["partial_interval"].length() if "partial_interval" in has else None,
+        requests_per_day=has["requests_per_day"].integer(1, 1_000_000) if "requests_per_day" in has else None,
+    )
+
+
+def _amounts(form: Form) -> dict[str, int]:
+    return {
+        Form(name, entry.pointer, form.problems).text(_CURRENCY, "an ISO 4217 code"): entry.integer(0, AMOUNT_MAX)
+        for name, entry in form.any_members().items()
+    }
+
+
+def _next_steps(form: Form) -> dict[Refusal | None, tuple[str, ...]]:
+    steps: dict[Refusal | None, tuple[str, ...]] = {}
+    for name, entry in form.members(frozenset({"default", *Refusal})).items():
+        has = entry.members(frozenset({"next_steps"}), required=frozenset({"next_steps"}))
+        listed = has["next_steps"].items(20) if "next_steps" in has else []
+        steps[None if name == "default" else Refusal(name)] = tuple(step.text(_STEP, "a word of a-z and _") for step in listed)
+    return steps
+
+
+def _forfeit(form: Form) -> frozenset[Source]:
+    if isinstance(form.value, bool):
+        return _PROMOTIONS if form.value else frozenset()
+    return frozenset(entry.word(Source, _PROMOTIONS) for entry in form.items(len(_PROMOTIONS)))
+
+
+def _moment(form: Form) -> datetime:
+    at = form.value
+    if isinstance(at, str):
+        try:
+            at = datetime.fromisoformat(at)
+        except ValueError:
+            at = None
+    if isinstance(at, datetime) and at.tzinfo is not None and 1900 <= at.year < 9000:
+        return at.astimezone(UTC)
+    form.wrong("must be an RFC 3339 time with its offset from UTC, such as 2026-11-01T00:00:00Z")
+    return _EPOCH
+
+
+def _zone(form: Form) -> ZoneInfo:
+    name = form.text(_ZONE, "a time zone's IANA name, such as Asia/Shanghai")
+    try:
+        return ZoneInfo(name) if name else _UTC
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, such as Asia
+        form.wrong("there is no such time zone")
+        return _UTC
+
+
+def _calendar(form: Form, calendar_exists: Callable[[str], bool]) -> str:
+    name = form.text(_CALENDAR, "a calendar's name: a country (CN, GB-SCT), a market (XECB), or none")
+    if name and not calendar_exists(name):
+        form.wrong("there is no such calendar")
+    return name
+
+
+def _rule_data(rule: Rule) -> dict[str, DataValue]:
+    timeouts = {
+        "merchant_deadline": rule.merchant_deadline,
+        "return_deadline": rule.return_deadline,
+        "inspection_deadline": rule.inspection_deadline,
+    }
+    data: dict[str, DataValue] = {"name": rule.name, "when": _when_data(rule.when)}
+    if rule.window is not None:
+        data["window"] = _window_data(rule.window)
+    data["route"] = str(rule.route)
+    data |= {name: _timeout_data(timeout) for name, timeout in timeouts.items() if timeout is not None}
+    if rule.second_approval_above is not None:
+        data["second_approval_above"] = dict(rule.second_approval_above)
+    if rule.allocation is not Allocation.pro_rata:
+        data["allocation"] = str(rule.allocation)
+    if rule.forfeit:
+        data["forfeit"] = sorted(str(source) for source in rule.forfeit)
+    if rule.limits != Limits():
+        data["limits"] = _limits_data(rule.limits)
+    return data
+
+
+def _when_data(when: When) -> dict[str, DataValue]:
+    data: dict[str, DataValue] = {
+        f"{test.subject}{'_not' if test.negated else ''}": sorted(value if isinstance(value, int) else str(value) for value in test.values)
+        for test in when.conditions
+    }
+    bounds = {"amount_above": when.amount_above, "amount_up_to": when.amount_up_to}
+    return data | {name: bound for name, bound in bounds.items() if bound is not None}
+
+
+def _window_data(window: WindowForm) -> dict[str, DataValue]:
+    data: dict[str, DataValue] = {"anchor": str(window.anchor)}
+    if window.length is not None:
+        data["length"] = str(window.length)
+    if window.end_of_day is not None:
+        data["until"] = {"end_of_day": f"+{window.end_of_day}"}
+    if window.next_day:
+        data["count_from"] = "next_day"
+    if window.requires_anchor:
+        data["requires_anchor"] = True
+    return data
+
+
+def _limits_data(limits: Limits) -> dict[str, DataValue]:
+    interval = None if limits.partial_interval is None else str(limits.partial_interval)
+    data = {
+        "partial_refunds_max": limits.partial_refunds_max,
+        "partial_interval": interval,
+        "requests_per_day": limits.requests_per_day,
+    }
+    return {name: value for name, value in data.items() if value is not None}
+
+
+def _timeout_data(timeout: Timeout) -> dict[str, DataValue]:
+    return {"length": str(timeout.length), "then": str(timeout.then)}
+
+
+_UTC = ZoneInfo("UTC")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

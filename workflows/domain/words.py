@@ -1,0 +1,334 @@
+"""The closed vocabularies of payments, cancellations and refunds.
+
+A member's name equals its value wherever the value is a Python name. Members may be added, none is ever renamed or reused: they
+stand in records that are kept for years.
+"""
+
+from enum import StrEnum
+
+
+class PaymentState(StrEnum):
+    pending = "pending"  # authorised, not settled
+    completed = "completed"  # settled; may be partly refunded
+    cancel_requested = "cancel_requested"  # a cancellation is open and not yet approved, or its void is under way
+    refunding = "refunding"  # a refund is approved and its money is moving, or is stuck and waits for a person
+    refunded = "refunded"  # all of the amount went back
+    cancelled = "cancelled"  # voided before settlement; final
+    failed = "failed"  # the payment itself failed; final
+
+
+class PaymentTrigger(StrEnum):
+    complete = "complete"  # the rail settled the payment
+    fail = "fail"  # the rail gave the payment up
+    request_cancellation = "request_cancellation"
+    keep = "keep"  # the cancellation came to nothing; back to where it came from
+    confirm_void = "confirm_void"  # the rail released the authorisation
+    start_refund = "start_refund"  # approved; money is about to move
+    confirm_refund = "confirm_refund"  # every leg of the refund arrived
+    abandon_refund = "abandon_refund"  # a person closed a refund that cannot be paid
+    reopen_refund = "reopen_refund"  # the rail returned money that it had confirmed
+    lose_dispute = "lose_dispute"  # a chargeback took what was left
+
+
+class CancellationState(StrEnum):
+    awaiting_merchant = "awaiting_merchant"  # handed off; the merchant owes an answer
+    offered = "offered"  # the merchant offered less; the customer owes an answer
+    awaiting_return = "awaiting_return"  # the goods are to come back first
+    awaiting_agent = "awaiting_agent"  # a support agent owes a decision
+    awaiting_second_approval = "awaiting_second_approval"  # another person must approve
+    executing = "executing"  # approved; voids or refunds are under way
+    needs_attention = "needs_attention"  # the rail cannot do it; a person must choose how to go on
+    completed = "completed"
+    refused = "refused"  # policy said no
+    declined = "declined"  # a person, or a deadline, said no
+    withdrawn = "withdrawn"  # the customer took it back
+    failed = "failed"  # closed unpaid by a person
+
+
+class CancellationTrigger(StrEnum):
+    accept = "accept"
+    accept_with_return = "accept_with_return"
+    offer = "offer"
+    decline = "decline"
+    escalate = "escalate"
+    accept_offer = "accept_offer"
+    decline_offer = "decline_offer"
+    return_shipped = "return_shipped"
+    return_received = "return_received"
+    approve = "approve"
+    deny = "deny"
+    timeout = "timeout"
+    withdraw = "withdraw"
+    done = "done"
+    stuck = "stuck"
+    retry = "retry"
+    redirect = "redirect"
+    close = "close"
+    reopen = "reopen"
+    moot = "moot"  # the payment itself failed: there is nothing to undo
+
+
+class LegState(StrEnum):
+    scheduled = "scheduled"  # to be sent
+    held = "held"  # waits: wallet frozen or payment disputed
+    submitted = "submitted"  # the intent to send is on record; the rail may or may not have it
+    processing = "processing"  # the rail accepted it and will tell
+    unknown = "unknown"  # the rail's answer was lost; only asking, or the same key again, may resolve it
+    requires_action = "requires_action"  # the rail waits for somebody
+    succeeded = "succeeded"  # the rail confirmed that the money arrived
+    failed = "failed"  # the rail refused for good; final
+    returned = "returned"  # confirmed earlier, then sent back by the rail; final
+
+
+class LegTrigger(StrEnum):
+    submit = "submit"
+    process = "process"
+    succeed = "succeed"
+    fail = "fail"
+    lose = "lose"  # the answer was lost on the way
+    require_action = "require_action"
+    hold = "hold"
+    release = "release"
+    give_back = "give_back"  # the rail returned what it had confirmed
+
+
+class LegKind(StrEnum):
+    refund = "refund"
+    void = "void"
+
+
+class Route(StrEnum):
+    void = "void"  # nothing settled yet: release the authorisation
+    automatic = "automatic"  # policy approves at once
+    merchant = "merchant"  # the merchant decides
+    return_ = "return"  # the goods come back first
+    agent = "agent"  # a support agent decides
+
+
+class Role(StrEnum):
+    wallet = "wallet"
+    agent = "agent"
+    supervisor = "supervisor"
+    merchant = "merchant"
+    auditor = "auditor"
+    operator = "operator"
+
+
+class ActorRole(StrEnum):
+    """Who did a step: a caller's role, or one of ours."""
+
+    wallet = "wallet"
+    agent = "agent"
+    supervisor = "supervisor"
+    merchant = "merchant"
+    auditor = "auditor"
+    operator = "operator"
+    system = "system"  # a worker, or a deadline
+    provider = "provider"  # a rail's own word
+
+
+class Channel(StrEnum):
+    app = "app"
+    hotline = "hotline"
+    chat = "chat"
+    social = "social"
+    email = "email"
+    bot = "bot"
+    merchant = "merchant"
+    system = "system"
+
+
+class Reason(StrEnum):
+    changed_mind = "changed_mind"
+    duplicate = "duplicate"
+    wrong_amount = "wrong_amount"
+    not_received = "not_received"
+    not_as_described = "not_as_described"
+    damaged = "damaged"
+    unauthorised = "unauthorised"
+    technical = "technical"
+    merchant_request = "merchant_request"
+    other = "other"
+
+
+class Refusal(StrEnum):
+    """Why policy says no."""
+
+    window_closed = "window-closed"
+    window_not_open = "window-not-open"
+    no_rule = "no-rule"
+    category_excluded = "category-excluded"
+    channel_not_allowed = "channel-not-allowed"
+    limit_reached = "limit-reached"
+
+
+class Source(StrEnum):
+    balance = "balance"
+    card = "card"
+    bank = "bank"
+    coupon = "coupon"
+    points = "points"
+    cashback = "cashback"
+
+
+class EarnedKind(StrEnum):
+    cashback = "cashback"
+    points = "points"
+
+
+class Category(StrEnum):
+    general = "general"
+    digital = "digital"
+    perishable = "perishable"
+    custom_made = "custom_made"
+    service = "service"
+    transfer = "transfer"
+    travel = "travel"
+
+
+class Fulfilment(StrEnum):
+    none = "none"
+    preparing = "preparing"
+    shipped = "shipped"
+    delivered = "delivered"
+    returned = "returned"
+
+
+class Anchor(StrEnum):
+    """The moment of a payment from which a window counts."""
+
+    authorised_at = "authorised_at"
+    completed_at = "completed_at"
+    shipped_at = "shipped_at"
+    delivered_at = "delivered_at"
+    return_received_at = "return_received_at"
+
+
+class Allocation(StrEnum):
+    """How a partial refund is spread over the funding sources."""
+
+    pro_rata = "pro_rata"
+    cash_first = "cash_first"
+    promotions_first = "promotions_first"
+
+
+class OnDeadline(StrEnum):
+    """What a clock does when it runs out."""
+
+    accept = "accept"
+    agent = "agent"
+    decline = "decline"
+
+
+class OutcomeSource(StrEnum):
+    """How a leg's outcome was learnt."""
+
+    reply = "reply"
+    notification = "notification"
+    query = "query"
+    reconciliation = "reconciliation"
+    person = "person"
+
+
+class PaymentFailure(StrEnum):
+    insufficient_funds = "insufficient_funds"
+    network = "network"
+    provider_outage = "provider_outage"
+    limit_exceeded = "limit_exceeded"
+    instrument_invalid = "instrument_invalid"
+    merchant_error = "merchant_error"
+    other = "other"
+
+
+class JobKind(StrEnum):
+    move = "move"  # carry one leg on: send it, ask after it
+    notification = "notification"  # act on a rail's stored word
+
+
+class RecordType(StrEnum):
+    payment_registered = "payment.registered"
+    payment_completed = "payment.completed"
+    payment_failed = "payment.failed"
+    payment_modified = "payment.modified"
+    payment_fulfilment_changed = "payment.fulfilment_changed"
+    payment_dispute_opened = "payment.dispute_opened"
+    payment_dispute_closed = "payment.dispute_closed"
+    payment_voided = "payment.voided"
+    payment_refunded = "payment.refunded"
+    payment_charged_back = "payment.charged_back"
+    payment_anomaly = "payment.anomaly"
+    cancellation_requested = "cancellation.requested"
+    cancellation_refused = "cancellation.refused"
+    cancellation_handed_off = "cancellation.handed_off"
+    cancellation_merchant_accepted = "cancellation.merchant_accepted"
+    cancellation_merchant_declined = "cancellation.merchant_declined"
+    cancellation_offered = "cancellation.offered"
+    cancellation_offer_accepted = "cancellation.offer_accepted"
+    cancellation_offer_declined = "cancellation.offer_declined"
+    cancellation_return_awaited = "cancellation.return_awaited"
+    cancellation_return_shipped = "cancellation.return_shipped"
+    cancellation_return_received = "cancellation.return_received"
+    cancellation_escalated = "cancellation.escalated"
+    cancellation_assigned = "cancellation.assigned"
+    cancellation_approved = "cancellation.approved"
+    cancellation_denied = "cancellation.denied"
+    cancellation_second_approval_awaited = "cancellation.second_approval_awaited"
+    cancellation_timed_out = "cancellation.timed_out"
+    cancellation_withdrawn = "cancellation.withdrawn"
+    cancellation_overridden = "cancellation.overridden"
+    cancellation_completed = "cancellation.completed"
+    cancellation_needs_attention = "cancellation.needs_attention"
+    cancellation_failed = "cancellation.failed"
+    cancellation_closed = "cancellation.closed"
+    cancellation_reopened = "cancellation.reopened"
+    cancellation_reminded = "cancellation.reminded"
+    cancellation_callback_promised = "cancellation.callback_promised"
+    cancellation_called_back = "cancellation.called_back"
+    refund_scheduled = "refund.scheduled"
+    refund_submitted = "refund.submitted"
+    refund_processing = "refund.processing"
+    refund_succeeded = "refund.succeeded"
+    refund_failed = "refund.failed"
+    refund_unknown = "refund.unknown"
+    refund_held = "refund.held"
+    refund_released = "refund.released"
+    refund_requires_action = "refund.requires_action"
+    refund_returned = "refund.returned"
+    refund_redirected = "refund.redirected"
+    refund_enquired = "refund.enquired"
+    refund_retried = "refund.retried"
+    refund_clawed_back = "refund.clawed_back"
+    void_scheduled = "void.scheduled"
+    void_submitted = "void.submitted"
+    void_processing = "void.processing"
+    void_succeeded = "void.succeeded"
+    void_failed = "void.failed"
+    void_unknown = "void.unknown"
+    void_requires_action = "void.requires_action"
+    wallet_frozen = "wallet.frozen"
+    wallet_released = "wallet.released"
+    wallet_erased = "wallet.erased"
+    policy_published = "policy.published"
+    merchant_changed = "merchant.changed"
+    bulk_previewed = "bulk.previewed"
+    bulk_confirmed = "bulk.confirmed"
+    bulk_finished = "bulk.finished"
+    endpoint_disabled = "endpoint.disabled"
+    anomaly_resolved = "anomaly.resolved"
+    history_exported = "history.exported"
+
+
+PAYMENT_FINAL = frozenset({PaymentState.cancelled, PaymentState.failed})
+CANCELLATION_OPEN = frozenset(
+    {
+        CancellationState.awaiting_merchant,
+        CancellationState.offered,
+        CancellationState.awaiting_return,
+        CancellationState.awaiting_agent,
+        CancellationState.awaiting_second_approval,
+        CancellationState.executing,
+        CancellationState.needs_attention,
+    }
+)
+LEG_IN_FLIGHT = frozenset({LegState.submitted, LegState.processing, LegState.unknown})
+LEG_FINAL = frozenset({LegState.failed, LegState.returned})
