@@ -1,0 +1,160 @@
+"""What can be configured: the only reader of the environment.
+
+Every setting is an environment variable with the prefix REFUNDRY_, or a line of `.env`. Lists are written with commas.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "REFUNDRY_"
+Origin = Literal["environment", ".env", "default", "data directory", "command line"]
+
+
+def _postgresql(url: str) -> str:
+    if url and urlsplit(url).scheme not in ("postgresql", "postgres"):
+        raise ValueError("must begin with postgresql://")
+    return url
+
+
+def _commas(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+DatabaseUrl = Annotated[str, AfterValidator(_postgresql), Field(repr=False)]
+Seconds = Annotated[int, Field(ge=1, le=30 * 24 * 3600)]
+
+
+class Settings(BaseSettings):
+    """Read once, validated, frozen; its repr hides what is secret. The defaults are production's."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    data_dir: Path = Field(
+        Path(".refundry"), description="Where `up` keeps its database, keys and book, and where the other commands find them"
+    )
+
+    database_url: DatabaseUrl = Field(
+        "", description="PostgreSQL for the API and the workers: postgresql://user:password@host:port/database"
+    )
+    database_owner_url: DatabaseUrl = Field(
+        "", description="The same database as the owner of its tables, for migrations; database_url unless told"
+    )
+    replica_url: DatabaseUrl = Field("", description="A replica for reads that may lag: search, export, reports; database_url unless told")
+    database_pool_size: int = Field(10, ge=1, le=200, description="Connections of each API process")
+    worker_pool_size: int = Field(10, ge=1, le=200, description="Connections of each worker")
+
+    host: str = Field("127.0.0.1", description="Address that the API listens on")
+    port: int = Field(8000, ge=0, le=65535, description="Port that the API listens on; 0 takes a free one")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged")
+
+    jwks_file: Path | None = Field(None, description="Public keys of those who sign the callers' tokens, as a JWKS file")
+    jwks_url: str | None = Field(None, description="The same, fetched from an address")
+    issuer: str = Field("refundry-local", description="`iss` that a caller's token must name")
+    audience: str = Field("refundry", description="`aud` that a caller's token must name")
+
+    sandbox_url: str | None = Field(None, description="Address of the sandbox rail; none: the provider `sandbox` is not offered")
+    sandbox_secret: SecretStr = Field(
+        SecretStr(""), description="Secret shared with the sandbox rail, which signs its notifications with it"
+    )
+
+    rail_timeout_seconds: float = Field(
+        10, gt=0, le=120, description="How long a call to a rail may take before its outcome counts as unknown"
+    )
+    enquiry_seconds: Annotated[tuple[Seconds, ...], NoDecode, BeforeValidator(_commas)] = Field(
+        (30, 60, 300, 900, 3600, 14400, 86400),
+        min_length=1,
+        description="Waits before a rail is asked again for an outcome that it owes; the last one repeats",
+    )
+    lease_seconds: Seconds = Field(60, description="How long a worker owns a job; after a crash another one takes it over then")
+    worker_concurrency: int = Field(16, ge=1, le=500, description="Jobs that one worker carries at the same time")
+    worker_poll_seconds: float = Field(1, gt=0, le=60, description="How often a worker looks for due jobs that nobody told it of")
+
+    webhook_allow_private: bool = Field(False, description="Whether webhooks may go to private addresses, this machine's own included")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.lease_seconds <= self.rail_timeout_seconds:
+            raise ValueError("lease_seconds must be more than rail_timeout_seconds: a job must not change hands during its call")
+        if self.jwks_file is not None and self.jwks_url is not None:
+            raise ValueError("give jwks_file or jwks_url, not both")
+        return self
+
+    @property
+    def owner_url(self) -> str:
+        """The database's address for migrations."""
+        return self.database_owner_url or self.database_url
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One line of `refundry settings`; `value` is fit for other eyes."""
+
+    name: str
+    meaning: str
+    value: str
+    origin: Origin
+
+
+def load(**given: Any) -> Settings:  # values of every field's type, as the terminal took them
+    """Read the environment once; `given` comes before it, where it is not None."""
+    return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def show(settings: Settings, origins: Mapping[str, Origin] | None = None) -> list[Shown]:
+    """Every setting with its meaning, value and origin. `origins` names those that came from elsewhere than `load`."""
+    known: dict[str, Origin] = {**origin_of_each(), **(origins or {})}
+    return [
+        Shown(PREFIX + name.upper(), field.description or "", _shown_value(getattr(settings, name), field), known[name])
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def origin_of_each() -> dict[str, Origin]:
+    """Where `load` finds the value of each setting."""
+    environment = {name.upper() for name in os.environ}  # noqa: TID251 -- this module is the one reader
+    lines = {name.upper() for name in dotenv_values(".env")}
+    origins: dict[str, Origin] = {}
+    for name in Settings.model_fields:
+        variable = PREFIX + name.upper()
+        origins[name] = "environment" if variable in environment else ".env" if variable in lines else "default"
+    return origins
+
+
+def environment_for_child(settings: Mapping[str, object]) -> dict[str, str]:
+    """This process's environment with these settings put into it, for a process of ours; None leaves one as it is."""
+    own = {PREFIX + name.upper(): _as_text(value) for name, value in settings.items() if value is not None}
+    # Children find our modules where we are, whatever directory they are started in.
+    modules = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]))  # noqa: TID251 -- as above
+    return {**os.environ, "PYTHONPATH": modules, **own}  # noqa: TID251 -- as above
+
+
+def without_password(url: str) -> str:
+    """The address of a database as it may be logged."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user, _, places = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{places}"))
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _shown_value(value: object, field: FieldInfo) -> str:
+    if isinstance(value, SecretStr):
+        return "***" if value.get_secret_value() else "-"
+    if value is None or value == "":
+        return "-"
+    return _as_text(value) if field.repr else without_password(str(value))

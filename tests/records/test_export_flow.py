@@ -1,0 +1,199 @@
+"""The export out of a real PostgreSQL: its order, its scope, and memory that does not grow with it."""
+
+import csv
+import io
+import json
+import re
+import tracemalloc
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import asyncpg
+import pytest
+
+from service import embedded
+from tests.records.made import OURS, chain, export, in_order, judge, sign
+from workflows.domain.exports import Scope
+from workflows.domain.records import Record, chain_id
+from workflows.domain.verifying import Status
+from workflows.flows.export import CHUNK_BYTES, export_csv, export_lines
+
+TABLE = """
+create table record (
+    chain_id uuid, sequence int, id uuid not null, chain text not null, payment_id uuid, merchant_id text, type text not null,
+    occurred_at timestamptz not null, actor_role text not null, actor_id text not null, body text not null, hash bytea not null,
+    primary key (chain_id, sequence)
+);
+create index record_occurred on record using brin (occurred_at)
+"""
+COLUMNS = re.findall(r"(\w+) (?:uuid|int|text|timestamptz|bytea)", TABLE)
+DAY = timedelta(days=1)
+START = datetime(2026, 11, 1, tzinfo=UTC)
+BIG_CHAINS, BIG_LENGTH = 2_500, 20
+
+
+@pytest.fixture(scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[embedded.Server]:
+    server = embedded.start(tmp_path_factory.mktemp("postgres"))
+    try:
+        for name in ("small", "big", "empty"):
+            server.ensure_database(name)
+            connection = await asyncpg.connect(server.owner_url(name), ssl=False)
+            await connection.execute(TABLE)
+            await connection.close()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+async def small(server: embedded.Server) -> AsyncIterator[asyncpg.Pool]:
+    async with asyncpg.create_pool(server.owner_url("small"), ssl=False, min_size=1, max_size=2) as pool:
+        await store(pool, SMALL)
+        yield pool
+
+
+async def store(pool: asyncpg.Pool, records: Iterable[Record]) -> None:
+    await pool.copy_records_to_table("record", columns=COLUMNS, records=[row(record) for record in records])
+
+
+def row(record: Record) -> tuple[object, ...]:
+    actor, chain_of = record.actor, chain_id(record.chain)
+    return (
+        chain_of,
+        record.sequence,
+        record.id,
+        record.chain,
+        record.payment_id,
+        merchant_of(record),
+        str(record.type),
+        record.occurred_at,
+        str(actor.role),
+        actor.id,
+        record.body,
+        bytes.fromhex(record.hash),
+    )  # fmt: skip -- a row reads best as one
+
+
+def merchant_of(record: Record) -> str:
+    return "even" if chain_id(record.chain).bytes[0] % 2 == 0 else "odd"
+
+
+# Chains that alternate over days, an empty fortnight, and records on both sides of midnight.
+SMALL = [
+    *(record for name in "abcdefgh" for record in chain(name, 6, start=START + timedelta(hours=7), step=timedelta(hours=9))),
+    *chain("late", 3, start=START + 20 * DAY - timedelta(microseconds=1), step=timedelta(microseconds=1)),
+]
+
+
+async def gather(stream: AsyncIterator[bytes]) -> bytes:
+    return b"".join([chunk async for chunk in stream])
+
+
+async def test_all_records_in_order_and_verified(small: asyncpg.Pool) -> None:
+    content = await gather(export_lines(small, start=None, end=None, sign=sign, key=OURS))
+
+    assert content == b"".join(export(in_order(SMALL)))
+    verdict = judge(io.BytesIO(content), trusted_key=OURS)
+    assert (verdict.status, verdict.records, verdict.chains) == (Status.verified, len(SMALL), 9)
+
+
+async def test_a_connection_serves_as_well_as_a_pool(small: asyncpg.Pool) -> None:
+    async with small.acquire() as connection:
+        content = await gather(export_lines(connection, start=None, end=None, sign=sign, key=OURS))
+    assert content == b"".join(export(in_order(SMALL)))
+
+
+@pytest.mark.parametrize("merchant_id", [None, "even", "odd", "nobody"])
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        (None, START + DAY),
+        (START + DAY, None),
+        (START + timedelta(hours=16), START + timedelta(hours=49)),
+        (START - 50 * DAY, START + 50 * DAY),
+        (START + 20 * DAY - timedelta(microseconds=1), START + 20 * DAY),
+        (START + 20 * DAY, START + 20 * DAY + timedelta(microseconds=1)),
+        (START + 10 * DAY, START + 11 * DAY),
+        (START + DAY, START + DAY),
+        (START + 2 * DAY, START + DAY),
+        (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)),
+    ],
+)
+async def test_the_scope_is_half_open(small: asyncpg.Pool, start: datetime | None, end: datetime | None, merchant_id: str | None) -> None:
+    within = [
+        record
+        for record in in_order(SMALL)
+        if (start is None or start <= record.occurred_at)
+        and (end is None or record.occurred_at < end)
+        and merchant_id in (None, merchant_of(record))
+    ]
+
+    content = await gather(export_lines(small, start=start, end=end, merchant_id=merchant_id, sign=sign, key=OURS))
+
+    assert content == b"".join(export(within, scope=Scope(start=start, end=end, merchant_id=merchant_id)))
+    assert judge(io.BytesIO(content), trusted_key=OURS).status is Status.verified
+
+
+async def test_csv_has_the_same_records(small: asyncpg.Pool) -> None:
+    content = await gather(export_csv(small, start=None, end=None))
+    rows = list(csv.DictReader(io.StringIO(content.decode(), newline=""), strict=True))
+    assert [row["hash"] for row in rows] == [record.hash for record in in_order(SMALL)]
+
+
+async def test_an_empty_table_is_a_trailer(server: embedded.Server) -> None:
+    connection = await asyncpg.connect(server.owner_url("empty"), ssl=False)
+    content = await gather(export_lines(connection, start=None, end=None, sign=sign, key=OURS))
+    await connection.close()
+    assert content == b"".join(export([]))
+
+
+async def test_one_view_while_others_write(server: embedded.Server) -> None:
+    """What is committed after the stream began is not in it, though its day is yet to come."""
+    async with asyncpg.create_pool(server.owner_url("empty"), ssl=False, min_size=1, max_size=2) as pool:
+        before = chain("before", 200, start=START, step=timedelta(hours=1))
+        await store(pool, before)
+        stream = export_lines(pool, start=None, end=None, sign=sign, key=OURS)
+        async with aclosing(stream):
+            first = await anext(stream)
+            await store(pool, chain("after", 3, start=START + 100 * DAY))
+            rest = await gather(stream)
+        assert first + rest == b"".join(export(before))
+
+
+async def test_leaving_early_gives_the_connection_back(small: asyncpg.Pool) -> None:
+    async with aclosing(export_lines(small, start=None, end=None, sign=sign, key=OURS)) as stream:
+        await anext(stream)
+    assert small.get_idle_size() == small.get_size()
+
+
+async def test_fifty_thousand_records_in_constant_memory(server: embedded.Server) -> None:
+    async with asyncpg.create_pool(server.owner_url("big"), ssl=False, min_size=1, max_size=2) as pool:
+        for batch in range(0, BIG_CHAINS, 500):
+            some = (chain(str(n), BIG_LENGTH, start=START + n % 7 * DAY, step=timedelta(hours=5)) for n in range(batch, batch + 500))
+            await store(pool, (record for records in some for record in records))
+        stream = export_lines(pool, start=None, end=None, sign=sign, key=OURS)
+        await anext(stream)  # what is made once is not counted
+
+        tracemalloc.start()
+        size_total, greatest = 0, 0
+        async for chunk in stream:
+            size_total += len(chunk)
+            greatest = max(greatest, len(chunk))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+        assert size_total > 25_000_000
+        assert greatest < CHUNK_BYTES + 10_000
+        assert peak < 8_000_000
+
+        content = await gather(export_lines(pool, start=None, end=None, sign=sign, key=OURS))
+    verdict = judge(io.BytesIO(content), trusted_key=OURS)
+    assert (verdict.status, verdict.records, verdict.chains) == (Status.verified, BIG_CHAINS * BIG_LENGTH, BIG_CHAINS)
+    places = [
+        (record["occurred_at"][:10], chain_id(record["chain"]).bytes, record["sequence"])
+        for record in map(json.loads, content.splitlines()[:-1])
+    ]
+    assert all(one < other for one, other in pairwise(places))

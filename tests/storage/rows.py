@@ -1,0 +1,110 @@
+"""One valid row of every table, and a second one that may stand beside it: what the constraint tests start from.
+
+Written as JSON, of which PostgreSQL itself makes the row; an id is a number below 256.
+"""
+
+import json
+from typing import Any
+from uuid import UUID
+
+Connection = Any  # asyncpg ships no types
+Row = dict[str, Any]
+
+NOW = "2026-11-02T10:00:00Z"
+EARLIER = "2026-11-02T09:59:59.999999Z"
+DIGEST = "\\x" + "ab" * 32
+
+
+def id_(number: int) -> str:
+    return str(UUID(int=number))
+
+
+def rail_key(payment: int, leg: int) -> str:
+    return UUID(int=payment).hex + UUID(int=leg).hex
+
+
+PAYMENT, CANCELLATION, REFUND, LEG, NOBODY = 1, 2, 3, 4, 99
+
+PAYMENT_ROW: Row = {
+    "id": id_(PAYMENT), "version": 1, "reference": "order-1", "uetr": id_(200), "wallet_id": "w", "merchant_id": "m",
+    "category": "general", "amount": 1000, "currency": "CNY", "funding": [{}], "items": [{}, {}], "earned": [], "state": "completed",
+    "fulfilment": "none", "authorised_at": NOW, "completed_at": NOW, "amount_refunded": 0, "amount_reserved": 0,
+    "amount_charged_back": 0, "disputes_open": 0, "allocated": [0], "cancelled_quantities": [0, 0], "policy_version": "p",
+    "partial_refunds": 0, "sequence": 1, "head": DIGEST, "created_at": NOW, "updated_at": NOW,
+}  # fmt: skip
+CANCELLATION_ROW: Row = {
+    "payment_id": id_(PAYMENT), "id": id_(CANCELLATION), "version": 1, "state": "executing", "route": "automatic",
+    "reason": "changed_mind", "amount": 100, "currency": "CNY", "items": [], "partial": True, "channel": "app",
+    "requester_role": "wallet", "requester_id": "r", "client_reference": "c-1", "fingerprint": "f", "policy_version": "p", "facts": {},
+    "refusal_next_steps": [], "second_approval": False, "approvals": [], "reopened": False, "created_at": NOW, "updated_at": NOW,
+}  # fmt: skip
+REFUND_ROW: Row = {
+    "payment_id": id_(PAYMENT), "id": id_(REFUND), "cancellation_id": id_(CANCELLATION), "version": 1, "state": "scheduled",
+    "amount": 100, "currency": "CNY", "created_at": NOW, "updated_at": NOW,
+}  # fmt: skip
+LEG_ROW: Row = {
+    "payment_id": id_(PAYMENT), "id": id_(LEG), "cancellation_id": id_(CANCELLATION), "refund_id": id_(REFUND), "kind": "refund",
+    "source": "balance", "position": 0, "provider": "sandbox", "provider_reference": "ok", "amount": 100, "currency": "CNY",
+    "state": "scheduled", "rail_key": rail_key(PAYMENT, LEG), "attempts": 0, "replaces": id_(NOBODY), "created_at": NOW, "updated_at": NOW,
+}  # fmt: skip
+RECORD_ROW: Row = {
+    "chain_id": id_(PAYMENT), "sequence": 1, "id": id_(5), "chain": "pay_1", "payment_id": id_(PAYMENT), "type": "payment.registered",
+    "occurred_at": NOW, "actor_role": "wallet", "actor_id": "r", "body": "{}", "hash": DIGEST,
+}  # fmt: skip
+PERSONAL_TEXT_ROW: Row = {
+    "payment_id": id_(PAYMENT), "id": id_(6), "subject_id": id_(CANCELLATION), "name": "note", "value": "hello", "salt": "\\x00",
+}  # fmt: skip
+KEPT_REPLY_ROW: Row = {
+    "scope_id": id_(PAYMENT), "caller": "c", "key": "k", "fingerprint": "f", "status": 201, "body": "\\x7b7d", "headers": {},
+    "created_at": NOW,
+}  # fmt: skip
+JOB_ROW: Row = {"payment_id": id_(PAYMENT), "id": id_(7), "kind": "move", "subject_id": id_(LEG), "run_at": NOW, "attempt": 0}
+NOTIFICATION_ROW: Row = {
+    "payment_id": id_(PAYMENT), "id": id_(8), "provider": "sandbox", "rail_id": "n-1", "body": "\\x7b7d", "received_at": NOW,
+}  # fmt: skip
+POLICY_ROW: Row = {
+    "version": "p", "ordinal": 101, "effective_from": NOW, "document": {}, "published_at": NOW, "published_by": "o",
+}  # fmt: skip
+WORKER_ROW: Row = {"id": id_(9), "beat_at": NOW}
+
+# In the order in which they can be inserted.
+FIRST: dict[str, Row] = {
+    "payment": PAYMENT_ROW,
+    "cancellation": CANCELLATION_ROW,
+    "refund": REFUND_ROW,
+    "leg": LEG_ROW,
+    "record": RECORD_ROW,
+    "personal_text": PERSONAL_TEXT_ROW,
+    "kept_reply": KEPT_REPLY_ROW,
+    "job": JOB_ROW,
+    "notification": NOTIFICATION_ROW,
+    "policy": POLICY_ROW,
+    "worker": WORKER_ROW,
+}
+# A cancellation that is over, so that another refund of the payment has something to belong to.
+OVER, ANOTHER = 10, 11
+CANCELLATION_OVER: Row = {**CANCELLATION_ROW, "id": id_(OVER), "state": "completed", "client_reference": None}
+SECOND: dict[str, Row] = {
+    "payment": {**PAYMENT_ROW, "id": id_(ANOTHER)},
+    "cancellation": {**CANCELLATION_OVER, "id": id_(ANOTHER), "state": "withdrawn"},
+    "refund": {**REFUND_ROW, "id": id_(ANOTHER), "cancellation_id": id_(OVER)},
+    "leg": {**LEG_ROW, "id": id_(ANOTHER), "position": 1, "replaces": None, "rail_key": rail_key(PAYMENT, ANOTHER)},
+    "record": {**RECORD_ROW, "id": id_(ANOTHER), "sequence": 2},
+    "personal_text": {**PERSONAL_TEXT_ROW, "id": id_(ANOTHER)},
+    "kept_reply": {**KEPT_REPLY_ROW, "key": "k-2"},
+    "job": {**JOB_ROW, "id": id_(ANOTHER), "kind": "notification"},
+    "notification": {**NOTIFICATION_ROW, "id": id_(ANOTHER), "rail_id": "n-2"},
+    "policy": {**POLICY_ROW, "version": "p-2", "ordinal": 102},
+    "worker": {**WORKER_ROW, "id": id_(ANOTHER)},
+}
+
+
+async def insert(connection: Connection, table: str, row: Row) -> None:
+    """Insert one row; members that are left out are null."""
+    await connection.execute(f"insert into {table} select * from jsonb_populate_record(null::public.{table}, $1::jsonb)", json.dumps(row))  # noqa: S608 - our own names
+
+
+async def insert_first(connection: Connection) -> None:
+    for table, row in FIRST.items():
+        await insert(connection, table, row)
+    await insert(connection, "cancellation", CANCELLATION_OVER)

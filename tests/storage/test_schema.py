@@ -1,0 +1,223 @@
+"""The migrations lead to exactly the schema that tables.py declares, and back."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from io import StringIO
+
+import asyncpg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.util import CommandError
+from sqlalchemy import CheckConstraint, Column, Connection, Index, Integer, MetaData, Table, create_mock_engine, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from alembic import command
+from tests import lint_migrations
+from tests.database import ROOT, Database, catalog, shape
+from workflows.storage.tables import metadata
+
+MIGRATORS_LOCK = 0x7265_6675_6E64_7279
+
+
+async def alembic(url: str, work: Callable[[Config], object]) -> str:
+    """Run one of alembic's commands with the project's own configuration; what it printed."""
+    output = StringIO()
+    config = Config(toml_file=ROOT / "pyproject.toml", stdout=output)
+    config.attributes["url"] = url
+    await asyncio.to_thread(work, config)
+    return output.getvalue()
+
+
+async def alembic_program(url: str, *arguments: str) -> tuple[int, str]:
+    """Run alembic as an operator does: exit status and output."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "alembic", "-x", f"url={url}", *arguments),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    return process.returncode or 0, output.decode()
+
+
+def up(config: Config) -> None:
+    command.upgrade(config, "head")
+
+
+def down(config: Config) -> None:
+    command.downgrade(config, "base")
+
+
+def copied() -> MetaData:
+    copy = MetaData()
+    for table in metadata.sorted_tables:
+        table.to_metadata(copy)
+    return copy
+
+
+async def differences(database: Database, wanted: MetaData) -> list[str]:
+    """What alembic's autogeneration would change."""
+
+    def compare(connection: Connection) -> list[str]:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        return [str(difference) for difference in compare_metadata(context, wanted)]
+
+    url = database.owner_url.replace("postgresql://", "postgresql+asyncpg://")
+    engine = create_async_engine(url, poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            return await connection.run_sync(compare)
+    finally:
+        await engine.dispose()
+
+
+async def create_all(database: Database, declared: MetaData) -> None:
+    statements: list[str] = []
+    engine = create_mock_engine(
+        "postgresql+asyncpg://",
+        lambda statement, *_, **__: statements.append(str(statement.compile(dialect=postgresql.dialect()))),  # type: ignore[no-untyped-call] # SQLAlchemy's own
+    )
+    declared.create_all(engine, checkfirst=False)
+    connection = await asyncpg.connect(database.owner_url, ssl=False)
+    try:
+        await connection.execute(";".join(statements))
+    finally:
+        await connection.close()
+
+
+async def test_alembic_check_finds_nothing_to_migrate(database: Database) -> None:
+    assert "No new upgrade operations detected" in await alembic(database.owner_url, command.check)
+
+
+async def test_alembic_finds_a_table_a_column_and_an_index_that_no_migration_made(database: Database) -> None:
+    changed = copied()
+    Table("forgotten", changed, Column("id", Integer, primary_key=True))
+    changed.tables["refund"].append_column(Column("forgotten", Integer))
+    Index("forgotten_index", changed.tables["leg"].c.amount)
+
+    found = await differences(database, changed)
+
+    assert await differences(database, copied()) == []
+    assert [difference.split("'")[1] for difference in found] == ["add_table", "add_index", "add_column"]
+
+
+async def test_migrated_and_declared_schema_are_the_same_to_the_letter(database: Database, empty_database: Database) -> None:
+    await create_all(empty_database, metadata)
+
+    assert await shape(database.owner_url) == await shape(empty_database.owner_url)
+
+
+async def test_the_comparison_sees_what_alembic_does_not(database: Database, empty_database: Database) -> None:
+    changed = copied()
+    checks = changed.tables["payment"].constraints
+    limit = next(check for check in checks if isinstance(check, CheckConstraint) and check.name == "payment_amount_in_range")
+    limit.sqltext = text("amount between 1 and 10")
+    ready = next(index for index in changed.tables["job"].indexes if index.name == "job_ready")
+    ready.dialect_options["postgresql"]["where"] = text("attempt = 0")
+    changed.tables["leg"].dialect_options["postgresql"]["with"] = {"fillfactor": "70"}
+    await create_all(empty_database, changed)
+
+    difference = set(await shape(empty_database.owner_url)) - set(await shape(database.owner_url))
+
+    assert difference == {
+        "constraint payment payment_amount_in_range CHECK (amount >= 1 AND amount <= 10)",
+        "CREATE INDEX job_ready ON public.job USING btree (run_at) WHERE (attempt = 0)",
+        "options leg p {fillfactor=70}",
+    }
+
+
+async def test_up_down_and_up_again(empty_database: Database) -> None:
+    url = empty_database.owner_url
+    nothing = await catalog(url)
+
+    await alembic(url, up)
+    everything = await catalog(url)
+    await alembic(url, down)
+    left = await catalog(url)
+    await alembic(url, up)
+
+    assert len(everything) > len(nothing)
+    assert left == nothing
+    assert await catalog(url) == everything
+
+
+async def test_a_downgrade_destroys_no_records(database: Database) -> None:
+    connection = await asyncpg.connect(database.owner_url, ssl=False)
+    try:
+        before = await catalog(database.owner_url)
+
+        with pytest.raises(DBAPIError, match="This database holds records"):
+            await alembic(database.owner_url, down)
+
+        assert await catalog(database.owner_url) == before
+        assert await connection.fetchval("select array_agg(type) from record") == ["policy.published"]
+    finally:
+        await connection.close()
+
+
+async def test_two_migrators_at_once_both_succeed(empty_database: Database, database: Database) -> None:
+    url = empty_database.owner_url
+
+    both = await asyncio.gather(alembic_program(url, "upgrade", "head"), alembic_program(url, "upgrade", "head"))
+
+    assert [status for status, _ in both] == [0, 0], both
+    assert await shape(url) == await shape(database.owner_url)
+
+
+async def test_a_migrator_waits_for_the_one_at_work(empty_database: Database) -> None:
+    url = empty_database.owner_url
+    asked = "select true from pg_stat_activity where query like '%pg_try_advisory_lock%' and pid <> pg_backend_pid()"
+    other = await asyncpg.connect(url, ssl=False)
+    try:
+        await other.execute("select pg_advisory_lock($1)", MIGRATORS_LOCK)
+        waiting = asyncio.create_task(alembic(url, up))
+        while not (waiting.done() or await other.fetchval(asked)):
+            await asyncio.sleep(0)
+        assert await shape(url) == []
+        assert not waiting.done()
+    finally:
+        await other.close()
+
+    await waiting
+    assert await shape(url) != []
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+asyncpg", "postgres"])
+async def test_an_address_may_have_any_of_the_usual_schemes(database: Database, scheme: str) -> None:
+    url = database.owner_url.replace("postgresql", scheme, 1)
+
+    assert "0001 (head)" in await alembic(url, command.current)
+
+
+async def test_without_an_address_alembic_says_what_to_give() -> None:
+    with pytest.raises(CommandError, match="refundry migrate"):
+        await alembic("", command.current)
+
+
+def test_the_migrations_are_linted() -> None:
+    assert lint_migrations.findings() == []
+
+
+def test_the_linter_finds_a_lock_that_stops_everybody() -> None:
+    found = lint_migrations.lint("set lock_timeout = '3s';\nalter table payment alter column version type bigint;", "bad")
+
+    assert any("changing-column-type" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("sql", "missing"),
+    [
+        ("set local lock_timeout = '3s';\nset local statement_timeout = '9s';\ncreate table a ();", 0),
+        ("set local lock_timeout = '3s';\ncreate table a ();\nset local statement_timeout = '9s';", 1),
+        ("create table a ();\nset local lock_timeout = '3s';\nset local statement_timeout = '9s';", 1),
+        ("create table a ();", 2),
+    ],
+)
+def test_a_migration_must_begin_with_its_limits(sql: str, missing: int) -> None:
+    assert len(lint_migrations.missing_timeouts(sql, "0002")) == missing

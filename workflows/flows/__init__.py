@@ -1,0 +1,1 @@
+"""Use cases that are more than load, decide, apply."""

@@ -1,0 +1,227 @@
+"""Check the invariants over the whole database: in constant memory, from one unchanging view of it, with no right but to read."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import asyncpg
+
+from workflows.domain.canonical import canonical
+from workflows.domain.records import GENESIS, LEAF, chain_id
+from workflows.domain.times import rfc3339
+from workflows.storage.invariants import IN_SQL, Invariant
+
+EXAMPLES_MAX = 20
+EXAMPLE_LENGTH_MAX = 300
+FETCH_ROWS = 1000
+
+Watch = Callable[[str, int, int], None]  # what is looked at, how much of it is done, of how much
+
+# What only every record's own bytes can show.
+UNBROKEN = "records_unbroken"
+SEALED = "records_sealed"
+LINKED = "records_linked"
+COLUMNS = "records_match_columns"
+STORY = "records_tell_one_story"
+IN_CHAINS = {
+    UNBROKEN: "every chain counts from 1 without a gap",
+    SEALED: "every record's body is canonical and has the hash that stands beside it",
+    LINKED: "every record names the hash of the one before it",
+    COLUMNS: "what stands beside a record's body is what the body says",
+    STORY: "each record of a payment begins in the state in which the one before it ended, and no earlier",
+}
+_RECORDS = """
+select chain_id, sequence, id, chain, payment_id, type, occurred_at, actor_role, actor_id, body, hash
+  from record order by chain_id, sequence
+"""
+
+
+@dataclass(slots=True, kw_only=True)
+class Result:
+    """What became of one invariant; `examples` are the first EXAMPLES_MAX of `violations`."""
+
+    name: str
+    says: str
+    looked_at: int
+    violations: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def broken(self) -> bool:
+        return self.violations > 0
+
+    def violated(self, example: str) -> None:
+        self.violations += 1
+        if len(self.examples) < EXAMPLES_MAX:
+            self.examples.append(example[:EXAMPLE_LENGTH_MAX])
+
+
+def _nobody_watches(_: str, __: int, ___: int) -> None:
+    """Where no progress is shown."""
+
+
+async def run_checks(source: asyncpg.Pool | asyncpg.Connection, *, watch: Watch = _nobody_watches) -> list[Result]:
+    """Every invariant's result. `source` may belong to the application's role, which may read everything."""
+    async with _connection(source) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        counts: dict[str, int] = {}
+        results = []
+        for done, invariant in enumerate(IN_SQL):
+            watch(invariant.name, done, len(IN_SQL))
+            results.append(await _check(connection, invariant, await _count(connection, invariant.looks_at, counts)))
+        return results + await _check_chains(connection, await _count(connection, "record", counts), watch)
+
+
+async def _check(connection: asyncpg.Connection, invariant: Invariant, looked_at: int) -> Result:
+    result = Result(name=invariant.name, says=invariant.says, looked_at=looked_at)
+    try:
+        async with connection.transaction():  # a savepoint: rows that nobody can read must not end the other checks
+            cursor = await connection.cursor(invariant.sql)
+            while rows := await cursor.fetch(FETCH_ROWS):
+                for (example,) in rows:
+                    result.violated(example or "a row without an id")
+    except asyncpg.DataError as error:
+        result.violated(f"a row that cannot be read: {error}")
+    return result
+
+
+async def _check_chains(connection: asyncpg.Connection, total: int, watch: Watch) -> list[Result]:
+    chains = Chains()
+    cursor = await connection.cursor(_RECORDS)
+    watch("records", 0, total)
+    while rows := await cursor.fetch(FETCH_ROWS):
+        for row in rows:
+            chains.see(_Row(*row))
+        watch("records", chains.seen, total)
+    return chains.results()
+
+
+async def _count(connection: asyncpg.Connection, table: str, counts: dict[str, int]) -> int:
+    if table not in counts:
+        counts[table] = await connection.fetchval(f"select count(*) from {table}")
+    return counts[table]
+
+
+class _Row(NamedTuple):
+    chain_id: UUID
+    sequence: int
+    id: UUID
+    chain: str
+    payment_id: UUID | None
+    type: str
+    occurred_at: datetime
+    actor_role: str
+    actor_id: str
+    body: str
+    hash: bytes
+
+
+class _Before(NamedTuple):
+    """What the next record of a chain has to follow."""
+
+    row: _Row
+    from_state: Any  # Any: whatever the body holds
+    to_state: Any
+
+
+class Chains:
+    """The records of all chains, shown one by one in the order of chain and sequence; it remembers no more than the last."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self._results = {name: Result(name=name, says=says, looked_at=0) for name, says in IN_CHAINS.items()}
+        self._before: _Before | None = None
+
+    def see(self, row: _Row) -> None:
+        self.seen += 1
+        before = self._before
+        if before is not None and before.row.chain_id != row.chain_id:
+            before = None
+        body = _read(row)
+        if body is None:
+            self._violated(SEALED, row, "its body is not the one that was hashed")
+            body = _object(row.body)
+        expected = 1 if before is None else before.row.sequence + 1
+        if row.sequence != expected:
+            self._violated(UNBROKEN, row, f"stands where {expected} is due")
+        elif body.get("previous_hash") != (GENESIS if before is None else before.row.hash.hex()):
+            self._violated(LINKED, row, "does not name the hash of the record before it")
+        if (differing := _differing(row, body, before)) is not None:
+            self._violated(COLUMNS, row, f"{differing} differs")
+        from_state, to_state = body.get("from_state"), body.get("to_state")
+        if row.payment_id is not None and row.sequence == expected and not _follows(row, before, from_state, to_state):
+            self._violated(STORY, row, f"goes from {from_state} to {to_state} at {row.occurred_at:%Y-%m-%dT%H:%M:%S.%fZ}")
+        self._before = _Before(row, from_state, to_state)
+
+    def results(self) -> list[Result]:
+        for result in self._results.values():
+            result.looked_at = self.seen
+        return list(self._results.values())
+
+    def _violated(self, name: str, row: _Row, why: str) -> None:
+        self._results[name].violated(f"{row.chain} {row.sequence}: {why}")
+
+
+def _read(row: _Row) -> dict[str, Any] | None:
+    """The body's members, or None where it is not canonical or its hash is another."""
+    try:
+        raw = row.body.encode()
+        if sha256(LEAF + raw).digest() != row.hash:
+            return None
+        value = json.loads(row.body)
+        return value if isinstance(value, dict) and canonical(value) == raw else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _object(body: str) -> dict[str, Any]:
+    """What can still be read of a body that is not what was hashed."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _differing(row: _Row, body: dict[str, Any], before: _Before | None) -> str | None:
+    """The first column that does not say what the body says."""
+    actor = body.get("actor")
+    said = actor if isinstance(actor, dict) else {}
+    pairs = (
+        ("id", f"rec_{row.id.hex}", body.get("id")),
+        ("chain", row.chain, body.get("chain")),
+        ("payment_id", None if row.payment_id is None else f"pay_{row.payment_id.hex}", body.get("payment_id")),
+        ("sequence", row.sequence, body.get("sequence")),
+        ("type", row.type, body.get("type")),
+        ("occurred_at", rfc3339(row.occurred_at), body.get("occurred_at")),
+        ("actor_role", row.actor_role, said.get("role")),
+        ("actor_id", row.actor_id, said.get("id")),
+    )
+    for name, column, member in pairs:
+        if column != member:
+            return name
+    # A chain's name is read once a chain: its other records only have to bear the same.
+    same = chain_id(row.chain) == row.chain_id if before is None else row.chain == before.row.chain
+    return None if same else "chain_id"
+
+
+def _follows(row: _Row, before: _Before | None, from_state: Any, to_state: Any) -> bool:
+    """Records of one change name the same two states; those of the next begin where it ended."""
+    if before is None:
+        return from_state is None
+    if row.occurred_at < before.row.occurred_at:
+        return False
+    return from_state == before.to_state or (from_state, to_state) == (before.from_state, before.to_state)
+
+
+@asynccontextmanager
+async def _connection(source: asyncpg.Pool | asyncpg.Connection) -> AsyncIterator[asyncpg.Connection]:
+    if isinstance(source, asyncpg.Pool):
+        async with source.acquire() as connection:
+            yield connection
+    else:
+        yield source

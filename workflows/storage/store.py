@@ -1,0 +1,106 @@
+"""The database as the workflows see it: every way in and out, in one object that a test can wrap."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from workflows.domain.changes import Change
+from workflows.domain.model import Snapshot
+from workflows.storage import apply, jobs, notifications, snapshot
+from workflows.storage.apply import Answer, Fence, Keep
+from workflows.storage.jobs import Claim
+from workflows.storage.notifications import Incoming, Stored
+from workflows.storage.policies import Policies
+from workflows.storage.snapshot import Wanted
+
+_KEPT_FOR = timedelta(days=30)
+_SWEEP_ROWS = 1000
+
+
+class Store:
+    """Statements over one asyncpg pool. Each method is one statement, and so happens whole or not at all."""
+
+    def __init__(self, pool: Any) -> None:
+        self.pool = pool
+        self.policies = Policies(pool)
+        self._payment_of: dict[UUID, UUID] = {}
+
+    async def load(self, wanted: Wanted) -> Snapshot | None:
+        return await snapshot.load(self.pool, wanted)
+
+    async def load_many(self, payment_ids: Sequence[UUID], cancellation_ids: Sequence[UUID] = ()) -> dict[UUID, Snapshot]:
+        return await snapshot.load_many(self.pool, payment_ids, cancellation_ids)
+
+    async def load_for_registration(self, payment_id: UUID, authorised_at: datetime) -> tuple[str | None, Snapshot | None]:
+        return await snapshot.load_for_registration(self.pool, payment_id, authorised_at)
+
+    async def apply(self, change: Change, *, keep: Keep | None = None, fence: Fence | None = None) -> Answer:
+        return await apply.apply(self.pool, change, keep=keep, fence=fence)
+
+    async def keep_reply(self, scope_id: UUID, keep: Keep) -> bool:
+        return await apply.keep_reply(self.pool, scope_id, keep)
+
+    async def claim(self, *, now: datetime, lease: timedelta, limit: int) -> list[Claim]:
+        return await jobs.claim(self.pool, now=now, lease=lease, limit=limit)
+
+    async def finish_job(self, fence: Fence) -> bool:
+        return await apply.finish_job(self.pool, fence)
+
+    async def store_notification(self, incoming: Incoming, *, id: UUID, job_id: UUID) -> bool:  # noqa: A002 - the row's own word
+        return await notifications.store(self.pool, incoming, id=id, job_id=job_id)
+
+    async def load_notification(self, payment_id: UUID, id: UUID) -> Stored | None:  # noqa: A002 - the row's own word
+        return await notifications.load(self.pool, payment_id, id)
+
+    async def mark_notification(self, payment_id: UUID, id: UUID, *, verdict: str, now: datetime) -> None:  # noqa: A002 - as above
+        await notifications.mark(self.pool, payment_id, id, verdict=verdict, now=now)
+
+    async def payment_of_cancellation(self, cancellation_id: UUID) -> UUID | None:
+        """Which payment a cancellation belongs to. It never changes, so it is remembered; where it is not, an index tells."""
+        known = self._payment_of.get(cancellation_id)
+        if known is None:
+            known = await self.pool.fetchval("select payment_id from cancellation where id = $1", cancellation_id)
+            if known is not None:
+                self.remember(cancellation_id, known)
+        return known
+
+    async def parents_of_refund(self, refund_id: UUID) -> tuple[UUID, UUID] | None:
+        """The payment's and the cancellation's id."""
+        row = await self.pool.fetchrow("select payment_id, cancellation_id from refund where id = $1", refund_id)
+        return None if row is None else (row["payment_id"], row["cancellation_id"])
+
+    def remember(self, cancellation_id: UUID, payment_id: UUID) -> None:
+        if len(self._payment_of) >= _REMEMBERED_MAX:
+            self._payment_of.clear()
+        self._payment_of[cancellation_id] = payment_id
+
+    async def beat(self, worker_id: UUID, now: datetime) -> None:
+        """A worker's sign of life; those of workers long gone are swept away with it."""
+        await self.pool.execute(
+            "insert into worker (id, beat_at) values ($1, $2) on conflict (id) do update set beat_at = excluded.beat_at", worker_id, now
+        )
+        await self.pool.execute("delete from worker where beat_at < $1", now - timedelta(hours=1))
+
+    async def last_beat(self) -> datetime | None:
+        beat: datetime | None = await self.pool.fetchval("select max(beat_at) from worker")
+        return beat
+
+    async def sweep_replies(self, now: datetime) -> int:
+        """Let go of replies older than thirty days, a small batch at a time; returns how many went."""
+        gone = await self.pool.fetchval(
+            """
+            with old as (select scope_id, caller, key from kept_reply where created_at < $1 limit $2),
+            gone as (
+                delete from kept_reply k using old
+                where (k.scope_id, k.caller, k.key) = (old.scope_id, old.caller, old.key) returning 1
+            )
+            select count(*) from gone
+            """,
+            now - _KEPT_FOR,
+            _SWEEP_ROWS,
+        )
+        return int(gone)
+
+
+_REMEMBERED_MAX = 100_000

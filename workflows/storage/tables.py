@@ -1,0 +1,397 @@
+"""Every table, constraint and index: the schema's only truth, with which the migrations are compared.
+
+All rows of a payment carry its id first in their primary key, so that they lie on one shard. What must never happen is a named
+constraint here; what must never happen twice is a unique index.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, DateTime, ForeignKeyConstraint, Index, Integer, LargeBinary, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from workflows.domain.words import (
+    CANCELLATION_OPEN,
+    LEG_FINAL,
+    ActorRole,
+    CancellationState,
+    Category,
+    Channel,
+    Fulfilment,
+    JobKind,
+    LegKind,
+    LegState,
+    OnDeadline,
+    OutcomeSource,
+    PaymentFailure,
+    PaymentState,
+    Reason,
+    Refusal,
+    Route,
+    Source,
+)
+from workflows.storage.constraints import checked, listed, one_of
+
+AMOUNT_MAX = 10**15
+Time = DateTime(timezone=True)
+APPEND_ONLY = ("record", "policy", "personal_text", "kept_reply")  # UPDATE is refused by a trigger
+NEVER_DELETED = ("record", "policy", "payment", "cancellation", "refund", "leg")  # so are DELETE and TRUNCATE
+
+
+class PaymentRow(SQLModel, table=True):
+    __tablename__ = "payment"
+    __table_args__ = (
+        *checked(
+            "payment",
+            CheckConstraint(f"amount between 1 and {AMOUNT_MAX}", name="amount_in_range"),
+            CheckConstraint(
+                "amount_refunded >= 0 and amount_reserved >= 0 and amount_refunded + amount_reserved <= amount",
+                name="refunds_within_amount",
+            ),
+            CheckConstraint("amount_charged_back >= 0", name="charged_back_positive"),
+            CheckConstraint("state <> 'refunded' or amount_refunded + amount_charged_back >= amount", name="refunded_means_all"),
+            CheckConstraint("(origin_state is not null) = (state = 'cancel_requested')", name="origin_while_requested"),
+            CheckConstraint("origin_state is null or origin_state in ('pending', 'completed')", name="origin_state_is_a_word"),
+            CheckConstraint("state not in ('completed', 'refunding', 'refunded') or completed_at is not null", name="settled_has_a_time"),
+            CheckConstraint("completed_at is null or completed_at >= authorised_at", name="settled_after_authorised"),
+            CheckConstraint("version >= 1 and sequence >= 1 and octet_length(head) = 32", name="chain_has_a_head"),
+            CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_is_a_code"),
+            CheckConstraint("cardinality(allocated) = jsonb_array_length(funding)", name="allocated_by_source"),
+            CheckConstraint("cardinality(cancelled_quantities) = jsonb_array_length(items)", name="cancelled_by_item"),
+            CheckConstraint("0 <= all (allocated) and 0 <= all (cancelled_quantities)", name="shares_positive"),
+            CheckConstraint(
+                "array_position(allocated, null) is null and array_position(cancelled_quantities, null) is null", name="shares_known"
+            ),
+            CheckConstraint("disputes_open >= 0 and partial_refunds >= 0", name="counts_positive"),
+            one_of("state", PaymentState),
+            one_of("fulfilment", Fulfilment),
+            one_of("category", Category),
+            one_of("failure_code", PaymentFailure, null=True),
+        ),
+        # None of these columns ever changes: an update of a payment touches no index.
+        Index("payment_created", "created_at", "id"),
+        Index("payment_wallet", "wallet_id", "created_at", "id"),
+        Index("payment_merchant", "merchant_id", "created_at", "id"),
+        Index("payment_order", "order_reference", postgresql_where=text("order_reference is not null")),
+        {"postgresql_with": {"fillfactor": "80"}},
+    )
+
+    id: UUID = Field(primary_key=True)
+    version: int = Field(sa_type=Integer)
+    reference: str = Field(sa_type=Text)
+    uetr: UUID
+    wallet_id: str = Field(sa_type=Text)
+    merchant_id: str = Field(sa_type=Text)
+    order_reference: str | None = Field(sa_type=Text)
+    category: str = Field(sa_type=Text)
+    amount: int = Field(sa_type=BigInteger)
+    currency: str = Field(sa_type=Text)
+    funding: list[Any] = Field(sa_type=JSONB)
+    items: list[Any] = Field(sa_type=JSONB)
+    earned: list[Any] = Field(sa_type=JSONB)
+    state: str = Field(sa_type=Text)
+    origin_state: str | None = Field(sa_type=Text)
+    fulfilment: str = Field(sa_type=Text)
+    authorised_at: datetime = Field(sa_type=Time)
+    completed_at: datetime | None = Field(sa_type=Time)
+    shipped_at: datetime | None = Field(sa_type=Time)
+    delivered_at: datetime | None = Field(sa_type=Time)
+    failure_code: str | None = Field(sa_type=Text)
+    amount_refunded: int = Field(sa_type=BigInteger)
+    amount_reserved: int = Field(sa_type=BigInteger)
+    amount_charged_back: int = Field(sa_type=BigInteger)
+    disputes_open: int = Field(sa_type=Integer)
+    allocated: list[int] = Field(sa_type=ARRAY(BigInteger))
+    cancelled_quantities: list[int] = Field(sa_type=ARRAY(BigInteger))
+    policy_version: str = Field(sa_type=Text)
+    merchant_rules_version: str | None = Field(sa_type=Text)
+    partial_refunds: int = Field(sa_type=Integer)
+    last_partial_at: datetime | None = Field(sa_type=Time)
+    sequence: int = Field(sa_type=Integer)
+    head: bytes = Field(sa_type=LargeBinary)
+    created_at: datetime = Field(sa_type=Time)
+    updated_at: datetime = Field(sa_type=Time)
+
+
+class CancellationRow(SQLModel, table=True):
+    __tablename__ = "cancellation"
+    __table_args__ = (
+        ForeignKeyConstraint(["payment_id"], ["payment.id"], name="cancellation_of_a_payment"),
+        *checked(
+            "cancellation",
+            CheckConstraint(f"amount between 0 and {AMOUNT_MAX} and (amount > 0 or state = 'refused')", name="amount_in_range"),
+            CheckConstraint("(state = 'refused') = (refusal is not null)", name="refused_says_why"),
+            CheckConstraint("state = 'refused' or route is not null", name="has_a_route"),
+            CheckConstraint("(deadline_at is null) = (on_deadline is null)", name="deadline_says_what_then"),
+            CheckConstraint("not reopened or state in ('needs_attention', 'executing', 'completed', 'failed')", name="reopened_later"),
+            one_of("state", CancellationState),
+            one_of("route", Route, null=True),
+            one_of("reason", Reason),
+            one_of("channel", Channel),
+            one_of("requester_role", ActorRole),
+            one_of("refusal", Refusal, null=True),
+            one_of("on_deadline", OnDeadline, null=True),
+        ),
+        Index("cancellation_id", "id"),
+        Index("cancellation_created", "created_at", "id"),
+        Index(
+            "one_open_cancellation_per_payment",
+            "payment_id",
+            unique=True,
+            postgresql_where=text(f"not reopened and state in ({listed(CANCELLATION_OPEN)})"),
+        ),
+        Index(
+            "one_cancellation_per_client_reference",
+            "payment_id",
+            "client_reference",
+            unique=True,
+            postgresql_where=text("client_reference is not null"),
+        ),
+        {"postgresql_with": {"fillfactor": "80"}},
+    )
+
+    payment_id: UUID = Field(primary_key=True)
+    id: UUID = Field(primary_key=True)
+    version: int = Field(sa_type=Integer)
+    state: str = Field(sa_type=Text)
+    route: str | None = Field(sa_type=Text)
+    reason: str = Field(sa_type=Text)
+    amount: int = Field(sa_type=BigInteger)
+    currency: str = Field(sa_type=Text)
+    items: list[Any] = Field(sa_type=JSONB)
+    partial: bool
+    channel: str = Field(sa_type=Text)
+    requester_role: str = Field(sa_type=Text)
+    requester_id: str = Field(sa_type=Text)
+    client_reference: str | None = Field(sa_type=Text)
+    fingerprint: str = Field(sa_type=Text)
+    rule: str | None = Field(sa_type=Text)
+    policy_version: str = Field(sa_type=Text)
+    window: dict[str, Any] | None = Field(sa_type=JSONB)
+    facts: dict[str, Any] = Field(sa_type=JSONB)
+    refusal: str | None = Field(sa_type=Text)
+    refusal_next_steps: list[Any] = Field(sa_type=JSONB)
+    deadline_at: datetime | None = Field(sa_type=Time)
+    on_deadline: str | None = Field(sa_type=Text)
+    second_approval: bool
+    override_ticket: str | None = Field(sa_type=Text)
+    assigned_to: str | None = Field(sa_type=Text)
+    approvals: list[Any] = Field(sa_type=JSONB)
+    reopened: bool
+    created_at: datetime = Field(sa_type=Time)
+    updated_at: datetime = Field(sa_type=Time)
+
+
+class RefundRow(SQLModel, table=True):
+    __tablename__ = "refund"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["payment_id", "cancellation_id"], ["cancellation.payment_id", "cancellation.id"], name="refund_of_a_cancellation"
+        ),
+        *checked(
+            "refund",
+            CheckConstraint(f"amount between 1 and {AMOUNT_MAX}", name="amount_in_range"),
+            one_of("state", LegState),
+        ),
+        Index("refund_id", "id"),
+        Index("refund_created", "created_at", "id"),
+        Index("one_refund_per_cancellation", "payment_id", "cancellation_id", unique=True),
+        {"postgresql_with": {"fillfactor": "80"}},
+    )
+
+    payment_id: UUID = Field(primary_key=True)
+    id: UUID = Field(primary_key=True)
+    cancellation_id: UUID
+    version: int = Field(sa_type=Integer)
+    state: str = Field(sa_type=Text)
+    amount: int = Field(sa_type=BigInteger)
+    currency: str = Field(sa_type=Text)
+    created_at: datetime = Field(sa_type=Time)
+    updated_at: datetime = Field(sa_type=Time)
+
+
+class LegRow(SQLModel, table=True):
+    __tablename__ = "leg"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["payment_id", "cancellation_id"], ["cancellation.payment_id", "cancellation.id"], name="leg_of_a_cancellation"
+        ),
+        ForeignKeyConstraint(["payment_id", "refund_id"], ["refund.payment_id", "refund.id"], name="leg_of_a_refund"),
+        *checked(
+            "leg",
+            CheckConstraint(f"amount between 1 and {AMOUNT_MAX}", name="amount_in_range"),
+            CheckConstraint("(kind = 'refund') = (refund_id is not null)", name="refund_leg_has_a_refund"),
+            CheckConstraint("attempts >= 0 and position >= 0", name="counts_positive"),
+            # The key is made of the primary key, so that it can be neither chosen anew nor changed.
+            CheckConstraint("rail_key = replace(payment_id::text || id::text, '-', '')", name="rail_key_for_ever"),
+            one_of("kind", LegKind),
+            one_of("source", Source),
+            one_of("state", LegState),
+            one_of("outcome_source", OutcomeSource, null=True),
+        ),
+        Index(
+            "one_live_leg_per_source",
+            "payment_id",
+            "cancellation_id",
+            "kind",
+            "position",
+            unique=True,
+            postgresql_where=text(f"state not in ({listed(LEG_FINAL)})"),
+        ),
+        Index("one_successor_per_leg", "payment_id", "replaces", unique=True, postgresql_where=text("replaces is not null")),
+        {"postgresql_with": {"fillfactor": "80"}},
+    )
+
+    payment_id: UUID = Field(primary_key=True)
+    id: UUID = Field(primary_key=True)
+    cancellation_id: UUID
+    refund_id: UUID | None
+    kind: str = Field(sa_type=Text)
+    source: str = Field(sa_type=Text)
+    position: int = Field(sa_type=Integer)
+    provider: str = Field(sa_type=Text)
+    provider_reference: str = Field(sa_type=Text)
+    amount: int = Field(sa_type=BigInteger)
+    currency: str = Field(sa_type=Text)
+    state: str = Field(sa_type=Text)
+    rail_key: str = Field(sa_type=Text)
+    outcome_source: str | None = Field(sa_type=Text)
+    provider_refund_id: str | None = Field(sa_type=Text)
+    rail_reference: str | None = Field(sa_type=Text)
+    attempts: int = Field(sa_type=Integer)
+    failure_code: str | None = Field(sa_type=Text)
+    next_attempt_at: datetime | None = Field(sa_type=Time)
+    replaces: UUID | None
+    created_at: datetime = Field(sa_type=Time)
+    updated_at: datetime = Field(sa_type=Time)
+
+
+class RecordRow(SQLModel, table=True):
+    """One entry of an audit trail. `body` is the exact text that was hashed; the other columns only help to find it."""
+
+    __tablename__ = "record"
+    __table_args__ = (
+        ForeignKeyConstraint(["payment_id"], ["payment.id"], name="record_of_a_payment"),
+        *checked(
+            "record",
+            CheckConstraint("payment_id is null or payment_id = chain_id", name="chain_is_the_payments"),
+            CheckConstraint("sequence >= 1", name="sequence_from_one"),
+            CheckConstraint("octet_length(hash) = 32", name="hash_is_sha256"),
+        ),
+        Index("record_id", "id"),
+        Index("record_occurred", "occurred_at", postgresql_using="brin"),
+    )
+
+    chain_id: UUID = Field(primary_key=True)
+    sequence: int = Field(primary_key=True, sa_type=Integer)
+    id: UUID
+    chain: str = Field(sa_type=Text)
+    payment_id: UUID | None
+    merchant_id: str | None = Field(sa_type=Text)
+    type: str = Field(sa_type=Text)
+    occurred_at: datetime = Field(sa_type=Time)
+    actor_role: str = Field(sa_type=Text)
+    actor_id: str = Field(sa_type=Text)
+    body: str = Field(sa_type=Text)
+    hash: bytes = Field(sa_type=LargeBinary)
+
+
+class PersonalTextRow(SQLModel, table=True):
+    """Free text, names and metadata, which may be erased; records hold a digest salted with `salt`."""
+
+    __tablename__ = "personal_text"
+    __table_args__ = (ForeignKeyConstraint(["payment_id"], ["payment.id"], name="personal_text_of_a_payment"),)
+
+    payment_id: UUID = Field(primary_key=True)
+    id: UUID = Field(primary_key=True)
+    subject_id: UUID
+    name: str = Field(sa_type=Text)
+    value: Any = Field(sa_type=JSONB)
+    salt: bytes = Field(sa_type=LargeBinary)
+
+
+class KeptReplyRow(SQLModel, table=True):
+    """The first answer under an idempotency key, kept for thirty days. `scope_id` is the payment's id, or a collection's."""
+
+    __tablename__ = "kept_reply"
+    __table_args__ = (Index("kept_reply_created", "created_at", postgresql_using="brin"),)
+
+    scope_id: UUID = Field(primary_key=True)
+    caller: str = Field(primary_key=True, sa_type=Text)
+    key: str = Field(primary_key=True, sa_type=Text)
+    fingerprint: str = Field(sa_type=Text)
+    status: int = Field(sa_type=Integer)
+    body: bytes = Field(sa_type=LargeBinary)
+    headers: dict[str, str] = Field(sa_type=JSONB)
+    created_at: datetime = Field(sa_type=Time)
+
+
+class JobRow(SQLModel, table=True):
+    """Work that is due. `attempt` is the fencing token: whoever claims it raises it, whoever finishes it must name it."""
+
+    __tablename__ = "job"
+    __table_args__ = (
+        *checked("job", one_of("kind", JobKind)),
+        Index("one_job_per_subject", "payment_id", "kind", "subject_id", unique=True),
+        Index("job_ready", "run_at", postgresql_where=text("leased_until is null")),
+        Index("job_running", "leased_until", postgresql_where=text("leased_until is not null")),
+        {"postgresql_with": {"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.01", "autovacuum_vacuum_threshold": "500"}},
+    )
+
+    payment_id: UUID = Field(primary_key=True)
+    id: UUID = Field(primary_key=True)
+    kind: str = Field(sa_type=Text)
+    subject_id: UUID
+    run_at: datetime = Field(sa_type=Time)
+    attempt: int = Field(sa_type=Integer, default=0)
+    leased_until: datetime | None = Field(sa_type=Time)
+
+
+class NotificationRow(SQLModel, table=True):
+    """A rail's word as it came, stored before anybody acts on it; never dropped."""
+
+    __tablename__ = "notification"
+    __table_args__ = (
+        Index("one_notification_per_rail_id", "payment_id", "provider", "rail_id", unique=True),
+        Index("notification_received", "received_at", postgresql_using="brin"),
+    )
+
+    payment_id: UUID = Field(primary_key=True)
+    id: UUID = Field(primary_key=True)
+    provider: str = Field(sa_type=Text)
+    rail_id: str = Field(sa_type=Text)
+    body: bytes = Field(sa_type=LargeBinary)
+    received_at: datetime = Field(sa_type=Time)
+    handled_at: datetime | None = Field(sa_type=Time)
+    verdict: str | None = Field(sa_type=Text)
+
+
+class PolicyRow(SQLModel, table=True):
+    """A published policy; immutable. The one with the smallest `ordinal` also holds for all that is older than it."""
+
+    __tablename__ = "policy"
+    __table_args__ = (
+        Index("policy_ordinal", "ordinal", unique=True),
+        Index("policy_effective", "effective_from", "ordinal"),
+    )
+
+    version: str = Field(primary_key=True, sa_type=Text)
+    ordinal: int = Field(sa_type=Integer)
+    effective_from: datetime = Field(sa_type=Time)
+    document: dict[str, Any] = Field(sa_type=JSONB)
+    published_at: datetime = Field(sa_type=Time)
+    published_by: str = Field(sa_type=Text)
+
+
+class WorkerRow(SQLModel, table=True):
+    """A worker's sign of life, for /readyz."""
+
+    __tablename__ = "worker"
+
+    id: UUID = Field(primary_key=True)
+    beat_at: datetime = Field(sa_type=Time)
+
+
+metadata = SQLModel.metadata
