@@ -1,0 +1,1 @@
+"""The Provider port made real, a file per rail."""

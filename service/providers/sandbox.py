@@ -1,0 +1,246 @@
+"""The sandbox rail as a Provider.
+
+| the rail says                                             | outcome                                                    |
+|-----------------------------------------------------------|------------------------------------------------------------|
+| 200 `succeeded`                                           | Done, with the amount and currency that it says            |
+| 200 `pending`                                             | Pending                                                    |
+| 200 `declined`                                            | Declined, with its failure code                            |
+| 200 `requires_action`                                     | NeedsAction                                                |
+| 200 `settled` (a void of a captured payment)              | Settled                                                    |
+| 200 `returned`                                            | Returned                                                   |
+| 400 `invalid_request`, in so many words                   | Declined(`invalid_request`): the same order can never move |
+| 404 `absent`, in so many words, to a question             | Absent                                                     |
+| 503 to a send                                             | Unavailable, with its Retry-After                          |
+| no connection was made (refused, timed out, none free)    | Unavailable to a send: not a byte left                     |
+| the answer did not come in time                           | Unknown(`timeout`)                                         |
+| the connection broke                                      | Unknown(`connection`)                                      |
+| a reply that cannot be read, or that is of another key    | Unknown(`unreadable`)                                      |
+| any other status, 409 `key_reused` among them             | Unknown(`http_<status>`)                                   |
+| 503, or no connection, to a question                      | Unknown(`unavailable`): what became of it is not known     |
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from urllib.parse import quote
+
+import httpx
+
+from workflows.domain.ports import (
+    Absent,
+    Declined,
+    Done,
+    NeedsAction,
+    Order,
+    Outcome,
+    Pending,
+    Returned,
+    Said,
+    Settled,
+    Unavailable,
+    Unknown,
+)
+
+SIGNATURE_HEADER = "Refundry-Sandbox-Signature"
+REPLY_BYTES_MAX = 64 * 1024
+RETRY_AFTER_SECONDS_MAX = 3600.0
+TEXT_LENGTH_MAX = 255
+_SIGNATURE_PART = re.compile(r"(t|v1)=([0-9a-f]{1,64})", re.ASCII)
+_STAMP = re.compile(r"[0-9]{1,12}")
+
+
+class _Unreadable(Exception):
+    """What came cannot be what the rail meant to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """The rail's word about one key; `id` is the same at every delivery of it, `at` is when it happened there."""
+
+    id: str
+    rail_key: str
+    outcome: Outcome
+    at: datetime
+
+
+class SandboxProvider:
+    """Speaks to the rail at the client's base_url; nothing that the rail or the network does raises."""
+
+    name = "sandbox"
+
+    def __init__(self, client: httpx.AsyncClient, *, timeout_seconds: float) -> None:
+        self._client = client
+        self._timeout_seconds = timeout_seconds
+
+    async def refund(self, order: Order) -> Outcome:
+        return await self._send("/sandbox/refunds", order)
+
+    async def void(self, order: Order) -> Outcome:
+        return await self._send("/sandbox/voids", order)
+
+    async def find(self, order: Order) -> Outcome:
+        outcome = await self._call("GET", f"/sandbox/movements/{quote(order.rail_key, safe='')}", order)
+        return Unknown("unavailable") if isinstance(outcome, Unavailable) else outcome
+
+    @staticmethod
+    def read(body: bytes) -> Said | None:
+        """What a stored notification says; Unknown(`unreadable`) where it names a key and the rest cannot be understood."""
+        try:
+            said = _object(body)
+            rail_key = _text(said, "rail_key")
+        except _Unreadable:
+            return None
+        try:
+            return Said(rail_key, _meaning(said))
+        except _Unreadable:
+            return Said(rail_key, Unknown("unreadable"))
+
+    async def _send(self, path: str, order: Order) -> Outcome:
+        content: dict[str, str | int] = {
+            "rail_key": order.rail_key,
+            "payment_reference": order.payment_reference,
+            "provider_reference": order.provider_reference,
+            "amount": order.amount,
+            "currency": order.currency,
+        }
+        return await self._call("POST", path, order, content)
+
+    async def _call(self, method: Literal["GET", "POST"], path: str, order: Order, content: dict[str, str | int] | None = None) -> Outcome:
+        try:
+            # The client's own limit is per read: a rail that drips its reply byte by byte would never meet it.
+            async with (
+                asyncio.timeout(2 * self._timeout_seconds),
+                self._client.stream(method, path, json=content, timeout=self._timeout_seconds) as response,
+            ):
+                body = await _read(response)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
+            return Unavailable()
+        except (httpx.TimeoutException, TimeoutError):
+            return Unknown("timeout")
+        except (httpx.DecodingError, _Unreadable):
+            return Unknown("unreadable")
+        except httpx.HTTPError:
+            return Unknown("connection")
+        return _outcome(method, response, body, order)
+
+
+async def _read(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > REPLY_BYTES_MAX:
+            raise _Unreadable
+    return bytes(body)
+
+
+def _outcome(method: Literal["GET", "POST"], response: httpx.Response, body: bytes, order: Order) -> Outcome:
+    try:
+        match response.status_code:
+            case 200:
+                said = _object(body)
+                if said.get("rail_key") != order.rail_key:
+                    raise _Unreadable
+                return _meaning(said)
+            case 503:
+                return Unavailable(_retry_after(response))
+            # A proxy's 400 or 404 is not the rail's: only the rail knows these codes.
+            case 400 if method == "POST" and _object(body).get("code") == "invalid_request":
+                return Declined("invalid_request")
+            case 404 if method == "GET" and _object(body).get("code") == "absent":
+                return Absent()
+            case other:
+                return Unknown(f"http_{other}")
+    except _Unreadable:
+        return Unknown("unreadable")
+
+
+def _meaning(said: dict[str, Any]) -> Outcome:
+    match said.get("status"):
+        case "succeeded":
+            amount = said.get("amount")
+            if type(amount) is not int:
+                raise _Unreadable
+            return Done(amount, _text(said, "currency"), _maybe_text(said, "provider_refund_id"), _maybe_text(said, "rail_reference"))
+        case "pending":
+            return Pending(_maybe_text(said, "provider_refund_id"))
+        case "declined" | "failed":
+            return Declined(_text(said, "failure_code"))
+        case "requires_action":
+            return NeedsAction(_maybe_text(said, "provider_refund_id"))
+        case "settled":
+            return Settled()
+        case "returned":
+            return Returned(_maybe_text(said, "failure_code"))
+        case _:
+            raise _Unreadable
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError) as why:
+        raise _Unreadable from why
+    if not isinstance(said, dict):
+        raise _Unreadable
+    return said
+
+
+def _text(said: dict[str, Any], name: str) -> str:
+    value = said.get(name)
+    if not isinstance(value, str) or not 1 <= len(value) <= TEXT_LENGTH_MAX or not value.isprintable():
+        raise _Unreadable
+    return value
+
+
+def _maybe_text(said: dict[str, Any], name: str) -> str | None:
+    return None if said.get(name) is None else _text(said, name)
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    text = response.headers.get("Retry-After", "")
+    return min(float(text), RETRY_AFTER_SECONDS_MAX) if re.fullmatch(r"[0-9]{1,9}", text) else None
+
+
+def verify_notification(
+    headers: Mapping[str, str], body: bytes, secret: str, now: datetime, tolerance_seconds: int = 300
+) -> Notification | None:
+    """The rail's word, or None where it is not the rail's, is too old or too new, or names no key.
+
+    A word that is the rail's and cannot be understood comes as Unknown(`unreadable`): it must be kept, and the rail be asked.
+    """
+    if not _is_signed(headers, body, secret.encode(), now, tolerance_seconds):
+        return None
+    word = SandboxProvider.read(body)
+    if word is None:
+        return None
+    said = _object(body)
+    try:
+        return Notification(_text(said, "id"), word.rail_key, word.outcome, _moment(_text(said, "at")))
+    except _Unreadable:
+        return Notification(hashlib.sha256(body).hexdigest(), word.rail_key, Unknown("unreadable"), now)
+
+
+def _is_signed(headers: Mapping[str, str], body: bytes, secret: bytes, now: datetime, tolerance_seconds: int) -> bool:
+    value = next((value for name, value in headers.items() if name.lower() == SIGNATURE_HEADER.lower()), "")
+    parts = [match.groups() for part in value.split(",")[:8] if (match := _SIGNATURE_PART.fullmatch(part.strip()))]
+    stamps = [text for name, text in parts if name == "t" and _STAMP.fullmatch(text)]
+    if not secret or len(stamps) != 1 or abs(now.timestamp() - int(stamps[0])) > tolerance_seconds:
+        return False
+    expected = hmac.new(secret, stamps[0].encode() + b"." + body, hashlib.sha256).hexdigest()
+    return any([hmac.compare_digest(expected, text) for name, text in parts if name == "v1"])  # noqa: C419 -- all are compared, in equal time
+
+
+def _moment(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as why:
+        raise _Unreadable from why
+    if at.tzinfo is None:
+        raise _Unreadable
+    return at

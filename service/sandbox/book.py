@@ -1,0 +1,302 @@
+"""The sandbox rail's book: what was asked, what moved and what is still to be told, in SQLite, durable before it is acknowledged."""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal, Self
+
+from service.sandbox.faults import NONE, Chance, Faults, for_attempt, parse
+from service.sandbox.schema import SCHEMA
+
+Kind = Literal["refund", "void"]
+BATCH_MAX = 200  # rows that one pass of the clock or of the notifier takes
+RETRY_MS_FIRST = 500
+RETRY_MS_MAX = 60_000
+RETURN_CODE = "account_closed"
+
+
+class Status(StrEnum):
+    pending = "pending"  # accepted; moves when it is due
+    succeeded = "succeeded"  # moved
+    declined = "declined"  # will never move
+    requires_action = "requires_action"  # waits for somebody
+    settled = "settled"  # a void that found the payment captured; nothing moved
+    returned = "returned"  # moved, and came back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction:
+    """What a caller asks to have moved; all of it is bound to the key for ever."""
+
+    kind: Kind
+    rail_key: str
+    payment_reference: str
+    provider_reference: str
+    amount: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One key's line in the book; `status` is None while nothing was decided, `at_ms` is when it last changed."""
+
+    instruction: Instruction
+    attempts: int
+    status: Status | None
+    failure_code: str | None
+    return_after_ms: int | None
+    copies: int  # notifications to send of each word: 0, 1 or 2
+    at_ms: int
+
+    @classmethod
+    def read(cls, row: sqlite3.Row) -> Self:
+        return cls(
+            instruction=Instruction(**{name: row[name] for name in Instruction.__slots__}),
+            attempts=row["attempts"],
+            status=None if row["status"] is None else Status(row["status"]),
+            failure_code=row["failure_code"],
+            return_after_ms=row["return_after_ms"],
+            copies=row["copies"],
+            at_ms=row["at_ms"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An attempt, with the faults that befall it; the operation has an outcome unless they stand before it."""
+
+    faults: Faults
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReused:
+    """The key is bound to other content; nothing was done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Movement:
+    seq: int
+    rail_key: str
+    kind: Kind
+    payment_reference: str
+    amount: int
+    currency: str
+    at_ms: int
+    returned_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One delivery owed to the receiver of notifications."""
+
+    seq: int
+    rail_key: str
+    body: str
+    attempts: int
+
+
+class Book:
+    """Every method is one short piece of work inside the transaction that its caller opened and commits."""
+
+    def __init__(self, path: Path, *, notifies: bool) -> None:
+        self._sql = sqlite3.connect(path, isolation_level=None, timeout=10)
+        self._sql.row_factory = sqlite3.Row
+        self._sql.execute("pragma journal_mode = wal")
+        self._sql.execute("pragma synchronous = full")  # an acknowledged movement survives the machine, not only the process
+        self._sql.executescript(SCHEMA)
+        self._notifies = notifies
+        self.chance = self._stored_chance()
+
+    def execute(self, statement: str) -> None:
+        self._sql.execute(statement)
+
+    def abandon(self) -> None:
+        """Take the open transaction back, if there is one; `chance` is then read again, since it may have been part of it."""
+        with suppress(sqlite3.Error):  # a disk that is away now may be back for the next batch
+            if self._sql.in_transaction:
+                self._sql.execute("rollback")
+            self.chance = self._stored_chance()
+
+    def close(self) -> None:
+        self._sql.close()
+
+    def _stored_chance(self) -> Chance:
+        row = self._sql.execute("select value from settings where name = 'faults'").fetchone()
+        if row is None:
+            return Chance()
+        stored = json.loads(row["value"])
+        return Chance(rate=stored["rate"], kinds=tuple(stored["kinds"]), seed=stored["seed"])
+
+    # -- what callers ask -------------------------------------------------------------------------------------------
+
+    def send(self, asked: Instruction, now_ms: int) -> Heard | KeyReused:
+        """Count the attempt and, unless a fault stands before it, make the effect. Raises UnreadableFault."""
+        wanted = parse(asked.provider_reference)
+        known = self.find(asked.rail_key)
+        if known is not None and known.instruction != asked:
+            return KeyReused()
+        row = self._sql.execute(
+            "insert into operations (rail_key, kind, payment_reference, provider_reference, amount, currency, at_ms) values (?,?,?,?,?,?,?)"
+            " on conflict (rail_key) do update set attempts = attempts + 1 returning *",
+            (asked.rail_key, asked.kind, asked.payment_reference, asked.provider_reference, asked.amount, asked.currency, now_ms),
+        ).fetchone()
+        operation = Operation.read(row)
+        faults = for_attempt(wanted, self.chance.draw("send", asked.rail_key, operation.attempts), operation.attempts)
+        stands_before = bool(faults.unavailable or faults.slow_ms or faults.timeout_before_effect)
+        if operation.status is not None or stands_before:
+            return Heard(faults, operation)
+        return Heard(faults, self.effect(asked.rail_key, faults, now_ms))
+
+    def effect(self, rail_key: str, faults: Faults, now_ms: int) -> Operation:
+        """Decide what becomes of a key, once; afterwards what was decided stands."""
+        operation = self._operation(rail_key)
+        if operation.status is not None:
+            return operation
+        copies = 0 if faults.drop_notification else 2 if faults.duplicate_notification else 1
+        kept = faults.return_after_ms if operation.instruction.kind == "refund" else None  # a void moves nothing that could come back
+        self._sql.execute("update operations set copies = ?, return_after_ms = ? where rail_key = ?", (copies, kept, rail_key))
+        status, code = _verdict(operation.instruction.kind, faults)
+        if faults.pending_ms is None or status is Status.settled:
+            return self._become(rail_key, status, code, now_ms)
+        self._sql.execute(
+            "update operations set status = 'pending', at_ms = ?, next_status = ?, next_code = ?, due_ms = ? where rail_key = ?",
+            (now_ms, status, code, now_ms + faults.pending_ms, rail_key),
+        )
+        return self._operation(rail_key)
+
+    def find(self, rail_key: str) -> Operation | None:
+        row = self._sql.execute("select * from operations where rail_key = ?", (rail_key,)).fetchone()
+        return None if row is None else Operation.read(row)
+
+    def ask(self, rail_key: str) -> tuple[Faults, Operation | None]:
+        """What became of a key, with the random faults that befall the question; those asked for by reference befall sends only."""
+        faults = NONE
+        if self.chance.rate > 0:
+            statement = "insert into questions values (?, 1) on conflict (rail_key) do update set asked = asked + 1 returning asked"
+            faults = self.chance.draw("find", rail_key, self._sql.execute(statement, (rail_key,)).fetchone()["asked"])
+        operation = self.find(rail_key)
+        return faults, None if operation is None or operation.status is None else operation
+
+    def movements(self, payment_reference: str | None, after: int, limit: int) -> list[Movement]:
+        only, values = ("payment_reference = ? and", [payment_reference]) if payment_reference is not None else ("", [])
+        statement = f"select * from movements where {only} seq > ? order by seq limit ?"  # noqa: S608 -- both forms stand one line above
+        return [Movement(**row) for row in self._sql.execute(statement, (*values, after, limit))]
+
+    def set_chance(self, chance: Chance) -> None:
+        value = json.dumps({"rate": chance.rate, "kinds": chance.kinds, "seed": chance.seed})
+        self._sql.execute("insert into settings values ('faults', ?) on conflict (name) do update set value = excluded.value", (value,))
+        self.chance = chance
+
+    # -- what time brings -------------------------------------------------------------------------------------------
+
+    def mature(self, now_ms: int) -> int | None:
+        """Confirm and return what is due; answers when the next is."""
+        statement = "select rail_key, next_status, next_code from operations where due_ms <= ? order by due_ms limit ?"
+        for row in self._sql.execute(statement, (now_ms, BATCH_MAX)).fetchall():
+            self._become(row["rail_key"], Status(row["next_status"]), row["next_code"], now_ms)
+        due: int | None = self._sql.execute("select min(due_ms) from operations where due_ms is not null").fetchone()[0]
+        return due
+
+    def notices(self, now_ms: int, held: Iterable[str]) -> list[Notice]:
+        """Deliveries that are due, oldest first; none for the keys that are held."""
+        statement = "select seq, rail_key, body, attempts from outbox where due_ms <= ? order by due_ms, seq limit ?"
+        wait = frozenset(held)
+        return [Notice(*row) for row in self._sql.execute(statement, (now_ms, BATCH_MAX)) if row["rail_key"] not in wait]
+
+    def notices_of(self, rail_key: str) -> list[Notice]:
+        rows = self._sql.execute(
+            "select seq, rail_key, body, attempts from outbox where rail_key = ? order by seq limit ?", (rail_key, BATCH_MAX)
+        )
+        return [Notice(*row) for row in rows]
+
+    def notices_delivered(self, delivered: Iterable[Notice], failed: Iterable[Notice], now_ms: int) -> None:
+        self._sql.executemany("delete from outbox where seq = ?", [(notice.seq,) for notice in delivered])
+        waits = [(now_ms + min(RETRY_MS_MAX, RETRY_MS_FIRST << min(notice.attempts, 10)), notice.seq) for notice in failed]
+        self._sql.executemany("update outbox set attempts = attempts + 1, due_ms = ? where seq = ?", waits)
+
+    def next_notice_ms(self, now_ms: int) -> int | None:
+        due: int | None = self._sql.execute("select min(due_ms) from outbox where due_ms > ?", (now_ms,)).fetchone()[0]
+        return due
+
+    # -- the one place where money moves ----------------------------------------------------------------------------
+
+    def _become(self, rail_key: str, status: Status, code: str | None, now_ms: int) -> Operation:
+        """Write a status with all that follows from it: the movement, its return, the notification."""
+        self._sql.execute(
+            "update operations set status = ?, failure_code = ?, at_ms = ?, due_ms = null, next_status = null, next_code = null"
+            " where rail_key = ?",
+            (status, code, now_ms, rail_key),
+        )
+        operation = self._operation(rail_key)
+        asked = operation.instruction
+        if status is Status.succeeded:
+            self._sql.execute(
+                "insert into movements (rail_key, kind, payment_reference, amount, currency, at_ms) values (?,?,?,?,?,?)",
+                (rail_key, asked.kind, asked.payment_reference, asked.amount, asked.currency, now_ms),
+            )
+            if operation.return_after_ms is not None:
+                self._sql.execute(
+                    "update operations set next_status = 'returned', next_code = ?, due_ms = ? where rail_key = ?",
+                    (RETURN_CODE, now_ms + operation.return_after_ms, rail_key),
+                )
+        elif status is Status.returned:
+            self._sql.execute("update movements set returned_ms = ? where rail_key = ?", (now_ms, rail_key))
+        if self._notifies and status is not Status.settled:
+            body = notification_body(operation)
+            self._sql.executemany(
+                "insert into outbox (rail_key, body, due_ms) values (?,?,?)", [(rail_key, body, now_ms) for _ in range(operation.copies)]
+            )
+        return operation
+
+    def _operation(self, rail_key: str) -> Operation:
+        return Operation.read(self._sql.execute("select * from operations where rail_key = ?", (rail_key,)).fetchone())
+
+
+def _verdict(kind: Kind, faults: Faults) -> tuple[Status, str | None]:
+    if kind == "void" and faults.captured_meanwhile:
+        return Status.settled, None
+    if faults.decline is not None:
+        return Status.declined, faults.decline
+    if faults.requires_action:
+        return Status.requires_action, None
+    return Status.succeeded, None
+
+
+def notification_body(operation: Operation) -> str:
+    """The same bytes at every delivery; its id names the key and the word, so that a receiver may tell a repetition by it."""
+    described = describe(operation)
+    status = "failed" if operation.status is Status.declined else described["status"]
+    digest = hashlib.sha256(f"{operation.instruction.rail_key}\0{status}".encode()).hexdigest()
+    return json.dumps({"id": f"ntf_{digest[:32]}", **described, "status": status}, separators=(",", ":"))
+
+
+def describe(operation: Operation) -> dict[str, str | int]:
+    """An operation as the rail speaks of it, in replies and in notifications."""
+    asked = operation.instruction
+    digest = hashlib.sha256(asked.rail_key.encode()).hexdigest()
+    said: dict[str, str | int] = {
+        "rail_key": asked.rail_key,
+        "kind": asked.kind,
+        "status": str(operation.status),
+        "amount": asked.amount,
+        "currency": asked.currency,
+        "at": moment(operation.at_ms),
+        "provider_refund_id": f"sbx_{digest[:24]}",
+        "rail_reference": f"7{int(digest, 16) % 10**22:022d}",  # 23 digits, as an acquirer reference number has
+    }
+    if operation.failure_code is not None:
+        said["failure_code"] = operation.failure_code
+    return said
+
+
+def moment(milliseconds: int) -> str:
+    """RFC 3339 in UTC, from milliseconds since 1970."""
+    at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

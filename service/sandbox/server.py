@@ -1,0 +1,245 @@
+"""The sandbox rail: moves pretended money over HTTP, never twice under one key, with the faults that a payment's reference asks for.
+
+    POST /sandbox/refunds, /sandbox/voids    {rail_key, payment_reference, provider_reference, amount, currency}
+    GET  /sandbox/movements/{rail_key}       what became of a key; 404 when nothing did
+    GET  /sandbox/movements                  ?payment_reference= &after= &limit=: every movement of money that really happened
+    GET, POST /sandbox/faults                {rate, kinds, seed}: random faults on top, for all operations
+    GET  /healthz
+
+A key that is sent again is answered with what became of it, and moves nothing.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from service.sandbox import intake
+from service.sandbox.book import Heard, Instruction, KeyReused, Kind, Movement, describe, moment
+from service.sandbox.notifier import IDLE_SECONDS_MAX, Notifier
+from service.sandbox.scribe import Scribe
+
+HANG_SECONDS_MAX = 30.0
+RETRY_AFTER_SECONDS = 1
+ROWS_AT_ONCE = 1_000
+GARBAGE = b'\x00<html>502 {"status": "succ'
+
+Clock = Callable[[], datetime]
+_log = logging.getLogger("refundry.sandbox")
+
+
+def _system_clock() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 -- the rail stands outside the service and has a clock of its own
+
+
+def create_app(book_path: Path, *, notify_url: str | None, secret: str, clock: Clock = _system_clock) -> Starlette:
+    """The rail over the book at `book_path`, which is made if it is not there; one process at a time.
+
+    Notifications go to `notify_url`, signed with `secret`; without a URL none are kept.
+    """
+    rail = Rail(Scribe(book_path, notifies=notify_url is not None), clock)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await rail.scribe.open()
+        tasks = [asyncio.create_task(_for_ever(rail.keep_time))]
+        if notify_url is not None:
+            rail.notifier = Notifier(rail.scribe, notify_url, secret, clock)
+            tasks.append(asyncio.create_task(_for_ever(rail.notifier.tell)))
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await rail.scribe.close()
+
+    return Starlette(
+        lifespan=lifespan,
+        exception_handlers={intake.Malformed: _malformed, HTTPException: _http_error, ClientDisconnect: _gone},
+        routes=[
+            Route("/sandbox/refunds", rail.endpoint("refund"), methods=["POST"]),
+            Route("/sandbox/voids", rail.endpoint("void"), methods=["POST"]),
+            Route("/sandbox/movements", rail.movements),
+            Route("/sandbox/movements/{rail_key}", rail.find),
+            Route("/sandbox/faults", rail.faults, methods=["GET", "POST"]),
+            Route("/healthz", rail.health),
+        ],
+    )
+
+
+class Rail:
+    """What the routes do, over one book."""
+
+    def __init__(self, scribe: Scribe, clock: Clock) -> None:
+        self.scribe = scribe
+        self.clock = clock
+        self.notifier: Notifier | None = None
+        self._due = asyncio.Event()  # something was put on the clock
+
+    def endpoint(self, kind: Kind) -> "_Sending":
+        return _Sending(self, kind)
+
+    async def answer(self, request: Request, asked: Instruction) -> Response:
+        """Carry one instruction out, as its faults allow; the caller holds the key's notifications until the reply is sent."""
+        heard = await self.scribe(lambda book: book.send(asked, self._now_ms()))
+        if isinstance(heard, KeyReused):
+            return _problem(409, "key_reused", "This rail_key is bound to other content; nothing was moved.")
+        faults, key = heard.faults, asked.rail_key
+        if faults.unavailable:
+            return _unavailable()
+        if faults.timeout_before_effect:
+            return await self._hang(request, key)
+        if heard.operation.status is None:
+            with self._let_go(key):
+                await asyncio.sleep(faults.slow_ms / 1000)
+            heard = Heard(faults, await self.scribe(lambda book: book.effect(key, faults, self._now_ms())))
+        self._due.set()  # it may have been put on the clock
+        if faults.early_notification and self.notifier is not None:
+            await self.notifier.tell_early(key)
+        if faults.timeout_after_effect:
+            return await self._hang(request, key)
+        return _garbage() if faults.garbage else JSONResponse(describe(heard.operation))
+
+    async def find(self, request: Request) -> Response:
+        key = request.path_params["rail_key"]
+        faults, operation = await self.scribe(lambda book: book.ask(key))
+        if faults.unavailable:
+            return _unavailable()
+        if faults.timeout_before_effect or faults.timeout_after_effect:
+            return await self._hang(request, key)
+        await asyncio.sleep(faults.slow_ms / 1000)
+        if faults.garbage:
+            return _garbage()
+        if operation is None:
+            return _problem(404, "absent", "Nothing was done under this rail_key.")
+        return JSONResponse(describe(operation))
+
+    async def movements(self, request: Request) -> Response:
+        reference, after, limit = intake.page(request.query_params)
+        return StreamingResponse(self._listing(reference, after, limit), media_type="application/json")
+
+    async def faults(self, request: Request) -> Response:
+        if request.method == "POST":
+            wanted = await intake.chance(request)
+            await self.scribe(lambda book: book.set_chance(wanted))
+        now = await self.scribe(lambda book: book.chance)
+        return JSONResponse({"rate": now.rate, "kinds": list(now.kinds), "seed": now.seed})
+
+    async def health(self, _: Request) -> Response:
+        await self.scribe(lambda book: book.execute("select 1"))
+        return JSONResponse({"status": "ok"})
+
+    async def keep_time(self) -> None:
+        """Confirm and return what is due."""
+        self._due.clear()
+        due_ms = await self.scribe(lambda book: book.mature(self._now_ms()))
+        if self.notifier is not None:
+            self.notifier.wake()
+        wait = IDLE_SECONDS_MAX if due_ms is None else min(IDLE_SECONDS_MAX, (due_ms - self._now_ms()) / 1000)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, wait)):
+                await self._due.wait()
+
+    async def _listing(self, reference: str | None, after: int, limit: int | None) -> AsyncIterator[str]:
+        """All of it in constant memory, page by page."""
+        left, separator, last = limit, "", None
+        yield '{"data":['
+        while left is None or left > 0:
+            size = ROWS_AT_ONCE if left is None else min(left, ROWS_AT_ONCE)
+            rows = await self.scribe(lambda book, after=after, size=size: book.movements(reference, after, size))  # type: ignore[misc]  # mypy infers no lambda with defaults
+            if rows:
+                yield separator + ",".join(json.dumps(_listed(row)) for row in rows)
+                separator, after = ",", rows[-1].seq
+            if len(rows) < size:
+                break
+            left = None if left is None else left - len(rows)
+        else:
+            last = after
+        yield f'],"next_after":{json.dumps(last)}}}'
+
+    async def _hang(self, request: Request, rail_key: str) -> Response:
+        """Say nothing until the caller has gone; what is owed to the receiver of notifications goes meanwhile."""
+        with self._let_go(rail_key), suppress(TimeoutError):
+            async with asyncio.timeout(HANG_SECONDS_MAX):
+                while (await request.receive())["type"] != "http.disconnect":
+                    pass
+        return _problem(504, "timeout", "The sandbox kept silent, as it was told to.")
+
+    def _let_go(self, rail_key: str) -> AbstractContextManager[None]:
+        return nullcontext() if self.notifier is None else self.notifier.let_go(rail_key)
+
+    def _now_ms(self) -> int:
+        return int(self.clock().timestamp() * 1000)
+
+
+class _Sending:
+    """The endpoint of a kind of movement, as an ASGI application of its own: it must know when its reply has been sent."""
+
+    def __init__(self, rail: Rail, kind: Kind) -> None:
+        self._rail = rail
+        self._kind: Kind = kind
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        asked = await intake.instruction(request, self._kind)
+        notifier = self._rail.notifier
+        with nullcontext() if notifier is None else notifier.hold(asked.rail_key):
+            response = await self._rail.answer(request, asked)
+            await response(scope, receive, send)
+
+
+async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
+    """Again and again, whatever happens: a full disk now must not silence the clock for good."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            _log.exception("event=sandbox_background_failed")
+            await asyncio.sleep(IDLE_SECONDS_MAX)
+
+
+def _listed(movement: Movement) -> dict[str, str | int | None]:
+    return {
+        "rail_key": movement.rail_key,
+        "kind": movement.kind,
+        "amount": movement.amount,
+        "currency": movement.currency,
+        "at": moment(movement.at_ms),
+        "payment_reference": movement.payment_reference,
+        "returned_at": None if movement.returned_ms is None else moment(movement.returned_ms),
+    }
+
+
+def _problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"code": code, "detail": detail}, status, headers)
+
+
+def _unavailable() -> Response:
+    return _problem(503, "unavailable", "Nothing was done; ask again later.", {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def _garbage() -> Response:
+    return Response(GARBAGE, 200, media_type="application/json")
+
+
+async def _malformed(_: Request, error: Exception) -> Response:
+    assert isinstance(error, intake.Malformed)  # noqa: S101 -- what it is registered for
+    return _problem(error.status, error.code, error.detail)
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 -- what it is registered for
+    return _problem(error.status_code, "http_error", error.detail)
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    return _problem(400, "incomplete", "The body ended too early; nothing was done.")

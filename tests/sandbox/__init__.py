@@ -1,0 +1,1 @@
+"""The sandbox rail and the adapter that speaks to it."""

@@ -1,0 +1,187 @@
+"""A real rail in a process of its own, a receiver of its notifications, and the adapter between them."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from service.providers.sandbox import SandboxProvider
+from workflows.domain.ports import Order
+
+SECRET = "a secret of the tests"
+TIMEOUT_SECONDS = 0.7
+PATIENCE_SECONDS = 8.0
+T = TypeVar("T")
+
+
+@dataclass
+class Delivery:
+    """One notification as it arrived."""
+
+    headers: dict[str, str]
+    body: bytes
+    said: dict[str, Any]
+
+
+@dataclass
+class Receiver:
+    """Keeps what arrives, and answers with the next scripted status of that key, or 204."""
+
+    url: str = ""
+    deliveries: list[Delivery] = field(default_factory=list)
+    statuses: dict[str, list[int]] = field(default_factory=dict)
+
+    def about(self, rail_key: str) -> list[Delivery]:
+        return [delivery for delivery in self.deliveries if delivery.said["rail_key"] == rail_key]
+
+    def words(self, rail_key: str) -> list[str]:
+        return [delivery.said["status"] for delivery in self.about(rail_key)]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                lines = head.decode().split("\r\n")[1:-2]
+                headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+                body = await reader.readexactly(int(headers["content-length"]))
+                delivery = Delivery(headers, body, json.loads(body))
+                self.deliveries.append(delivery)
+                scripted = self.statuses.get(delivery.said["rail_key"], [])
+                writer.write(f"HTTP/1.1 {scripted.pop(0) if scripted else 204} x\r\ncontent-length: 0\r\n\r\n".encode())
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@dataclass
+class RailProcess:
+    """`python -m service.sandbox` over one book; started, killed and started again on the same port."""
+
+    folder: Path
+    notify_url: str | None = None
+    process: asyncio.subprocess.Process | None = None
+    url: str = ""
+    port: int = 0
+
+    async def start(self) -> None:
+        secret = self.folder / "secret"
+        secret.write_text(SECRET)
+        arguments = ["-m", "service.sandbox", "--book", str(self.folder / "book.db"), "--port", str(self.port)]
+        if self.notify_url:
+            arguments += ["--notify-url", self.notify_url, "--secret-file", str(secret)]
+        self.process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
+        assert self.process.stdout is not None
+        self.url = (await self.process.stdout.readline()).decode().strip()
+        self.port = int(self.url.rpartition(":")[2])
+
+    async def kill(self) -> None:
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGKILL)
+        await self.process.wait()
+
+    async def stop(self) -> None:
+        if self.process is not None and self.process.returncode is None:
+            self.process.terminate()
+            await self.process.wait()
+
+
+@dataclass
+class Caller:
+    """The adapter and a bare client at one rail."""
+
+    provider: SandboxProvider
+    http: httpx.AsyncClient
+
+    async def moved(self, order: Order) -> list[dict[str, Any]]:
+        response = await self.http.get("/sandbox/movements", params={"payment_reference": order.payment_reference})
+        data: list[dict[str, Any]] = response.json()["data"]
+        return data
+
+
+def order(provider_reference: str, *, amount: int = 1250, currency: str = "CNY") -> Order:
+    payment, leg = uuid4().hex, uuid4().hex
+    return Order(
+        rail_key=payment + leg,
+        payment_reference=f"ref-{payment}",
+        provider_reference=provider_reference,
+        amount=amount,
+        currency=currency,
+    )
+
+
+@asynccontextmanager
+async def calling(rail: RailProcess) -> AsyncIterator[Caller]:
+    async with httpx.AsyncClient(base_url=rail.url, timeout=5, trust_env=False) as http:
+        yield Caller(SandboxProvider(http, timeout_seconds=TIMEOUT_SECONDS), http)
+
+
+async def eventually(look: Callable[[], Awaitable[T]], wanted: Callable[[T], bool] = bool) -> T:
+    """What `look` sees as soon as it is wanted; fails when that takes longer than anybody would wait."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not wanted(seen := await look()):
+            await asyncio.sleep(0.01)
+    return seen
+
+
+async def noticed(look: Callable[[], T], wanted: Callable[[T], bool] = bool) -> T:
+    """As `eventually`, of what lies in this process."""
+
+    async def looked() -> T:
+        return look()
+
+    return await eventually(looked, wanted)
+
+
+@pytest.fixture(scope="session")
+async def receiver() -> AsyncIterator[Receiver]:
+    kept = Receiver()
+    server = await asyncio.start_server(kept.serve, "127.0.0.1", 0)
+    kept.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/notifications"
+    yield kept
+    server.close()
+
+
+@pytest.fixture(scope="session")
+async def shared_rail(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RailProcess]:
+    rail = RailProcess(tmp_path_factory.mktemp("rail"), receiver.url)
+    await rail.start()
+    yield rail
+    await rail.stop()
+
+
+@pytest.fixture
+async def own_rail(receiver: Receiver, tmp_path: Path) -> AsyncIterator[RailProcess]:
+    """A rail that a test may kill."""
+    rail = RailProcess(tmp_path, receiver.url)
+    await rail.start()
+    yield rail
+    await rail.stop()
+
+
+@pytest.fixture(scope="session")
+async def caller(shared_rail: RailProcess) -> AsyncIterator[Caller]:
+    async with calling(shared_rail) as made:
+        yield made
+
+
+@pytest.fixture
+async def own_caller(own_rail: RailProcess) -> AsyncIterator[Caller]:
+    async with calling(own_rail) as made:
+        yield made
+
+
+@pytest.fixture
+def now() -> datetime:
+    return datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
