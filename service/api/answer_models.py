@@ -1,0 +1,339 @@
+"""The representations' form, for the OpenAPI document; a test holds the answers against it."""
+
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.api import examples
+from workflows.domain.words import (
+    ActorRole,
+    Anchor,
+    CancellationState,
+    Category,
+    Channel,
+    EarnedKind,
+    Fulfilment,
+    LegState,
+    OnDeadline,
+    OutcomeSource,
+    PaymentFailure,
+    PaymentState,
+    Reason,
+    RecordType,
+    Refusal,
+    Route,
+    Source,
+)
+
+T = TypeVar("T")
+
+Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$", json_schema_extra={"format": "date-time"})]
+PaymentId = Annotated[str, Field(pattern=r"^pay_[0-9a-f]{32}$")]
+CancellationId = Annotated[str, Field(pattern=r"^can_[0-9a-f]{32}$")]
+RefundId = Annotated[str, Field(pattern=r"^rfd_[0-9a-f]{32}$")]
+LegId = Annotated[str, Field(pattern=r"^leg_[0-9a-f]{32}$")]
+RecordId = Annotated[str, Field(pattern=r"^rec_[0-9a-f]{32}$")]
+Sum = Annotated[int, Field(ge=0)]
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Form(BaseModel):
+    """All members are always there; what is not known is null."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class FundingForm(Form):
+    source: Source
+    amount: int
+    provider: str
+    provider_reference: str
+    funder: str | None
+
+
+class ItemForm(Form):
+    reference: str
+    name: str | None = Field(description="Null once erased.")
+    quantity: int
+    amount: int
+
+
+class EarnedForm(Form):
+    kind: EarnedKind
+    amount: int
+    provider: str
+    provider_reference: str
+
+
+class FailureForm(Form):
+    code: PaymentFailure
+    detail: str | None = Field(description="Null where none was given, or once erased.")
+
+
+class WindowForm(Form):
+    anchor: Anchor | None = Field(description="The moment from which it counts.")
+    opens_at: Time | None
+    closes_at: Time | None = Field(description="The first moment at which it is closed.")
+
+
+class EtaForm(Form):
+    earliest: Time
+    latest: Time
+    basis: str = Field(description="How we know.")
+
+
+class Times(Form):
+    version: int = Field(description="Grows with every change; the ETag.")
+    created_at: Time
+    updated_at: Time
+
+
+class PaymentAnswer(Times):
+    """A payment as it now is."""
+
+    model_config = ConfigDict(json_schema_extra={"example": examples.PAYMENT})
+
+    id: PaymentId
+    reference: str = Field(description="The wallet's own name for it.")
+    uetr: str = Field(description="Its unique end-to-end reference in ISO 20022 messages: a UUID of version 4.")
+    state: PaymentState
+    wallet_id: str = Field(description="A pseudonym.")
+    merchant_id: str = Field(description="A pseudonym.")
+    order_reference: str | None
+    category: Category
+    amount: int = Field(description="In the currency's minor unit.")
+    currency: str = Field(description="ISO 4217.")
+    amount_refunded: Sum = Field(description="What went back.")
+    amount_reserved: Sum = Field(description="What open cancellations hold.")
+    amount_charged_back: Sum = Field(description="What lost disputes took.")
+    amount_refundable: Sum = Field(description="What a new cancellation could still take.")
+    funding: list[FundingForm]
+    items: list[ItemForm]
+    earned: list[EarnedForm]
+    fulfilment: Fulfilment
+    authorised_at: Time
+    completed_at: Time | None
+    shipped_at: Time | None
+    delivered_at: Time | None
+    failure: FailureForm | None = Field(description="Why the payment failed.")
+    disputed: bool = Field(description="A dispute is open; nothing goes out.")
+    frozen: bool = Field(description="The wallet is on hold; refunds to it wait.")
+    policy_version: str = Field(description="The policy in force when it was authorised.")
+    merchant_rules_version: str | None = Field(description="The merchant's own rules then.")
+    metadata: dict[str, str] = Field(description="As it came; empty once erased.")
+    open_cancellation: CancellationId | None
+    cancellations: list[CancellationId]
+    available_actions: list[str] = Field(description="What this caller may do now.")
+
+
+class PersonForm(Form):
+    role: ActorRole
+    id: str = Field(description="A pseudonym.")
+
+
+class DecisionForm(Form):
+    rule: str | None = Field(description="The rule that decided.")
+    policy_version: str
+    window: WindowForm | None
+    facts: dict[str, object] = Field(description="What the rule saw.")
+
+
+class ApprovalForm(Form):
+    by: str
+    role: ActorRole
+    at: Time
+    note: str | None
+
+
+class QuantityForm(Form):
+    reference: str
+    quantity: int
+
+
+class MerchantForm(Form):
+    decision: Literal["accept", "accept_with_return", "offer", "decline"]
+    reason_code: str | None
+    note: str | None
+    decided_at: Time
+
+
+class ReturnForm(Form):
+    carrier: str | None
+    tracking_number: str | None
+    shipped_at: Time | None
+    received_at: Time | None
+    condition: Literal["intact", "damaged", "missing"] | None
+
+
+class LegForm(Form):
+    id: LegId
+    source: Source
+    provider: str
+    amount: int
+    state: LegState
+    outcome_source: OutcomeSource | None = Field(description="How the outcome was learnt.")
+    provider_refund_id: str | None = Field(description="The provider's name for the movement.")
+    rail_reference: str | None = Field(description="What the customer's bank can search for.")
+    attempts: int
+    failure_code: str | None
+    next_attempt_at: Time | None
+    replaces: LegId | None = Field(description="The failed leg that this one succeeds.")
+
+
+class RefundAnswer(Times):
+    """Money on its way back, in one leg per funding source."""
+
+    model_config = ConfigDict(json_schema_extra={"example": examples.REFUND})
+
+    id: RefundId
+    payment_id: PaymentId
+    cancellation_id: CancellationId
+    state: LegState = Field(description="Its legs' worst.")
+    amount: int
+    currency: str
+    legs: list[LegForm]
+    eta: EtaForm | None
+
+
+class CancellationAnswer(Times):
+    """A cancellation as it now is."""
+
+    model_config = ConfigDict(json_schema_extra={"example": examples.CANCELLATION})
+
+    id: CancellationId
+    payment_id: PaymentId
+    state: CancellationState
+    route: Route | None = Field(description="Who decides; null where policy refused.")
+    reason: Reason
+    amount: int = Field(description="In the currency's minor unit.")
+    currency: str
+    items: list[QuantityForm]
+    channel: Channel
+    client_reference: str | None
+    requested_by: PersonForm
+    decision: DecisionForm
+    refusal: Refusal | None
+    deadline_at: Time | None = Field(description="Whichever clock is running.")
+    on_deadline: OnDeadline | None = Field(description="What happens then.")
+    tier: str | None
+    first_response_due_at: Time | None
+    resolution_due_at: Time | None
+    assigned_to: str | None
+    merchant: MerchantForm | None
+    returned: ReturnForm | None = Field(alias="return")
+    approvals: list[ApprovalForm]
+    refund: RefundAnswer | None
+    message: str = Field(description="What to tell the customer.")
+    available_actions: list[str] = Field(description="What this caller may do now.")
+
+
+class AllocationForm(Form):
+    source: Source
+    amount: int
+
+
+class NextStepForm(Form):
+    action: str
+    message: str
+    contact: str | None = None
+
+
+class EligibilityAnswer(Form):
+    """What a request for cancellation would come to now."""
+
+    model_config = ConfigDict(json_schema_extra={"example": examples.ELIGIBILITY})
+
+    allowed: bool
+    route: Route | None
+    rule: str | None
+    policy_version: str | None
+    window: WindowForm | None
+    amount_refundable: Sum
+    allocation: list[AllocationForm] = Field(description="What each funding source would get back.")
+    eta: EtaForm | None
+    refusal: str | None = Field(description="A refusal of policy, or a problem's slug.")
+    message: str = Field(description="What to tell the customer.")
+    next_steps: list[NextStepForm]
+
+
+class ActorForm(PersonForm):
+    channel: Channel
+
+
+class RecordAnswer(Form):
+    """One entry of an audit trail; never changed, never removed."""
+
+    model_config = ConfigDict(json_schema_extra={"example": examples.RECORD})
+
+    id: RecordId
+    chain: str = Field(description="The payment's id, `wallet:<id>`, or `service`.")
+    payment_id: PaymentId | None
+    sequence: int = Field(ge=1, description="From 1, without a gap.")
+    type: RecordType
+    occurred_at: Time
+    actor: ActorForm
+    from_state: PaymentState | None
+    to_state: PaymentState | None
+    amount: int | None
+    currency: str | None
+    data: dict[str, object] = Field(description="What the step decided or learnt.")
+    request_id: str | None
+    previous_hash: Hash = Field(description="64 zeros for the first of its chain.")
+    hash: Hash = Field(description="SHA-256 of byte 0x00 and the RFC 8785 form of the record without `hash` and `log_index`.")
+    log_index: int | None = Field(None, description="Its place in the log, once the log has taken it in.")
+
+
+class Page(Form, Generic[T]):
+    """One page of a list."""
+
+    data: list[T]
+    next_cursor: str | None = Field(description="For `?cursor=`; null on the last page.")
+
+
+class ImportErrorForm(Form):
+    line: int = Field(ge=1)
+    code: str = Field(description="A problem's slug.")
+    detail: str
+
+
+class ImportAnswer(Form):
+    """What became of the lines."""
+
+    model_config = ConfigDict(json_schema_extra={"example": examples.IMPORT})
+
+    accepted: int
+    duplicates: int = Field(description="Already there with the same content.")
+    rejected: int
+    errors: list[ImportErrorForm] = Field(description="The first 1,000.")
+
+
+class MetaAnswer(Form):
+    """What this service is."""
+
+    model_config = ConfigDict(json_schema_extra={"example": examples.META})
+
+    name: str
+    version: str
+    providers: list[str] = Field(description="The rails that it can reach.")
+    default_provider: str
+    sandbox_url: str | None = Field(description="The sandbox rail's own address, where there is one.")
+
+
+class FieldErrorForm(Form):
+    pointer: str = Field(description="RFC 6901; `/query/<name>` for a parameter.")
+    detail: str
+
+
+class ProblemAnswer(Form):
+    """An RFC 9457 problem, with the members that its type names."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"example": examples.PROBLEM})
+
+    type: str
+    title: str
+    status: int
+    detail: str | None = None
+    instance: str | None = None
+    code: str = Field(description="The slug in `type`.")
+    trace_id: str | None = None
+    errors: list[FieldErrorForm] | None = None

@@ -1,0 +1,267 @@
+"""The representations: what a caller is shown of payments, cancellations and refunds."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from service.api.sentences import Advice
+from workflows.domain import ids
+from workflows.domain.errors import Window
+from workflows.domain.model import Actor, Cancellation, DataValue, Item, Leg, Payment, Refund
+from workflows.domain.times import rfc3339
+from workflows.domain.words import Route, Source
+
+Answer = dict[str, object]  # JSON-able
+Texts = Mapping[str, DataValue]  # the erasable texts of one payment or cancellation, by name; an erased one is not there
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False).encode
+
+
+class Eta(Protocol):
+    """When the money will be there, and how we know."""
+
+    @property
+    def earliest(self) -> datetime: ...
+    @property
+    def latest(self) -> datetime: ...
+    @property
+    def basis(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EligibilityView:
+    """What a request would come to, with its sentences in the caller's language. `refusal` is a policy's or a problem's slug."""
+
+    allowed: bool
+    route: Route | None
+    rule: str | None
+    policy_version: str | None
+    window: Window | None
+    amount_refundable: int
+    allocation: tuple[tuple[Source, int], ...]
+    eta: Eta | None
+    refusal: str | None
+    message: str
+    next_steps: Sequence[Advice]
+
+
+def to_json(answer: object) -> bytes:
+    return _encode(answer).encode()
+
+
+def etag(version: int) -> str:
+    return f'"{version}"'
+
+
+def payment_answer(
+    payment: Payment,
+    *,
+    texts: Texts,
+    cancellations: Sequence[UUID],
+    open_cancellation: UUID | None,
+    available_actions: Sequence[str],
+    frozen: bool,
+) -> Answer:
+    """`texts`: `metadata`, `item_names` (by position), `failure_detail`. `frozen`: whether its wallet is on hold."""
+    return {
+        "id": ids.public("pay", payment.id),
+        "version": payment.version,
+        "reference": payment.reference,
+        "uetr": str(payment.uetr),
+        "state": payment.state.value,
+        "wallet_id": payment.wallet_id,
+        "merchant_id": payment.merchant_id,
+        "order_reference": payment.order_reference,
+        "category": payment.category.value,
+        "amount": payment.amount,
+        "currency": payment.currency,
+        **_amounts(payment),
+        "funding": [
+            {
+                "source": source.source.value,
+                "amount": source.amount,
+                "provider": source.provider,
+                "provider_reference": source.provider_reference,
+                "funder": source.funder,
+            }
+            for source in payment.funding
+        ],
+        "items": _items(payment.items, texts),
+        "earned": [
+            {"kind": one.kind.value, "amount": one.amount, "provider": one.provider, "provider_reference": one.provider_reference}
+            for one in payment.earned
+        ],
+        "fulfilment": payment.fulfilment.value,
+        "authorised_at": rfc3339(payment.authorised_at),
+        "completed_at": moment(payment.completed_at),
+        "shipped_at": moment(payment.shipped_at),
+        "delivered_at": moment(payment.delivered_at),
+        "failure": None if payment.failure_code is None else {"code": payment.failure_code.value, "detail": texts.get("failure_detail")},
+        "disputed": payment.disputes_open > 0,
+        "frozen": frozen,
+        "policy_version": payment.policy_version,
+        "merchant_rules_version": payment.merchant_rules_version,
+        "metadata": texts.get("metadata") or {},
+        "open_cancellation": None if open_cancellation is None else ids.public("can", open_cancellation),
+        "cancellations": [ids.public("can", one) for one in cancellations],
+        "created_at": rfc3339(payment.created_at),
+        "updated_at": rfc3339(payment.updated_at),
+        "available_actions": list(available_actions),
+    }
+
+
+def cancellation_answer(
+    cancellation: Cancellation,
+    *,
+    texts: Texts,
+    refund: Answer | None,
+    message: str,
+    available_actions: Sequence[str],
+) -> Answer:
+    """`texts`: `approval_notes` (by position). `refund` is a refund_answer; `message` is what to tell the customer."""
+    return {
+        "id": ids.public("can", cancellation.id),
+        "version": cancellation.version,
+        "payment_id": ids.public("pay", cancellation.payment_id),
+        "state": cancellation.state.value,
+        "route": None if cancellation.route is None else cancellation.route.value,
+        "reason": cancellation.reason.value,
+        "amount": cancellation.amount,
+        "currency": cancellation.currency,
+        "items": [{"reference": line.reference, "quantity": line.quantity} for line in cancellation.items],
+        "channel": cancellation.channel.value,
+        "client_reference": cancellation.client_reference,
+        "requested_by": _person(cancellation.requested_by),
+        "decision": {
+            "rule": cancellation.rule,
+            "policy_version": cancellation.policy_version,
+            "window": window_answer(cancellation.window),
+            "facts": cancellation.facts,
+        },
+        "refusal": None if cancellation.refusal is None else cancellation.refusal.value,
+        "deadline_at": moment(cancellation.deadline_at),
+        "on_deadline": None if cancellation.on_deadline is None else cancellation.on_deadline.value,
+        "tier": None,
+        "first_response_due_at": None,
+        "resolution_due_at": None,
+        "assigned_to": cancellation.assigned_to,
+        "merchant": None,
+        "return": None,
+        "approvals": [
+            {"by": one.by, "role": one.role.value, "at": rfc3339(one.at), "note": _nth(texts.get("approval_notes"), position)}
+            for position, one in enumerate(cancellation.approvals)
+        ],
+        "refund": refund,
+        "message": message,
+        "created_at": rfc3339(cancellation.created_at),
+        "updated_at": rfc3339(cancellation.updated_at),
+        "available_actions": list(available_actions),
+    }
+
+
+def refund_answer(refund: Refund, legs: Sequence[Leg], eta: Eta | None) -> Answer:
+    return {
+        "id": ids.public("rfd", refund.id),
+        "version": refund.version,
+        "payment_id": ids.public("pay", refund.payment_id),
+        "cancellation_id": ids.public("can", refund.cancellation_id),
+        "state": refund.state.value,
+        "amount": refund.amount,
+        "currency": refund.currency,
+        "legs": [_leg(leg) for leg in legs],
+        "eta": eta_answer(eta),
+        "created_at": rfc3339(refund.created_at),
+        "updated_at": rfc3339(refund.updated_at),
+    }
+
+
+def eligibility_answer(view: EligibilityView) -> Answer:
+    return {
+        "allowed": view.allowed,
+        "route": None if view.route is None else view.route.value,
+        "rule": view.rule,
+        "policy_version": view.policy_version,
+        "window": window_answer(view.window),
+        "amount_refundable": view.amount_refundable,
+        "allocation": [{"source": source.value, "amount": amount} for source, amount in view.allocation],
+        "eta": eta_answer(view.eta),
+        "refusal": view.refusal,
+        "message": view.message,
+        "next_steps": [dict(step) for step in view.next_steps],
+    }
+
+
+def page_answer(data: Sequence[Answer], next_cursor: str | None) -> Answer:
+    return {"data": list(data), "next_cursor": next_cursor}
+
+
+def import_answer(*, accepted: int, duplicates: int, rejected: int, errors: Sequence[tuple[int, str, str]]) -> Answer:
+    """`errors`: line (from 1), code, detail."""
+    return {
+        "accepted": accepted,
+        "duplicates": duplicates,
+        "rejected": rejected,
+        "errors": [{"line": line, "code": code, "detail": detail} for line, code, detail in errors],
+    }
+
+
+def window_answer(window: Window | None) -> Answer | None:
+    if window is None:
+        return None
+    anchor = None if window.anchor is None else window.anchor.value
+    return {"anchor": anchor, "opens_at": moment(window.opens_at), "closes_at": moment(window.closes_at)}
+
+
+def eta_answer(eta: Eta | None) -> Answer | None:
+    return None if eta is None else {"earliest": rfc3339(eta.earliest), "latest": rfc3339(eta.latest), "basis": str(eta.basis)}
+
+
+def moment(at: datetime | None) -> str | None:
+    return None if at is None else rfc3339(at)
+
+
+def _amounts(payment: Payment) -> Answer:
+    return {
+        "amount_refunded": payment.amount_refunded,
+        "amount_reserved": payment.amount_reserved,
+        "amount_charged_back": payment.amount_charged_back,
+        "amount_refundable": payment.amount_refundable,
+    }
+
+
+def _items(items: Sequence[Item], texts: Texts) -> list[Answer]:
+    names = texts.get("item_names")
+    return [
+        {"reference": item.reference, "name": _nth(names, position), "quantity": item.quantity, "amount": item.amount}
+        for position, item in enumerate(items)
+    ]
+
+
+def _leg(leg: Leg) -> Answer:
+    return {
+        "id": ids.public("leg", leg.id),
+        "source": leg.source.value,
+        "provider": leg.provider,
+        "amount": leg.amount,
+        "state": leg.state.value,
+        "outcome_source": None if leg.outcome_source is None else leg.outcome_source.value,
+        "provider_refund_id": leg.provider_refund_id,
+        "rail_reference": leg.rail_reference,
+        "attempts": leg.attempts,
+        "failure_code": leg.failure_code,
+        "next_attempt_at": moment(leg.next_attempt_at),
+        "replaces": None if leg.replaces is None else ids.public("leg", leg.replaces),
+    }
+
+
+def _person(actor: Actor) -> Answer:
+    return {"role": actor.role.value, "id": actor.id}
+
+
+def _nth(texts: DataValue, position: int) -> str | None:
+    """The text at `position` of a list of texts, which may have been erased."""
+    found = texts[position] if isinstance(texts, list | tuple) and position < len(texts) else None
+    return found if isinstance(found, str) else None

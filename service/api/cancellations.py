@@ -1,0 +1,250 @@
+"""Cancellations: what would happen, asking, reading, taking back."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from starlette.responses import Response
+
+from service.api import answers, bodies, cursor, queries
+from service.api.answers import Answer, EligibilityView
+from service.api.calls import Call, Doing
+from service.api.cursor import After
+from service.api.payments import place
+from service.api.problems import slug_of
+from service.api.reading import Inbound
+from service.api.sentences import NextStep, eligibility_message, next_steps
+from service.api.views import cancellation_actions, cancellation_view, payment_actions
+from workflows.domain import ids
+from workflows.domain.changes import Change, Context
+from workflows.domain.decisions import requests
+from workflows.domain.decisions.requests import Ask, Assessment, Override, Terms
+from workflows.domain.errors import Invalid, RefundryError
+from workflows.domain.eta import estimate
+from workflows.domain.model import Actor, Cancellation, ItemQuantity, Snapshot
+from workflows.domain.money import allocate
+from workflows.domain.policy import Denied
+from workflows.domain.records import digest_text
+from workflows.domain.words import ActorRole, Channel, PaymentState, Source
+from workflows.storage import search
+from workflows.storage.snapshot import Wanted
+
+
+async def eligibility(call: Call) -> Response:
+    """The very code path of a request, without the apply."""
+    snapshot = await call.snapshot(call.path_id("pay", "payment_id"))
+    query = call.query(queries.Eligibility)
+    terms = await call.services.runner.runtime.terms(snapshot.payment.policy_version)
+    role = ActorRole(call.principal.role.value)
+    # An auditor asks as the customer would; an agent who names no channel asks as one on the line.
+    asks = role if role in _ASK else ActorRole.wallet
+    channel = query.channel or (None if asks in {ActorRole.wallet, ActorRole.merchant} else _LINE)
+    actor = Actor(role=asks, id=call.principal.sub, channel=requests.actor_channel(asks, channel))
+    view = _eligibility(call, snapshot, Ask(actor=actor, reason=None, amount=query.amount), terms)
+    return call.json(answers.eligibility_answer(view))
+
+
+async def request(call: Call) -> Response:
+    inbound = await Inbound.read(call.request, call.operation, bodies.RequestCancellation)
+    role = ActorRole(call.principal.role.value)
+    body = inbound.body
+    clock = call.services.runner.runtime.clock
+    made: list[UUID] = []
+
+    def decide(snapshot: Snapshot, said: bodies.RequestCancellation, terms: Terms, context: Context) -> Change | None:
+        made.clear()
+        channel = requests.actor_channel(role, said.channel)
+        actor = Actor(role=role, id=call.principal.sub, channel=channel)
+        ask = _ask(said, actor)
+        known = requests.find_repeated(snapshot, ask)
+        if known is not None:
+            if known.refusal is not None:
+                raise requests.refusal_of(known)
+            made.append(known.id)
+            return None
+        return requests.request(snapshot, ask, terms, context)
+
+    def answer(snapshot: Snapshot, terms: Terms, changed: bool) -> tuple[int, Answer, dict[str, str]]:
+        found = snapshot.cancellation(made[0]) if made else snapshot.open_cancellation
+        if found is None:
+            raise LookupError("the cancellation that was just decided is not in its snapshot")
+        headers = {"location": f"/v1/cancellations/{ids.public('can', found.id)}", "etag": answers.etag(found.version)}
+        shown = cancellation_view(snapshot, found, terms, call.principal, call.language)
+        return 201 if changed else 200, shown, headers
+
+    doing = Doing(
+        wanted=Wanted(
+            payment_id=call.path_id("pay", "payment_id"),
+            client_reference=body.client_reference if body else None,
+            requests_since=clock() - _DAY,
+        ),
+        decide=decide,
+        answer=answer,
+        version=lambda snapshot: snapshot.payment.version,
+        actions=payment_actions,
+        channel=body.channel if body else None,
+    )
+    return await call.command(inbound, doing)
+
+
+async def get(call: Call) -> Response:
+    cancellation_id = call.path_id("can", "cancellation_id")
+    snapshot = await call.snapshot(await call.payment_of_cancellation(cancellation_id), cancellation_id=cancellation_id)
+    call.query(queries.NoQuery)
+    found = requests.must_find(snapshot, snapshot.cancellation(cancellation_id))
+    return call.json(await _shown(call, snapshot, found), headers={"etag": answers.etag(found.version)})
+
+
+async def list_(call: Call) -> Response:
+    query = call.query(queries.ListCancellations)
+    merchant_id, possible = call.merchant_only(query.merchant_id)
+    wanted = search.CancellationFilter(
+        state=query.state,
+        route=query.route,
+        merchant_id=merchant_id,
+        payment_id=query.payment_id,
+        assigned_to=query.assigned_to,
+        overdue=query.overdue,
+        created_from=query.created_from,
+        created_to=query.created_to,
+    )
+    now = call.services.runner.runtime.clock()
+    found = await search.cancellations(call.services.reads, wanted, place(query.cursor), query.limit + 1, now=now) if possible else []
+    page = found[: query.limit]
+    snapshots = await call.store.load_many([payment for payment, _ in page], [one for _, one in page])
+    rows: list[tuple[Snapshot, Cancellation]] = []
+    for payment_id, cancellation_id in page:
+        snapshot = snapshots.get(payment_id)
+        row = None if snapshot is None else snapshot.cancellation(cancellation_id)
+        if snapshot is not None and row is not None:
+            rows.append((snapshot, row))
+    more = None
+    if len(found) > query.limit and rows:
+        more = cursor.encode("cancellations", After(rows[-1][1].created_at, rows[-1][1].id))
+    return call.json(answers.page_answer([await _shown(call, snapshot, row) for snapshot, row in rows], more))
+
+
+async def withdraw(call: Call) -> Response:
+    cancellation_id = call.path_id("can", "cancellation_id")
+
+    def find(snapshot: Snapshot) -> Cancellation:
+        return requests.must_find(snapshot, snapshot.cancellation(cancellation_id))
+
+    def decide(snapshot: Snapshot, _: bodies.Withdraw, __: Terms, context: Context) -> Change:
+        return requests.withdraw(snapshot, find(snapshot), context)
+
+    def answer(snapshot: Snapshot, terms: Terms, _: bool) -> tuple[int, Answer, dict[str, str]]:
+        found = find(snapshot)
+        return 200, cancellation_view(snapshot, found, terms, call.principal, call.language), {"etag": answers.etag(found.version)}
+
+    inbound = await Inbound.read(call.request, call.operation, bodies.Withdraw)
+    doing = Doing(
+        wanted=Wanted(payment_id=await call.payment_of_cancellation(cancellation_id), cancellation_id=cancellation_id),
+        decide=decide,
+        answer=answer,
+        version=lambda snapshot: find(snapshot).version,
+        actions=lambda snapshot: cancellation_actions(find(snapshot)),
+    )
+    return await call.command(inbound, doing)
+
+
+def _ask(body: bodies.RequestCancellation, actor: Actor) -> Ask:
+    items = None if body.items is None else tuple(ItemQuantity(reference=i.reference, quantity=i.quantity) for i in body.items)
+    override = None if body.override is None else Override(justification=body.override.justification, ticket=body.override.ticket)
+    # What a client_reference stands for: the substance of the wish, not how it was explained or proven.
+    substance = {
+        "reason": body.reason.value,
+        "amount": body.amount,
+        "items": None if items is None else [[item.reference, item.quantity] for item in items],
+        "channel": actor.channel.value,
+        "override": None if override is None else override.ticket,
+    }
+    return Ask(
+        actor=actor,
+        reason=body.reason,
+        amount=body.amount,
+        items=items,
+        note=body.note,
+        client_reference=body.client_reference,
+        expected_refundable=body.expected_refundable,
+        verification=None if body.verification is None else body.verification.model_dump(),
+        override=override,
+        fingerprint=digest_text(substance, b""),
+    )
+
+
+async def _shown(call: Call, snapshot: Snapshot, cancellation: Cancellation) -> Answer:
+    terms = await call.services.runner.runtime.terms(snapshot.payment.policy_version)
+    return cancellation_view(snapshot, cancellation, terms, call.principal, call.language)
+
+
+def _eligibility(call: Call, snapshot: Snapshot, ask: Ask, terms: Terms) -> EligibilityView:
+    payment = snapshot.payment
+    assessment: Assessment | None = None
+    refusal: str | None = None
+    steps: tuple[str, ...] = ()
+    try:
+        assessment = requests.assess(snapshot, ask, terms, call.services.runner.runtime.clock())
+    except Invalid:
+        raise
+    except RefundryError as error:
+        refusal = slug_of(error)
+        steps = _STEPS.get(refusal, ())
+    verdict = assessment.verdict if assessment else None
+    if isinstance(verdict, Denied):
+        refusal, steps = verdict.refusal.value, verdict.next_steps
+    route = None if verdict is None or isinstance(verdict, Denied) else verdict.route
+    amount = assessment.amount if assessment else payment.amount_refundable
+    shares = _shares(snapshot, assessment)
+    zone = terms.policy.zone
+    allowed = refusal is None and route is not None
+    now = call.services.runner.runtime.clock()
+    return EligibilityView(
+        allowed=allowed,
+        route=route,
+        rule=verdict.rule if verdict else None,
+        policy_version=payment.policy_version,
+        window=verdict.window if verdict else None,
+        amount_refundable=payment.amount_refundable,
+        allocation=shares if allowed else (),
+        eta=estimate([source for source, _ in shares], now, terms.calendar, zone) if allowed else None,
+        refusal=refusal,
+        message=eligibility_message(
+            route,
+            refusal=refusal,
+            window=verdict.window if verdict else None,
+            amount=amount,
+            currency=payment.currency,
+            spoken=call.language,
+            zone=zone,
+        ),
+        next_steps=next_steps(steps or ((NextStep.request_cancellation,) if allowed else ()), call.language),
+    )
+
+
+def _shares(snapshot: Snapshot, assessment: Assessment | None) -> tuple[tuple[Source, int], ...]:
+    """Where the money would go; the sources of a void are released whole."""
+    payment = snapshot.payment
+    if assessment is None or isinstance(assessment.verdict, Denied):
+        return ()
+    if payment.state is PaymentState.pending:
+        return tuple((funding.source, funding.amount) for funding in payment.funding)
+    shares = allocate(
+        assessment.amount,
+        capacities=[funding.amount for funding in payment.funding],
+        taken=payment.allocated,
+        sources=[funding.source for funding in payment.funding],
+        rule=assessment.verdict.allocation,
+    )
+    return tuple((funding.source, share) for funding, share in zip(payment.funding, shares, strict=True) if share)
+
+
+_DAY = timedelta(days=1)
+_ASK = frozenset({ActorRole.wallet, ActorRole.agent, ActorRole.supervisor, ActorRole.merchant})
+_LINE = Channel.hotline
+_STEPS: dict[str, tuple[str, ...]] = {
+    "partial-not-supported": (NextStep.modifications,),
+    "cancellation-open": (NextStep.wait, NextStep.withdraw),
+    "payment-disputed": (NextStep.wait, NextStep.contact_support),
+    "wallet-frozen": (NextStep.contact_support,),
+    "amount-exceeds-refundable": (NextStep.request_cancellation,),
+}

@@ -1,0 +1,75 @@
+"""Cursors: where a list goes on, as opaque text that only the list that gave it will take."""
+
+import json
+import re
+from base64 import b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+from uuid import UUID
+
+Kind = Literal["payments", "cancellations", "refunds", "records", "payment_records"]
+
+_VERSION: Final = 1
+_LENGTH_MAX: Final = 200
+_HEX: Final = re.compile(r"[0-9a-f]{32}")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """The last entry of the page before, in a list ordered by time and id."""
+
+    created_at: datetime
+    id: UUID
+
+
+class CursorMalformed(ValueError):
+    """No list of this kind gave this cursor."""
+
+
+def encode(kind: Kind, after: After) -> str:
+    return _pack([_VERSION, kind, (after.created_at - _EPOCH) // _MICROSECOND, after.id.hex])
+
+
+def decode(kind: Kind, text: str) -> After:
+    """The entry that `text` names; CursorMalformed unless `encode` of this kind made it."""
+    match _unpack(text):
+        case [int(), str(), int(microseconds), str(digits)] if _HEX.fullmatch(digits):
+            try:
+                after = After(_EPOCH + timedelta(microseconds=microseconds), UUID(hex=digits))
+            except OverflowError:
+                raise CursorMalformed from None
+            if encode(kind, after) == text:
+                return after
+    raise CursorMalformed
+
+
+def encode_id(kind: Kind, last: UUID) -> str:
+    return _pack([_VERSION, kind, last.hex])
+
+
+def decode_id(kind: Kind, text: str) -> UUID:
+    """The id that `text` names, in a list ordered by id alone; CursorMalformed unless `encode_id` of this kind made it."""
+    match _unpack(text):
+        case [int(), str(), str(digits)] if _HEX.fullmatch(digits):
+            last = UUID(hex=digits)
+            if encode_id(kind, last) == text:
+                return last
+    raise CursorMalformed
+
+
+def _pack(parts: list[int | str]) -> str:
+    return urlsafe_b64encode(json.dumps(parts, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def _unpack(text: str) -> object:
+    """Whatever JSON is in there. That the text is its only spelling is checked by packing it again."""
+    if len(text) > _LENGTH_MAX:
+        raise CursorMalformed
+    try:
+        unpacked: object = json.loads(b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+    except (ValueError, RecursionError):
+        raise CursorMalformed from None
+    return unpacked

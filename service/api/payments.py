@@ -1,0 +1,178 @@
+"""Payments: registered, read, and told of what happens to them."""
+
+from collections.abc import Callable
+from typing import TypeVar
+from uuid import UUID
+
+from starlette.responses import Response
+
+from service.api import answers, bodies, cursor, queries
+from service.api.answers import Answer
+from service.api.calls import Call, Doing
+from service.api.cursor import After
+from service.api.problems import RequestProblem
+from service.api.reading import Inbound
+from service.api.schemas import Body
+from service.api.views import payment_actions, payment_view
+from workflows.domain import ids
+from workflows.domain.changes import Change, Context
+from workflows.domain.decisions import payments
+from workflows.domain.decisions.requests import Terms
+from workflows.domain.model import Earned, Funding, Item, Snapshot
+from workflows.storage import search
+from workflows.storage.snapshot import Wanted
+
+B = TypeVar("B", bound=Body)
+
+
+async def register(call: Call) -> Response:
+    inbound = await Inbound.read(call.request, call.operation, bodies.RegisterPayment)
+    terms = terms_of(inbound.checked(), call)
+    registered = await call.services.runner.register(terms, actor=call.actor(), request_id=call.trace_id)
+    payment = registered.snapshot.payment
+    headers = {"location": f"/v1/payments/{ids.public('pay', payment.id)}", "etag": answers.etag(payment.version)}
+    return call.json(payment_view(registered.snapshot, call.principal), status=201 if registered.new else 200, headers=headers)
+
+
+async def get(call: Call) -> Response:
+    snapshot = await call.snapshot(call.path_id("pay", "payment_id"), shown=True)
+    call.query(queries.NoQuery)
+    return call.json(payment_view(snapshot, call.principal), headers={"etag": answers.etag(snapshot.payment.version)})
+
+
+async def list_(call: Call) -> Response:
+    query = call.query(queries.ListPayments)
+    merchant_id, possible = call.merchant_only(query.merchant_id)
+    wanted = search.PaymentFilter(
+        reference=query.reference,
+        wallet_id=query.wallet_id,
+        merchant_id=merchant_id,
+        order_reference=query.order_reference,
+        state=query.state,
+        created_from=query.created_from,
+        created_to=query.created_to,
+    )
+    found = await search.payments(call.services.reads, wanted, place(query.cursor), query.limit + 1) if possible else []
+    page = found[: query.limit]
+    snapshots = await call.store.load_many(page)
+    shown: list[Answer] = [payment_view(snapshots[one], call.principal) for one in page if one in snapshots]
+    more = None
+    if len(found) > query.limit:
+        last = snapshots[page[-1]].payment
+        more = cursor.encode("payments", After(last.created_at, last.id))
+    return call.json(answers.page_answer(shown, more))
+
+
+async def complete(call: Call) -> Response:
+    def decide(snapshot: Snapshot, body: bodies.CompletePayment, _: Terms, context: Context) -> Change:
+        return payments.complete(snapshot, completed_at=body.completed_at, provider_reference=body.provider_reference, context=context)
+
+    inbound = await Inbound.read(call.request, call.operation, bodies.CompletePayment)
+    return await call.command(inbound, _doing(call, decide))
+
+
+async def fail(call: Call) -> Response:
+    def decide(snapshot: Snapshot, body: bodies.FailPayment, _: Terms, context: Context) -> Change:
+        return payments.fail(snapshot, code=body.code, detail=body.detail, context=context)
+
+    inbound = await Inbound.read(call.request, call.operation, bodies.FailPayment)
+    return await call.command(inbound, _doing(call, decide))
+
+
+async def modify(call: Call) -> Response:
+    def decide(snapshot: Snapshot, body: bodies.ModifyPayment, _: Terms, context: Context) -> Change:
+        funding = None if body.funding is None else _funding(body.funding, call)
+        items, names = _items(body.items)
+        return payments.modify(
+            snapshot, amount=body.amount, reason=body.reason, funding=funding, items=items, item_names=names, context=context
+        )
+
+    inbound = await Inbound.read(call.request, call.operation, bodies.ModifyPayment)
+    return await call.command(inbound, _doing(call, decide))
+
+
+async def change_fulfilment(call: Call) -> Response:
+    def decide(snapshot: Snapshot, body: bodies.ChangeFulfilment, _: Terms, context: Context) -> Change:
+        return payments.change_fulfilment(
+            snapshot,
+            status=body.status,
+            at=body.at,
+            carrier=body.carrier,
+            tracking_number=body.tracking_number,
+            context=context,
+        )
+
+    inbound = await Inbound.read(call.request, call.operation, bodies.ChangeFulfilment)
+    return await call.command(inbound, _doing(call, decide))
+
+
+def terms_of(body: bodies.RegisterPayment, call: Call) -> payments.Terms:
+    """What the body says, and nothing that it leaves out. Raises RequestProblem for times ahead and rails that are not there."""
+    if errors := bodies.check_times(body, call.services.runner.runtime.clock()):
+        raise RequestProblem("validation-failed", members={"errors": errors})
+    said = body.model_fields_set
+    items, names = _items(body.items)
+    earned = (
+        None
+        if body.earned is None
+        else tuple(Earned(kind=e.kind, amount=e.amount, provider=e.provider, provider_reference=e.provider_reference) for e in body.earned)
+    )
+    return payments.Terms(
+        reference=body.reference,
+        wallet_id=body.wallet_id,
+        merchant_id=body.merchant_id,
+        amount=body.amount,
+        currency=body.currency,
+        order_reference=body.order_reference,
+        category=body.category if "category" in said else None,
+        funding=None if body.funding is None else _funding(body.funding, call),
+        items=items,
+        item_names=names,
+        earned=earned,
+        fulfilment=body.fulfilment if "fulfilment" in said else None,
+        shipped_at=body.shipped_at,
+        delivered_at=body.delivered_at,
+        completed_at=body.completed_at,
+        authorised_at=body.authorised_at,
+        metadata=None if body.metadata is None else dict(body.metadata),
+    )
+
+
+def place(after: After | None) -> search.Place | None:
+    return None if after is None else search.Place(after.created_at, after.id)
+
+
+def _funding(sources: tuple[bodies.FundingBody, ...], call: Call) -> tuple[Funding, ...]:
+    for position, source in enumerate(sources):
+        if source.provider not in call.services.rails.providers:
+            known = ", ".join(sorted(call.services.rails.providers)) or "none"
+            detail = f"Must be a provider that is set up here: {known}."
+            raise RequestProblem("validation-failed", members={"errors": [{"pointer": f"/funding/{position}/provider", "detail": detail}]})
+    return tuple(
+        Funding(source=f.source, amount=f.amount, provider=f.provider, provider_reference=f.provider_reference, funder=f.funder)
+        for f in sources
+    )
+
+
+def _items(lines: tuple[bodies.ItemBody, ...] | None) -> tuple[tuple[Item, ...] | None, tuple[str | None, ...] | None]:
+    """The lines, and apart from them what people call them."""
+    if lines is None:
+        return None, None
+    items = tuple(Item(reference=line.reference, quantity=line.quantity, amount=line.amount) for line in lines)
+    return items, tuple(line.name for line in lines)
+
+
+def _doing(call: Call, decide: Callable[[Snapshot, B, Terms, Context], Change]) -> Doing[B]:
+    """A step of the payment itself, answered with the payment as it then is."""
+
+    def answer(snapshot: Snapshot, _: Terms, __: bool) -> tuple[int, Answer, dict[str, str]]:
+        return 200, payment_view(snapshot, call.principal), {"etag": answers.etag(snapshot.payment.version)}
+
+    payment_id: UUID = call.path_id("pay", "payment_id")
+    return Doing(
+        wanted=Wanted(payment_id=payment_id, shown=True),
+        decide=decide,
+        answer=answer,
+        version=lambda snapshot: snapshot.payment.version,
+        actions=payment_actions,
+    )

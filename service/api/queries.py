@@ -1,0 +1,214 @@
+"""The query strings: which parameters each call takes, and in which form."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Final, Literal, TypeVar
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PlainValidator, ValidationError, WithJsonSchema
+
+from service.api.cursor import After, CursorMalformed, Kind, decode, decode_id
+from service.api.field_errors import FieldError, field_error, field_errors, pointer
+from service.api.problems import RequestProblem
+from service.api.schemas import AMOUNT_MAX, CURSOR, EXPECTED, Instant, Line, Provider, Pseudonym, Reference, problem
+from workflows.domain import ids
+from workflows.domain.words import CancellationState, Channel, LegState, PaymentState, RecordType, Route
+
+LIMIT_MAX: Final = 200
+LIMIT_DEFAULT: Final = 50
+_PARAMETERS_MAX: Final = 50
+_WHOLE: Final = re.compile(r"[0-9]{1,16}")
+
+T = TypeVar("T")
+Q = TypeVar("Q", bound="Query")
+
+
+class Query(BaseModel):
+    """A query string: known parameters only, each at most once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _whole(text: object) -> object:
+    """Digits and nothing else: no sign, space, underscore or point, which int() would take."""
+    if not (isinstance(text, str) and _WHOLE.fullmatch(text)):
+        raise problem("Must be an integer.")
+    return int(text)
+
+
+def _flag(text: object) -> bool:
+    if text not in ("true", "false"):
+        raise problem("Must be true or false.")
+    return text == "true"
+
+
+def _public_id(prefix: ids.Prefix, text: object) -> UUID:
+    found = ids.parse(prefix, text) if isinstance(text, str) else None
+    if found is None:
+        raise problem(f"Must be an id: {prefix}_ and 32 lowercase hex digits.")
+    return found
+
+
+def _cursor(take: Callable[[Kind, str], T], kind: Kind, text: object) -> T:
+    try:
+        if isinstance(text, str):
+            return take(kind, text)
+    except CursorMalformed:
+        pass
+    raise problem(EXPECTED[CURSOR])
+
+
+def _export_format(text: object) -> str:
+    if text not in ("ndjson", "csv"):
+        raise problem("Must be ndjson or csv; nothing else is there yet.")
+    return str(text)
+
+
+_CURSOR_FORM: Final = WithJsonSchema({"type": "string", "pattern": CURSOR, "maxLength": 200})
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Flag = Annotated[bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"})]
+PaymentId = Annotated[UUID, PlainValidator(partial(_public_id, "pay")), WithJsonSchema({"type": "string", "pattern": "^pay_[0-9a-f]{32}$"})]
+CancellationId = Annotated[
+    UUID, PlainValidator(partial(_public_id, "can")), WithJsonSchema({"type": "string", "pattern": "^can_[0-9a-f]{32}$"})
+]
+PaymentsCursor = Annotated[After, PlainValidator(partial(_cursor, decode, "payments")), _CURSOR_FORM]
+CancellationsCursor = Annotated[After, PlainValidator(partial(_cursor, decode, "cancellations")), _CURSOR_FORM]
+RefundsCursor = Annotated[After, PlainValidator(partial(_cursor, decode, "refunds")), _CURSOR_FORM]
+RecordsCursor = Annotated[UUID, PlainValidator(partial(_cursor, decode_id, "records")), _CURSOR_FORM]
+PaymentRecordsCursor = Annotated[UUID, PlainValidator(partial(_cursor, decode_id, "payment_records")), _CURSOR_FORM]
+ExportFormat = Annotated[
+    Literal["ndjson", "csv"], PlainValidator(_export_format), WithJsonSchema({"type": "string", "enum": ["ndjson", "csv"]})
+]
+
+_FROM: Final = "Only what was made at this time or later."
+_TO: Final = "Only what was made before this time."
+_CURSOR: Final = "Where to go on: the `next_cursor` of the page before."
+
+
+class NoQuery(Query):
+    """No parameters."""
+
+
+class _Page(Query):
+    limit: Whole = Field(LIMIT_DEFAULT, ge=1, le=LIMIT_MAX, description="How many at most.")
+
+
+class _CreatedPage(_Page):
+    created_from: Instant | None = Field(None, description=_FROM)
+    created_to: Instant | None = Field(None, description=_TO)
+
+
+class ListPayments(_CreatedPage):
+    """Which payments, newest first."""
+
+    cursor: PaymentsCursor | None = Field(None, description=_CURSOR)
+    reference: Reference | None = Field(None, description="The wallet's name for the payment.")
+    wallet_id: Pseudonym | None = Field(None, description="The user's wallet.")
+    merchant_id: Pseudonym | None = Field(None, description="The merchant.")
+    order_reference: Line | None = Field(None, description="The merchant's name for the order.")
+    state: PaymentState | None = Field(None, description="The payment's state now.")
+
+
+class ListCancellations(_CreatedPage):
+    """Which cancellations, newest first."""
+
+    cursor: CancellationsCursor | None = Field(None, description=_CURSOR)
+    state: CancellationState | None = Field(None, description="The cancellation's state now.")
+    route: Route | None = Field(None, description="Who decides.")
+    merchant_id: Pseudonym | None = Field(None, description="The merchant.")
+    payment_id: PaymentId | None = Field(None, description="The payment.")
+    assigned_to: Pseudonym | None = Field(None, description="The agent who took it.")
+    overdue: Flag | None = Field(None, description="Whether its clock has run out.")
+
+
+class ListRefunds(_Page):
+    """Which refunds, newest first."""
+
+    cursor: RefundsCursor | None = Field(None, description=_CURSOR)
+    payment_id: PaymentId | None = Field(None, description="The payment.")
+    cancellation_id: CancellationId | None = Field(None, description="The cancellation.")
+    state: LegState | None = Field(None, description="The refund's state now: its legs' worst.")
+    provider: Provider | None = Field(None, description="A rail that one of its legs goes through.")
+
+
+class _Span(Query):
+    from_: Instant | None = Field(None, alias="from", description=_FROM)
+    to: Instant | None = Field(None, description=_TO)
+
+
+class SearchRecords(_Page, _Span):
+    """Which records, newest first."""
+
+    cursor: RecordsCursor | None = Field(None, description=_CURSOR)
+    type: RecordType | None = Field(None, description="What happened.")
+    payment_id: PaymentId | None = Field(None, description="The payment.")
+    merchant_id: Pseudonym | None = Field(None, description="The payment's merchant.")
+    actor: Line | None = Field(None, description="Who did it: the actor's id.")
+
+
+class ListPaymentRecords(_Page):
+    """A payment's records, oldest first."""
+
+    cursor: PaymentRecordsCursor | None = Field(None, description=_CURSOR)
+
+
+class ExportRecords(_Span):
+    """Which records to export."""
+
+    format: ExportFormat = Field("ndjson", description="One JSON object a line, with a signed trailer; or CSV.")
+    merchant_id: Pseudonym | None = Field(None, description="Only this merchant's.")
+
+
+class Eligibility(Query):
+    """What would be asked for."""
+
+    amount: Whole | None = Field(None, ge=1, le=AMOUNT_MAX, description="In minor units; all that is refundable unless told.")
+    channel: Channel | None = Field(None, description="Where the customer would ask.")
+
+
+def read_query(raw: bytes, model: type[Q]) -> Q:
+    """The query string as `model`; RequestProblem `validation-failed` for anything that it does not take."""
+    values, errors = _parameters(raw)
+    if not errors:
+        try:
+            return model.model_validate(values)
+        except ValidationError as error:
+            errors = field_errors(error, "/query")
+    raise RequestProblem("validation-failed", members={"errors": errors})
+
+
+def openapi_parameters(model: type[Query]) -> list[dict[str, JsonValue]]:
+    """The parameters as OpenAPI wants them, each schema complete in itself."""
+    document = model.model_json_schema()
+    shared = document.get("$defs", {})
+    members = document.get("properties", {}).items()
+    return [
+        {"name": name, "in": "query", "required": False, "description": form["description"], "schema": _schema(form, shared)}
+        for name, form in members
+    ]
+
+
+def _schema(form: dict[str, JsonValue], shared: dict[str, dict[str, JsonValue]]) -> dict[str, JsonValue]:
+    """A member's schema without pydantic's titles, references and null: a parameter that says nothing is left out instead."""
+    match form:
+        case {"anyOf": [{"$ref": str(where)}, *_]}:
+            form = shared[where.rpartition("/")[2]]
+        case {"anyOf": [dict(given), *_]}:
+            form = given
+    said = {key: value for key, value in form.items() if key not in ("title", "description")}
+    return {key: value for key, value in said.items() if (key, value) != ("default", None)}
+
+
+def _parameters(raw: bytes) -> tuple[dict[str, str], list[FieldError]]:
+    try:
+        pairs = parse_qsl(raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=_PARAMETERS_MAX)
+    except UnicodeDecodeError:
+        return {}, [field_error("/query", "Must be percent-encoded UTF-8.")]
+    except ValueError:
+        return {}, [field_error("/query", f"Must have at most {_PARAMETERS_MAX} parameters.")]
+    values = dict(pairs)
+    twice = {name for name in values if sum(name == other for other, _ in pairs) > 1}
+    return values, [field_error("/query" + pointer([name]), "Must be given once.") for name in sorted(twice)]

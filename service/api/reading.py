@@ -1,0 +1,186 @@
+"""Reading a request: bytes, JSON, body, idempotency key and If-Match, none of which can be odd enough for an exception of another kind."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import islice
+from typing import Final, Generic, NoReturn, Self, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from service.api.field_errors import ERRORS_MAX, FieldError, field_error, field_errors, pointer
+from service.api.problems import RequestProblem
+from service.api.rights import Operation
+from service.api.schemas import ENTRIES_MAX
+from workflows.domain.canonical import canonical
+
+BODY_BYTES_MAX: Final = 256 * 1024
+JSON_TYPE: Final = "application/json"
+NDJSON_TYPE: Final = "application/x-ndjson"
+NO_VERSION: Final = -1  # an If-Match that no version can satisfy
+_NOTHING: Final = b"{}"  # an absent body says as much as an empty object
+
+_KEY: Final = re.compile(r"[!-~]{1,255}")
+_QUOTED: Final = re.compile(r'"((?:[!#-\[\]-~]|\\["\\])*)"')
+_ETAG: Final = re.compile(r'"(0|[1-9][0-9]{0,17})"')
+
+B = TypeVar("B", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound(Generic[B]):
+    """What a request says. A failure waits until `checked()`, since a payment that is not there is said first."""
+
+    failure: RequestProblem | None
+    body: B | None = None
+    key: str | None = None
+    fingerprint: str = ""
+    if_match: int | None = None
+
+    @classmethod
+    async def read(cls, request: Request, operation: Operation, model: type[B]) -> Self:
+        """Read it all; never raises. `failure` is the first in this order: 413, 415, 400, the key's presence, 422."""
+        if_match = read_if_match(request.headers.getlist("if-match")) if operation.if_match else None
+        try:
+            raw = await read_body(request) or _NOTHING
+            value = parse_json(raw)
+            key = idempotency_key(request.headers.getlist("idempotency-key"), required=operation.idempotent)
+            body = validate(raw, value, model)
+        except RequestProblem as failure:
+            return cls(failure, if_match=if_match)
+        return cls(None, body, key, fingerprint(request.method, str(request.scope["path"]), value), if_match)
+
+    def checked(self) -> B:
+        """The body; raises the failure if there is one."""
+        if self.failure is not None:
+            raise self.failure
+        if self.body is None:
+            raise ValueError("neither a body nor a failure")
+        return self.body
+
+
+async def read_body(request: Request, *, media_type: str = JSON_TYPE, limit_bytes: int = BODY_BYTES_MAX) -> bytes:
+    """The body's bytes; RequestProblem `body-too-large` as soon as that shows, `unsupported-media-type` for another type or coding.
+
+    Chunks beyond the limit are not read. An empty body needs no type.
+    """
+    length = request.headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > limit_bytes):
+        raise RequestProblem("body-too-large")
+    chunks = bytearray()
+    try:
+        async for chunk in request.stream():
+            if len(chunks) + len(chunk) > limit_bytes:
+                raise RequestProblem("body-too-large")
+            chunks += chunk
+    except ClientDisconnect:
+        raise _malformed("Must not end early.") from None
+    if chunks:
+        check_media_type(request.headers, media_type)
+    return bytes(chunks)
+
+
+def check_media_type(headers: Mapping[str, str], media_type: str = JSON_TYPE) -> None:
+    """RequestProblem `unsupported-media-type` unless the body is `media_type`, in UTF-8 and not compressed."""
+    found, *parameters = headers.get("content-type", "").lower().split(";")
+    pairs = (parameter.partition("=") for parameter in parameters)
+    charsets = {value.strip().strip('"') for name, _, value in pairs if name.strip() == "charset"}
+    if found.strip() != media_type or not charsets <= {"utf-8", "utf8"}:
+        raise RequestProblem("unsupported-media-type")
+    if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise RequestProblem("unsupported-media-type")
+
+
+def parse_body(raw: bytes, model: type[B]) -> B:
+    """One JSON text as `model`; RequestProblem `malformed-request` where it is not JSON, `validation-failed` where it is another body."""
+    return validate(raw, parse_json(raw), model)
+
+
+def parse_json(raw: bytes) -> object:
+    """The JSON value in `raw`, in the form that I-JSON (RFC 7493) asks for: UTF-8, no name twice, no NaN; else `malformed-request`."""
+    try:
+        value: object = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except UnicodeDecodeError:
+        raise _malformed("Must be UTF-8.") from None
+    except json.JSONDecodeError as error:
+        raise _malformed(f"Must be JSON; it is not at line {error.lineno}, column {error.colno}.") from None
+    except RecursionError:
+        raise _malformed("Must not be nested so deep.") from None
+    except ValueError:  # Python reads no integer of more than some thousand digits
+        raise _malformed("Must not hold a number of so many digits.") from None
+    return value
+
+
+def validate(raw: bytes, value: object, model: type[B]) -> B:
+    """`raw`, whose JSON value is `value`, as `model`; RequestProblem `validation-failed` names what to mend.
+
+    The text is read again, since pydantic is strict only about JSON: there a string may be a time, and true is no integer.
+    """
+    if errors := _too_many(value):
+        raise RequestProblem("validation-failed", members={"errors": errors})
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        if _unreadable(error):
+            raise _malformed("Must be JSON whose strings are Unicode text, and not nested too deep.") from None
+        raise RequestProblem("validation-failed", members={"errors": field_errors(error)}) from None
+
+
+def idempotency_key(headers: Sequence[str], *, required: bool = True) -> str | None:
+    """The key in the Idempotency-Key headers, bare or quoted (RFC 8941) being the same; None if there is none and none is required."""
+    if not headers:
+        if required:
+            raise RequestProblem("idempotency-key-missing")
+        return None
+    text = headers[0].strip(" \t")
+    if text.startswith('"'):
+        quoted = _QUOTED.fullmatch(text)
+        text = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else ""
+    if len(headers) > 1 or not _KEY.fullmatch(text):
+        raise _malformed("Must be given once, as 1 to 255 visible ASCII characters.", "/headers/idempotency-key")
+    return text
+
+
+def read_if_match(headers: Sequence[str]) -> int | None:
+    """The version that the caller saw; None if any will do, NO_VERSION if none can: strong comparison of one tag, as we give them."""
+    tags = [tag.strip(" \t") for tag in headers]
+    if tags in ([], ["*"]):
+        return None
+    found = _ETAG.fullmatch(tags[0]) if len(tags) == 1 else None
+    return int(found[1]) if found else NO_VERSION
+
+
+def fingerprint(method: str, path: str, value: object) -> str:
+    """Hex SHA-256 of what was asked, however its JSON was written."""
+    return sha256(f"{method} {path}\n".encode(errors="surrogatepass") + canonical(value)).hexdigest()
+
+
+def _too_many(value: object) -> list[FieldError]:
+    """Found before pydantic sees it, which would collect an error for each of a hundred thousand wrong entries."""
+    if not isinstance(value, dict):
+        return [field_error("", "Must be an object.")]
+    arrays = (name for name, member in value.items() if isinstance(member, list) and len(member) > ENTRIES_MAX)
+    return [field_error(pointer([name]), f"Must have at most {ENTRIES_MAX} entries.") for name in islice(arrays, ERRORS_MAX)]
+
+
+def _unreadable(error: ValidationError) -> bool:
+    """Whether pydantic's reader gave up on a text that ours took: lone surrogates, or nesting that it does not follow."""
+    return error.error_count() == 1 and error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid"
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _malformed("Must not name a member twice.")
+    return members
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise _malformed("Must be JSON, which has no NaN and no Infinity.")
+
+
+def _malformed(detail: str, where: str = "") -> RequestProblem:
+    return RequestProblem("malformed-request", members={"errors": [field_error(where, detail)]})

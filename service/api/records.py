@@ -1,0 +1,79 @@
+"""Records: the audit trail of a payment, the search over all, the export."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from uuid import UUID
+
+from starlette.responses import Response, StreamingResponse
+
+from service.api import cursor, queries
+from service.api.calls import JSON_TYPE, Call, raw_json_list
+from service.api.cursor import Kind
+from workflows.flows.export import export_csv, export_lines
+from workflows.storage import search
+from workflows.storage.search import RecordText
+
+
+async def of_payment(call: Call) -> Response:
+    """Oldest first."""
+    payment_id = call.path_id("pay", "payment_id")
+    await call.snapshot(payment_id)
+    query = call.query(queries.ListPaymentRecords)
+    found = await search.chain(call.store.pool, payment_id, query.cursor, query.limit + 1)
+    return _page(found, query.limit, "payment_records")
+
+
+async def list_(call: Call) -> Response:
+    """Newest first."""
+    query = call.query(queries.SearchRecords)
+    wanted = search.RecordFilter(
+        from_=query.from_,
+        to=query.to,
+        type=query.type,
+        payment_id=query.payment_id,
+        merchant_id=query.merchant_id,
+        actor=query.actor,
+    )
+    found = await search.records(call.services.reads, wanted, query.cursor, query.limit + 1)
+    return _page(found, query.limit, "records")
+
+
+async def export(call: Call) -> Response:
+    """Streamed in constant memory: a page of the database at a time, as fast as the caller reads."""
+    query = call.query(queries.ExportRecords)
+    evidence = call.services.evidence
+    if query.format == "csv":
+        lines = export_csv(call.services.reads, start=query.from_, end=query.to, merchant_id=query.merchant_id)
+        media_type = "text/csv; charset=utf-8"
+    else:
+        lines = export_lines(
+            call.services.reads,
+            start=query.from_,
+            end=query.to,
+            merchant_id=query.merchant_id,
+            sign=evidence.sign,
+            key=evidence.verifier_key(),
+        )
+        media_type = "application/x-ndjson"
+    headers = {"content-disposition": f'attachment; filename="records.{query.format}"'}
+    return StreamingResponse(_closing(lines), 200, headers, media_type)
+
+
+async def _closing(lines: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+    """A caller who goes away must not leave a transaction open."""
+    async with aclosing(lines):
+        async for chunk in lines:
+            yield chunk
+
+
+def _page(found: list[RecordText], limit: int, kind: Kind) -> Response:
+    page = found[:limit]
+    more: str | None = None
+    if len(found) > limit:
+        last: UUID = page[-1].id
+        more = cursor.encode_id(kind, last)
+    return Response(raw_json_list([_line(record) for record in page], more), media_type=JSON_TYPE)
+
+
+def _line(record: RecordText) -> str:
+    return f'{record.body[:-1]},"hash":"{record.hash}"}}'

@@ -1,0 +1,96 @@
+"""The field types that bodies and queries are made of: what a caller may write, and in which form."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Annotated, Final
+
+import iso4217
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from workflows.domain.times import parse_rfc3339
+
+AMOUNT_MAX: Final = 10**15
+QUANTITY_MAX: Final = 10**6
+ENTRIES_MAX: Final = 1000  # of any array in a body
+NOTE_LENGTH_MAX: Final = 2000
+FRACTION_DIGITS_MAX: Final = 6
+
+# A currency is known when ISO 4217 gives it a minor unit: XXX, gold and other funds have none, so that no integer could name a sum.
+EXPONENTS: Final[Mapping[str, int]] = MappingProxyType({unit.code: unit.exponent for unit in iso4217.Currency if unit.exponent is not None})
+
+# Each pattern beside the words that say it to a person. `$` is the very end here: pydantic's engine knows no trailing newline.
+REFERENCE: Final = r"^[A-Za-z0-9_.:-]+$"
+VISIBLE: Final = r"^[!-~]+$"
+ASCII: Final = r"^[ -~]+$"
+LINE: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
+LINES: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+SLUG: Final = r"^[a-z][a-z0-9_]*$"
+CURSOR: Final = r"^[A-Za-z0-9_-]+$"
+EXPECTED: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        REFERENCE: "Must hold only A-Z, a-z, 0-9 and _ . : -",
+        VISIBLE: "Must hold only visible ASCII characters, without spaces.",
+        ASCII: "Must hold only printable ASCII characters.",
+        LINE: "Must hold no control characters.",
+        LINES: "Must hold no control characters but tabs and line breaks.",
+        SLUG: "Must begin with a-z and hold only a-z, 0-9 and _",
+        CURSOR: "Must be a next_cursor that this list gave.",
+    }
+)
+
+
+class Body(BaseModel):
+    """A request body: known members only, each in its very type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def problem(detail: str, pointer: str = "") -> PydanticCustomError:
+    """An error in our own words, to be raised by a validator; `pointer` goes on from where the validator stands."""
+    return PydanticCustomError("refundry", "{detail}", {"detail": detail, "pointer": pointer})
+
+
+def _instant(value: object) -> datetime:
+    if isinstance(value, str) and len(value) <= len("2026-11-22T13:28:56.123456+00:00"):
+        fraction = value.partition(".")[2]
+        digits = len(fraction) - len(fraction.lstrip("0123456789"))
+        try:
+            if digits <= FRACTION_DIGITS_MAX:
+                return parse_rfc3339(value)
+        except ValueError:
+            pass
+    raise problem("Must be an RFC 3339 time in UTC from 1970 on, such as 2026-11-22T13:28:56Z, with at most 6 digits of a second.")
+
+
+def _currency(code: str) -> str:
+    if code not in EXPONENTS:
+        raise problem("Must be an ISO 4217 code of a currency that has a minor unit, such as CNY.")
+    return code
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise problem("Must not be blank.")
+    return text
+
+
+Instant = Annotated[
+    datetime,
+    PlainValidator(_instant),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": r"(Z|\+00:00)$", "maxLength": 32}),
+]
+Amount = Annotated[int, Field(ge=1, le=AMOUNT_MAX)]
+Quantity = Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
+Currency = Annotated[
+    str, AfterValidator(_currency), WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$", "minLength": 3, "maxLength": 3})
+]
+Reference = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=REFERENCE)]
+Pseudonym = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=VISIBLE)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=LINE)]
+Line = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=LINE)]
+Note = Annotated[str, StringConstraints(min_length=1, max_length=NOTE_LENGTH_MAX, pattern=LINES), AfterValidator(_not_blank)]
+Provider = Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=SLUG)]
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=ASCII)]
+MetadataValue = Annotated[str, StringConstraints(max_length=200, pattern=LINE)]

@@ -1,0 +1,219 @@
+"""What the service says to people: in which language, and in which words.
+
+The words stand in `locales/`, one file a language. Everything here is a pure function; times are told in the zone that the caller
+gives, which is the policy's own.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterable
+from datetime import datetime, timedelta, tzinfo
+from enum import StrEnum
+from functools import cache
+from importlib.resources import files
+from typing import TypedDict
+from zoneinfo import ZoneInfo
+
+from iso4217 import Currency
+
+from workflows.domain.errors import Window
+from workflows.domain.model import Cancellation
+from workflows.domain.words import CancellationState, LegState, Refusal, Route
+
+ACCEPT_LANGUAGE_LENGTH_MAX = 1_000
+_WEIGHTED = re.compile(r"\s*([A-Za-z]{1,8}|\*)(?:-[A-Za-z0-9]{1,8})*\s*(?:;\s*[qQ]\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*)?")
+_NUMBER = re.compile(r"\d+")
+_MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+_CHINA = frozenset({"Asia/Shanghai", "PRC", "Asia/Chongqing", "Asia/Chungking", "Asia/Harbin"})
+_VOID = (CancellationState.executing, CancellationState.needs_attention, CancellationState.completed)
+
+
+class Language(StrEnum):
+    en = "en"
+    zh_CN = "zh-CN"  # noqa: N815 - the language tag's own writing
+
+
+class NextStep(StrEnum):
+    """What a customer, or the one who helps, can do after a no."""
+
+    contact_merchant = "contact_merchant"
+    contact_support = "contact_support"
+    wait = "wait"
+    modifications = "modifications"  # lower a pending payment instead of cancelling part of it
+    complete = "complete"  # settle it first
+    use_app = "use_app"
+    request_cancellation = "request_cancellation"
+    withdraw = "withdraw"
+    escalate = "escalate"
+
+
+class Advice(TypedDict):
+    """One of `next_steps`."""
+
+    action: str
+    message: str
+
+
+def language(accept_language: str | None) -> Language:
+    """The language to answer in, by RFC 9110, section 12.5.4; whatever cannot be read counts for nothing."""
+    if not accept_language or len(accept_language) > ACCEPT_LANGUAGE_LENGTH_MAX:
+        return Language.en
+    best, weight = Language.en, 0.0
+    for part in accept_language.split(","):
+        read = _WEIGHTED.fullmatch(part)
+        spoken = read and _SPOKEN.get(read[1].lower())
+        if read and spoken and (given := float(read[2] or 1)) > weight:
+            best, weight = spoken, given
+    return best
+
+
+_SPOKEN = {"zh": Language.zh_CN, "en": Language.en, "*": Language.en}
+
+
+def sentence(section: str, key: str, spoken: Language, **values: object) -> str:
+    """One sentence of the locale's files; KeyError where there is none."""
+    return words(spoken, section)[key].format(**values)
+
+
+def words(spoken: Language, section: str) -> dict[str, str]:
+    """One section of a locale's file, as it is written."""
+    return _sections(spoken)[section]
+
+
+@cache
+def _sections(spoken: Language) -> dict[str, dict[str, str]]:
+    """A table within a table is named with a dot: `on_deadline.offered`."""
+    text = files("service.api").joinpath("locales", f"{spoken.name}.toml").read_text("utf-8")
+    sections: dict[str, dict[str, str]] = {}
+    for name, table in tomllib.loads(text).items():
+        sections[name] = {key: value for key, value in table.items() if isinstance(value, str)}
+        sections |= {f"{name}.{key}": value for key, value in table.items() if isinstance(value, dict)}
+    return sections
+
+
+def amount_text(amount_minor: int, currency: str, spoken: Language) -> str:
+    """`CNY 1,234.56`; in Chinese, yuan as `¥1,234.56`."""
+    digits = _exponent(currency)
+    whole, part = divmod(abs(amount_minor), 10**digits)
+    number = f"{whole:,}" + (f".{part:0{digits}d}" if digits else "")
+    sign = "-" if amount_minor < 0 else ""
+    if spoken is Language.zh_CN and currency == "CNY":
+        return f"{sign}¥{number}"
+    return f"{currency} {sign}{number}"
+
+
+@cache
+def _exponent(currency: str) -> int:
+    """The currency's minor digits. Payments outlive currencies: one withdrawn from the list is told with two, as nearly all had."""
+    try:
+        return Currency(currency).exponent or 0
+    except ValueError:
+        return 2
+
+
+def moment(at: datetime, zone: tzinfo, spoken: Language) -> str:
+    """A time of day as people there say it, to the minute and never later than it is."""
+    local = at.astimezone(zone)
+    where = words(spoken, "words")["beijing_time"] if isinstance(zone, ZoneInfo) and zone.key in _CHINA else _offset(local)
+    if spoken is Language.zh_CN:
+        return f"{local.year}年{local.month}月{local.day}日 {local:%H:%M}（{where}）"
+    return f"{local.day} {_MONTHS[local.month - 1]} {local.year} at {local:%H:%M} ({where})"
+
+
+def _offset(local: datetime) -> str:
+    minutes = int((local.utcoffset() or timedelta()).total_seconds()) // 60
+    hours, rest = divmod(abs(minutes), 60)
+    sign = "-" if minutes < 0 else "+"
+    return "UTC" if minutes == 0 else f"UTC{sign}{hours}" + (f":{rest:02d}" if rest else "")
+
+
+def _minute_up(at: datetime) -> datetime:
+    """An opening is told late rather than early: who comes at the minute told is let in."""
+    floor = at.replace(second=0, microsecond=0)
+    return floor if floor == at else floor + timedelta(minutes=1)
+
+
+def _join(spoken: Language, parts: Iterable[str]) -> str:
+    return ("" if spoken is Language.zh_CN else " ").join(parts)
+
+
+def refusal_message(refusal: Refusal, window: Window | None, spoken: Language, zone: tzinfo) -> str:
+    """Why policy says no, for the customer."""
+    if window and refusal is Refusal.window_closed and window.closes_at:
+        return sentence("refusal_dated", refusal, spoken, at=moment(window.closes_at, zone, spoken))
+    if window and refusal is Refusal.window_not_open and window.opens_at:
+        return sentence("refusal_dated", refusal, spoken, at=moment(_minute_up(window.opens_at), zone, spoken))
+    return sentence("refusal", refusal, spoken)
+
+
+def next_step(action: str, spoken: Language) -> str:
+    """What to do instead. Policies are data: a step that has no sentence yet leads to people."""
+    section = words(spoken, "next_step")
+    return section.get(action, section["other"])
+
+
+def next_steps(actions: Iterable[str], spoken: Language) -> list[Advice]:
+    return [{"action": action, "message": next_step(action, spoken)} for action in actions]
+
+
+def fault(detail: str, spoken: Language) -> str:
+    """What is wrong with a value. Those who find it say it in English; where there is no translation, it stays so.
+
+    Limits differ, the sentences do not: each number is `{}` in the locale's file.
+    """
+    told = words(spoken, "faults").get(_NUMBER.sub("{}", detail))
+    return detail if told is None else told.format(*_NUMBER.findall(detail))
+
+
+def eligibility_message(  # noqa: PLR0913 - a sentence over six facts; all but the route are named by the caller
+    route: Route | None,
+    *,
+    refusal: str | None,
+    window: Window | None,
+    amount: int,
+    currency: str,
+    spoken: Language,
+    zone: tzinfo,
+) -> str:
+    """What would become of a request now. `refusal` is policy's word or the slug of a problem; None where it is allowed."""
+    if refusal is not None:
+        if refusal in _REFUSALS:
+            return refusal_message(Refusal(refusal), window, spoken, zone)
+        blocked = words(spoken, "blocked")
+        return blocked.get(refusal, blocked["other"])
+    if route is None:
+        return words(spoken, "blocked")["other"]
+    parts = [sentence("eligible", route, spoken, amount=amount_text(amount, currency, spoken))]
+    if window and window.closes_at:
+        parts.append(sentence("eligible_until", "until", spoken, at=moment(window.closes_at, zone, spoken)))
+    return _join(spoken, parts)
+
+
+_REFUSALS = frozenset(refusal.value for refusal in Refusal)
+
+
+def cancellation_message(cancellation: Cancellation, spoken: Language, zone: tzinfo, refund_state: LegState | None = None) -> str:
+    """What to tell the customer now. `refund_state` is the refund's, once there is one."""
+    state = cancellation.state
+    if state is CancellationState.refused:
+        if cancellation.refusal is None:
+            return words(spoken, "blocked")["other"]
+        return refusal_message(cancellation.refusal, cancellation.window, spoken, zone)
+    amount = amount_text(cancellation.amount, cancellation.currency, spoken)
+    if state in _VOID and refund_state is not None:
+        return sentence("refunding", refund_state, spoken, amount=amount)
+    if state in _VOID and cancellation.route is Route.void:
+        return sentence("voiding", state, spoken, amount=amount)
+    return _join(spoken, [sentence("cancellation", state, spoken, amount=amount), *_clock(cancellation, spoken, zone)])
+
+
+def _clock(cancellation: Cancellation, spoken: Language, zone: tzinfo) -> list[str]:
+    """Until when somebody has time, and what happens then."""
+    if cancellation.deadline_at is None:
+        return []
+    at = moment(cancellation.deadline_at, zone, spoken)
+    state, then = cancellation.state, cancellation.on_deadline
+    told = [words(spoken, "deadline").get(state)]
+    if then is not None:
+        told.append(_sections(spoken).get(f"on_deadline.{state}", {}).get(then))
+    return [text.format(at=at) for text in told if text is not None]

@@ -1,0 +1,80 @@
+"""What a caller sees of a snapshot: the representations with their sentences and the actions open to this caller now."""
+
+from service.api import answers
+from service.api.answers import Answer, Texts
+from service.api.rights import available
+from service.api.sentences import Language, cancellation_message
+from service.security import Principal
+from workflows.domain.decisions.requests import Terms
+from workflows.domain.errors import NotFound
+from workflows.domain.eta import Eta, estimate
+from workflows.domain.machines import CANCELLATION, PAYMENT, Facts
+from workflows.domain.model import Cancellation, Leg, Refund, Snapshot
+from workflows.domain.words import Fulfilment, LegKind, PaymentState, PaymentTrigger
+
+WALLETS_FROZEN = False  # no wallet can be put on hold yet, so none is
+
+
+def payment_view(snapshot: Snapshot, principal: Principal) -> Answer:
+    payment, open_one = snapshot.payment, snapshot.open_cancellation
+    names = {text.name for text in snapshot.texts if text.subject_id == payment.id}
+    texts: Texts = {name: snapshot.text(payment.id, name) for name in names}
+    return answers.payment_answer(
+        payment,
+        texts=texts,
+        cancellations=snapshot.cancellation_ids,
+        open_cancellation=open_one.id if open_one else None,
+        available_actions=available(payment_actions(snapshot), principal),
+        frozen=WALLETS_FROZEN,
+    )
+
+
+def cancellation_view(snapshot: Snapshot, cancellation: Cancellation, terms: Terms, principal: Principal, language: Language) -> Answer:
+    refund = snapshot.refund_of(cancellation)
+    return answers.cancellation_answer(
+        cancellation,
+        texts={},
+        refund=None if refund is None else refund_view(snapshot, refund, terms),
+        message=cancellation_message(cancellation, language, terms.policy.zone, refund.state if refund else None),
+        available_actions=available(cancellation_actions(cancellation), principal),
+    )
+
+
+def refund_view(snapshot: Snapshot, refund: Refund, terms: Terms) -> Answer:
+    legs = legs_of(snapshot, refund)
+    return answers.refund_answer(refund, legs, refund_eta(refund, legs, terms))
+
+
+def refund_eta(refund: Refund, legs: tuple[Leg, ...], terms: Terms) -> Eta:
+    return estimate({leg.source for leg in legs}, refund.created_at, terms.calendar, terms.policy.zone)
+
+
+def legs_of(snapshot: Snapshot, refund: Refund) -> tuple[Leg, ...]:
+    """In the order of the funding sources."""
+    legs = snapshot.legs_of(refund.cancellation_id, LegKind.refund)
+    return tuple(sorted(legs, key=lambda leg: (leg.position, leg.id)))
+
+
+def must_have_refund(snapshot: Snapshot, refund_id: object) -> Refund:
+    found = next((refund for refund in snapshot.refunds if refund.id == refund_id), None)
+    if found is None:
+        raise NotFound
+    return found
+
+
+def payment_actions(snapshot: Snapshot) -> tuple[str, ...]:
+    """What the payment's state allows now, whoever asks."""
+    payment = snapshot.payment
+    facts = Facts(origin=payment.origin_state)
+    actions = [trigger.value for trigger in (PaymentTrigger.complete, PaymentTrigger.fail) if PAYMENT.may(payment.state, trigger, facts)]
+    if payment.state is PaymentState.pending:
+        actions.append("modify")
+    if payment.state not in {PaymentState.cancelled, PaymentState.failed} and payment.fulfilment is not Fulfilment.returned:
+        actions.append("fulfilment")
+    if PAYMENT.may(payment.state, PaymentTrigger.request_cancellation) and payment.amount_refundable and not payment.disputes_open:
+        actions.append(PaymentTrigger.request_cancellation.value)
+    return tuple(actions)
+
+
+def cancellation_actions(cancellation: Cancellation) -> tuple[str, ...]:
+    return tuple(trigger.value for trigger in CANCELLATION.actions_from(cancellation.state))

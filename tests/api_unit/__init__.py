@@ -1,0 +1,1 @@
+"""The border of the REST interface, without a server or a database."""

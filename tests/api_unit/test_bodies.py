@@ -1,0 +1,383 @@
+"""Bodies: what is taken, what is refused, with a pointer and a sentence, and without an echo."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from service.api import bodies
+from service.api.field_errors import ERRORS_MAX, field_errors, pointer
+from service.api.schemas import AMOUNT_MAX, EXPONENTS, Body
+from workflows.domain.words import Source
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+MODELS: tuple[type[Body], ...] = (
+    bodies.RegisterPayment,
+    bodies.CompletePayment,
+    bodies.FailPayment,
+    bodies.ModifyPayment,
+    bodies.ChangeFulfilment,
+    bodies.RequestCancellation,
+    bodies.Withdraw,
+)
+EXAMPLES: dict[type[Body], dict[str, Any]] = {model: model.model_json_schema()["example"] for model in MODELS}
+PAYMENT: dict[str, Any] = {"reference": "r-1", "wallet_id": "w", "merchant_id": "m", "amount": 1000, "currency": "CNY"}
+FUNDING = {"source": "card", "amount": 600, "provider": "stripe", "provider_reference": "ch_1"}
+
+
+def errors_of(model: type[Body], body: Any) -> dict[str, str]:
+    """The findings by pointer; empty where the body is taken."""
+    try:
+        model.model_validate_json(body if isinstance(body, bytes | str) else json.dumps(body))
+    except ValidationError as error:
+        return {found["pointer"]: found["detail"] for found in field_errors(error)}
+    return {}
+
+
+def payment_with(**members: Any) -> dict[str, str]:
+    return errors_of(bodies.RegisterPayment, {**PAYMENT, **members})
+
+
+def request_with(**members: Any) -> dict[str, str]:
+    return errors_of(bodies.RequestCancellation, {"reason": "changed_mind", **members})
+
+
+def test_the_least_payment_is_taken() -> None:
+    assert payment_with() == {}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_has_an_example_that_it_takes_and_a_description_of_every_member(model: type[Body]) -> None:
+    schema = model.model_json_schema()
+
+    assert errors_of(model, schema["example"]) == {}
+    forms = [schema, *schema.get("$defs", {}).values()]
+    undescribed = [name for form in forms for name, member in form.get("properties", {}).items() if not member.get("description")]
+    assert [name for name in undescribed if name != "provider_reference"] == []
+
+
+@pytest.mark.parametrize("name", ["reference", "wallet_id", "merchant_id", "amount", "currency"])
+def test_a_required_member_that_is_missing_is_named(name: str) -> None:
+    body = {key: value for key, value in PAYMENT.items() if key != name}
+
+    assert errors_of(bodies.RegisterPayment, body) == {f"/{name}": "Is required."}
+
+
+@pytest.mark.parametrize("amount", ["5", "5.0", "1e3", "true", "null", '"5"', "[]", "{}"])
+def test_an_amount_is_an_integer_of_json(amount: str) -> None:
+    expected = {} if amount == "5" else {"/amount": "Must be an integer."}
+
+    assert errors_of(bodies.RegisterPayment, json.dumps(PAYMENT).replace("1000", amount)) == expected
+
+
+@pytest.mark.parametrize(
+    ("amount", "detail"),
+    [
+        (0, "Must be at least 1."),
+        (-1, "Must be at least 1."),
+        (AMOUNT_MAX + 1, f"Must be at most {AMOUNT_MAX}."),
+        (10**400, f"Must be at most {AMOUNT_MAX}."),
+    ],
+)
+def test_an_amount_has_limits(amount: int, detail: str) -> None:
+    assert payment_with(amount=amount) == {"/amount": detail}
+
+
+def test_the_limits_of_an_amount_themselves_are_taken() -> None:
+    assert payment_with(amount=1) == {}
+    assert payment_with(amount=AMOUNT_MAX) == {}
+
+
+def test_an_unknown_member_is_named() -> None:
+    assert payment_with(colour="red") == {"/colour": "Is not known here."}
+
+
+def test_an_unknown_member_with_a_monstrous_name_is_not_sent_back() -> None:
+    assert payment_with(**{"x" * 10_000: 1}) == {"": "Is not known here."}
+    assert payment_with(**{"a\nb": 1}) == {"": "Is not known here."}
+
+
+def test_a_pointer_escapes_what_rfc_6901_escapes() -> None:
+    assert pointer(["a/b", "c~d", 0]) == "/a~1b/c~0d/0"
+    assert pointer([]) == ""
+
+
+@pytest.mark.parametrize("reference", ["a", "A-Z_0.9:x", "x" * 64])
+def test_a_reference_that_is_taken(reference: str) -> None:
+    assert payment_with(reference=reference) == {}
+
+
+@pytest.mark.parametrize("reference", ["", "x" * 65, "a b", "a\n", "é", "a/b", "\x00", "a٣"])
+def test_a_reference_that_is_refused(reference: str) -> None:
+    assert list(payment_with(reference=reference)) == ["/reference"]
+
+
+@pytest.mark.parametrize("wallet", ["", "x" * 65, "a b", "a\n", "é", "a\x7f"])
+def test_a_pseudonym_is_visible_ascii(wallet: str) -> None:
+    assert list(payment_with(wallet_id=wallet)) == ["/wallet_id"]
+
+
+@pytest.mark.parametrize("code", ["CNY", "JPY", "KWD", "GBP", "CLF"])
+def test_a_currency_with_a_minor_unit_is_taken(code: str) -> None:
+    assert payment_with(currency=code) == {}
+
+
+@pytest.mark.parametrize("code", ["XXX", "XAU", "XTS", "cny", "CN", "ABC", "", "156", "CNY ", "CNY\n"])
+def test_another_currency_is_refused(code: str) -> None:
+    assert list(payment_with(currency=code)) == ["/currency"]
+
+
+def test_the_exponents_are_those_of_iso_4217() -> None:
+    assert (EXPONENTS["JPY"], EXPONENTS["CNY"], EXPONENTS["KWD"], EXPONENTS["CLF"]) == (0, 2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2010-12-01T08:26:00Z", datetime(2010, 12, 1, 8, 26, tzinfo=UTC)),
+        ("2010-12-01T08:26:00+00:00", datetime(2010, 12, 1, 8, 26, tzinfo=UTC)),
+        ("2010-12-01T08:26:00.5Z", datetime(2010, 12, 1, 8, 26, 0, 500_000, tzinfo=UTC)),
+        ("1970-01-01T00:00:00.123456Z", datetime(1970, 1, 1, 0, 0, 0, 123456, tzinfo=UTC)),
+    ],
+)
+def test_a_time_in_utc_is_taken(text: str, moment: datetime) -> None:
+    body = bodies.CompletePayment.model_validate_json(json.dumps({"completed_at": text}))
+
+    assert body.completed_at == moment
+    assert body.completed_at.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2010-12-01T08:26:00",
+        "2010-12-01T08:26:00+08:00",
+        "2010-12-01T08:26:00-00:00",
+        "2010-12-01 08:26:00Z",
+        "2010-12-01T08:26Z",
+        "2010-12-01",
+        "1969-12-31T23:59:59Z",
+        "2010-12-01T08:26:60Z",
+        "2010-02-30T08:26:00Z",
+        "2010-12-01T24:00:00Z",
+        "2010-12-01T08:26:00.1234567Z",
+        "2010-12-01T08:26:00.Z",
+        "2010-12-01T08:26:00Z\n",
+        "12010-12-01T08:26:00Z",
+        "٢٠١٠-12-01T08:26:00Z",
+        "1291191960",
+        "",
+        1291191960,
+        1291191960.5,
+        True,
+        [],
+        {},
+    ],
+)
+def test_any_other_time_is_refused(text: object) -> None:
+    assert list(payment_with(completed_at=text)) == ["/completed_at"]
+
+
+def test_authorised_is_not_later_than_completed() -> None:
+    found = payment_with(authorised_at="2026-11-22T08:26:01Z", completed_at="2026-11-22T08:26:00Z")
+
+    assert found == {"/authorised_at": "Must not be later than completed_at."}
+    assert payment_with(authorised_at="2026-11-22T08:26:00Z", completed_at="2026-11-22T08:26:00Z") == {}
+
+
+@pytest.mark.parametrize("name", ["completed_at", "authorised_at", "shipped_at", "delivered_at"])
+def test_a_moment_may_be_five_minutes_ahead_and_no_more(name: str) -> None:
+    def body(at: datetime) -> bodies.RegisterPayment:
+        return bodies.RegisterPayment.model_validate_json(json.dumps({**PAYMENT, name: at.isoformat()}))
+
+    assert bodies.check_times(body(NOW + timedelta(minutes=5)), NOW) == []
+    late = body(NOW + timedelta(minutes=5, microseconds=1))
+    assert bodies.check_times(late, NOW) == [{"pointer": f"/{name}", "detail": "Must not lie in the future."}]
+
+
+def test_the_time_of_a_fulfilment_and_of_a_settlement_is_checked_too() -> None:
+    shipped = bodies.ChangeFulfilment.model_validate_json('{"status":"shipped","at":"2027-01-01T00:00:00Z"}')
+    settled = bodies.CompletePayment.model_validate_json('{"completed_at":"2027-01-01T00:00:00Z"}')
+
+    assert [found["pointer"] for found in bodies.check_times(shipped, NOW)] == ["/at"]
+    assert [found["pointer"] for found in bodies.check_times(settled, NOW)] == ["/completed_at"]
+    assert bodies.check_times(bodies.Withdraw(), NOW) == []
+
+
+def test_funding_sums_to_the_amount() -> None:
+    rest = {**FUNDING, "source": "coupon", "amount": 400, "funder": "shop"}
+
+    assert payment_with(funding=[FUNDING, rest]) == {}
+    assert payment_with(funding=[FUNDING]) == {"/funding": "The sources must sum to amount."}
+    assert payment_with(funding=[]) == {"/funding": "Must have at least 1 entries."}
+    assert list(payment_with(amount=11 * 600, funding=[FUNDING] * 11)) == ["/funding"]
+    assert payment_with(amount=6000, funding=[FUNDING] * 10) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("source", "cash"),
+        ("amount", 0),
+        ("provider", "Stripe"),
+        ("provider", ""),
+        ("provider", "x" * 33),
+        ("provider", "9pay"),
+        ("provider_reference", "x" * 256),
+        ("provider_reference", "a\x00"),
+        ("provider_reference", None),
+        ("funder", ""),
+        ("colour", "red"),
+    ],
+)
+def test_a_source_of_another_form_is_refused(name: str, value: object) -> None:
+    assert list(payment_with(amount=600, funding=[{**FUNDING, name: value}])) == [f"/funding/0/{name}"]
+
+
+def test_without_funding_the_balance_pays_it_all_and_knows_it_by_our_reference() -> None:
+    body = bodies.RegisterPayment.model_validate_json(json.dumps(PAYMENT))
+
+    (leg,) = body.funding_or_default("wallet")
+
+    assert (leg.source, leg.amount, leg.provider, leg.provider_reference) == (Source.balance, 1000, "wallet", "r-1")
+    assert body.funding_or_default()[0].provider == "sandbox"
+    assert "funding" not in body.model_fields_set
+
+
+def lines(*amounts: int) -> list[dict[str, object]]:
+    return [{"reference": f"line {n}", "name": "n", "quantity": 1, "amount": amount} for n, amount in enumerate(amounts)]
+
+
+def test_lines_sum_to_the_amount() -> None:
+    assert payment_with(items=lines(400, 600)) == {}
+    assert payment_with(items=[]) == {}
+    assert payment_with(items=lines(400, 601)) == {"/items": "The lines must sum to amount."}
+    assert payment_with(items=lines(*[1] * 1000)) == {}
+    assert payment_with(amount=1001, items=lines(*[1] * 1001)) == {"/items": "Must have at most 1000 entries."}
+
+
+def test_lines_have_references_of_their_own() -> None:
+    twice = [*lines(500), *lines(500)]
+
+    assert payment_with(items=twice) == {"/items/1/reference": "Must not be the same as another line's."}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("reference", ""),
+        ("reference", "x" * 65),
+        ("reference", "a\tb"),
+        ("reference", "a\x85"),
+        ("name", ""),
+        ("name", "x" * 256),
+        ("name", "a\x00b"),
+        ("quantity", 0),
+        ("quantity", 10**6 + 1),
+        ("quantity", 1.0),
+        ("amount", 0),
+    ],
+)
+def test_a_line_of_another_form_is_refused(name: str, value: object) -> None:
+    (line,) = lines(1000)
+
+    assert list(payment_with(items=[{**line, name: value}])) == [f"/items/0/{name}"]
+
+
+def test_odd_unicode_is_kept_as_it_came() -> None:
+    (line,) = lines(1000)
+    name = "  Ω≈ç √ 中文 🧧 e\u0301 \u202e\ufeff\u00a0 "
+
+    body = bodies.RegisterPayment.model_validate_json(json.dumps({**PAYMENT, "items": [{**line, "name": name}]}))
+
+    assert body.items is not None
+    assert body.items[0].name == name
+
+
+def test_metadata_is_twenty_short_strings() -> None:
+    assert payment_with(metadata={f"k{n}": "v" * 200 for n in range(20)}) == {}
+    assert payment_with(metadata={"k": ""}) == {}
+    assert payment_with(metadata={f"k{n}": "v" for n in range(21)}) == {"/metadata": "Must have at most 20 entries."}
+    assert payment_with(metadata={"k" * 41: "v"}) == {f"/metadata/{'k' * 41}": "Must have at most 40 characters."}
+    assert payment_with(metadata={"k": "v" * 201}) == {"/metadata/k": "Must have at most 200 characters."}
+    assert payment_with(metadata={"é": "v"}) == {"/metadata/é": "Must hold only printable ASCII characters."}
+    assert payment_with(metadata={"k": 1}) == {"/metadata/k": "Must be a string."}
+    assert payment_with(metadata={"k": None}) == {"/metadata/k": "Must be a string."}
+
+
+def test_null_says_as_much_as_nothing_where_nothing_is_allowed() -> None:
+    optional = ("order_reference", "funding", "items", "earned", "shipped_at", "delivered_at", "completed_at", "authorised_at", "metadata")
+
+    assert payment_with(**dict.fromkeys(optional)) == {}
+
+
+def test_a_modification_is_held_to_its_sums() -> None:
+    body = {"amount": 500, "reason": "sold out"}
+
+    assert errors_of(bodies.ModifyPayment, body) == {}
+    assert errors_of(bodies.ModifyPayment, {**body, "funding": [FUNDING]}) == {"/funding": "The sources must sum to amount."}
+    assert errors_of(bodies.ModifyPayment, {**body, "items": lines(499)}) == {"/items": "The lines must sum to amount."}
+    assert errors_of(bodies.ModifyPayment, {"amount": 500}) == {"/reason": "Is required."}
+
+
+def test_a_failure_has_a_known_code() -> None:
+    assert errors_of(bodies.FailPayment, {"code": "network", "detail": "no route"}) == {}
+    assert errors_of(bodies.FailPayment, {"code": "sunspots"})["/code"].startswith("Must be one of 'insufficient_funds', 'network'")
+
+
+def test_a_request_needs_a_reason_and_nothing_more() -> None:
+    assert request_with() == {}
+    assert errors_of(bodies.RequestCancellation, {}) == {"/reason": "Is required."}
+
+
+def test_a_request_names_an_amount_or_lines_but_not_both() -> None:
+    line = {"reference": "85123A", "quantity": 1}
+
+    assert request_with(items=[line]) == {}
+    assert request_with(amount=1, items=[line]) == {"/items": "Must not be given together with amount."}
+    assert request_with(items=[]) == {"/items": "Must have at least 1 entries."}
+    assert request_with(items=[line, line]) == {"/items/1/reference": "Must not be the same as another line's."}
+    assert request_with(items=[{"reference": f"r{n}", "quantity": 1} for n in range(1000)]) == {}
+    assert list(request_with(items=[{"reference": f"r{n}", "quantity": 1} for n in range(1001)])) == ["/items"]
+
+
+def test_another_reason_needs_a_note() -> None:
+    assert request_with(reason="other") == {"/note": "Is required where the reason is other."}
+    assert request_with(reason="other", note=" \n ") == {"/note": "Must not be blank."}
+    assert request_with(reason="other", note="line one\n\tline two") == {}
+    assert request_with(note="x" * 2001) == {"/note": "Must have at most 2000 characters."}
+    assert request_with(note="bell \x07") == {"/note": "Must hold no control characters but tabs and line breaks."}
+
+
+def test_the_rest_of_a_request() -> None:
+    assert request_with(channel="hotline", client_reference="c-1", expected_refundable=0) == {}
+    assert list(request_with(channel="pigeon")) == ["/channel"]
+    assert list(request_with(client_reference="a b")) == ["/client_reference"]
+    assert list(request_with(expected_refundable=-1)) == ["/expected_refundable"]
+    assert request_with(verification={"method": "otp", "reference": "v-1"}) == {}
+    assert request_with(verification={"method": "guess", "reference": "v"}) == {
+        "/verification/method": "Must be 'otp', 'callback', 'document' or 'app_session'."
+    }
+    assert request_with(override={"justification": "bereavement", "ticket": "T-1"}) == {}
+    assert request_with(override={}) == {"/override/justification": "Is required.", "/override/ticket": "Is required."}
+
+
+def test_no_more_errors_are_told_than_a_person_reads() -> None:
+    body = {**PAYMENT, "items": [{}] * 500}
+
+    with pytest.raises(ValidationError) as raised:
+        bodies.RegisterPayment.model_validate_json(json.dumps(body))
+
+    assert len(field_errors(raised.value)) == ERRORS_MAX
+
+
+def test_what_was_sent_is_not_sent_back() -> None:
+    secret = "4111-1111-1111-1111"
+    body = {**dict.fromkeys(bodies.RegisterPayment.model_fields, secret + "\x00"), "metadata": {"k": [secret]}, "items": [secret]}
+
+    found = errors_of(bodies.RegisterPayment, body)
+
+    assert len(found) > 10
+    assert secret not in json.dumps(found)

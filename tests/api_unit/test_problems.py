@@ -1,0 +1,356 @@
+"""How the service says no: every refusal has its slug, status, members and headers, and no answer echoes what was sent."""
+
+import html.parser
+import inspect
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from service.api.problem_pages import PAGE_HEADERS, explanation, problem_index, problem_page
+from service.api.problems import PROBLEMS, ProblemReply, RequestProblem, problem_body, problem_for
+from service.api.sentences import Language
+from service.security import KeysUnavailable, Principal, TokenFault, Unauthenticated
+from workflows.domain import errors
+from workflows.domain.words import Anchor, Refusal, Role
+
+# Written down a second time by hand: status by slug.
+STATUSES = {
+    "malformed-request": 400,
+    "idempotency-key-missing": 400,
+    "unauthenticated": 401,
+    "forbidden": 403,
+    "second-approver-required": 403,
+    "not-found": 404,
+    "method-not-allowed": 405,
+    "body-too-large": 413,
+    "unsupported-media-type": 415,
+    "payment-reference-conflict": 409,
+    "client-reference-conflict": 409,
+    "cancellation-open": 409,
+    "invalid-state": 409,
+    "payment-disputed": 409,
+    "wallet-frozen": 409,
+    "idempotency-in-flight": 409,
+    "version-mismatch": 412,
+    "refundable-amount-changed": 412,
+    "validation-failed": 422,
+    "idempotency-key-reused": 422,
+    "policy-refused": 422,
+    "amount-exceeds-refundable": 422,
+    "currency-mismatch": 422,
+    "partial-not-supported": 422,
+    "rate-limited": 429,
+    "unavailable": 503,
+}
+COMMON = ["type", "title", "status", "detail", "instance", "code", "trace_id"]
+CAN = UUID("019aa8c0-4e5b-7c3d-9f10-a2b3c4d5e6f7")
+AT = datetime(2026, 11, 25, 10, 30, tzinfo=UTC)
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+REFUSED = errors.PolicyRefused(
+    refusal=Refusal.window_closed,
+    rule="ask-the-merchant",
+    policy_version="2026-11-a",
+    window=errors.Window(Anchor.completed_at, AT - timedelta(days=15), AT),
+    next_steps=("contact_merchant", "contact_support"),
+    cancellation_id=CAN,
+)
+_CASES: list[tuple[Exception, str, dict[str, object]]] = [
+    (
+        errors.InvalidState("refunded", ("withdraw", "timeout")),
+        "invalid-state",
+        {"state": "refunded", "available_actions": ["withdraw"]},
+    ),
+    (errors.CancellationOpen(CAN), "cancellation-open", {"cancellation_id": f"can_{CAN.hex}"}),
+    (errors.PaymentDisputed(), "payment-disputed", {}),
+    (errors.WalletFrozen(), "wallet-frozen", {}),
+    (errors.PaymentReferenceConflict(), "payment-reference-conflict", {}),
+    (errors.ClientReferenceConflict(), "client-reference-conflict", {}),
+    (
+        REFUSED,
+        "policy-refused",
+        {
+            "refusal": "window-closed",
+            "rule": "ask-the-merchant",
+            "policy_version": "2026-11-a",
+            "window": {
+                "anchor": "completed_at",
+                "opens_at": "2026-11-10T10:30:00.000000Z",
+                "closes_at": "2026-11-25T10:30:00.000000Z",
+            },
+            "message": "The time to cancel this payment ended on 25 November 2026 at 18:30 (Beijing time).",
+            "next_steps": [
+                {"action": "contact_merchant", "message": "Please contact the merchant, who may still be able to help you."},
+                {"action": "contact_support", "message": "Please contact our customer support. We are glad to look at it with you."},
+            ],
+            "cancellation_id": f"can_{CAN.hex}",
+        },
+    ),
+    (errors.AmountExceedsRefundable(1250), "amount-exceeds-refundable", {"amount_refundable": 1250}),
+    (errors.CurrencyMismatch(), "currency-mismatch", {}),
+    (
+        errors.PartialNotSupported(),
+        "partial-not-supported",
+        {"next_steps": [{"action": "modifications", "message": "Lower the payment's amount by a modification instead."}]},
+    ),
+    (errors.NotFound(), "not-found", {}),
+    (errors.Forbidden(), "forbidden", {}),
+    (errors.VersionMismatch(7), "version-mismatch", {"current_version": 7}),
+    (errors.RefundableAmountChanged(0), "refundable-amount-changed", {"amount_refundable": 0}),
+    (
+        errors.Invalid("/at", "must not lie in the future"),
+        "validation-failed",
+        {"errors": [{"pointer": "/at", "detail": "must not lie in the future"}]},
+    ),
+    (errors.IdempotencyKeyReused(), "idempotency-key-reused", {}),
+    (errors.IdempotencyInFlight(), "idempotency-in-flight", {}),
+    (errors.Unavailable(), "unavailable", {}),
+    (Unauthenticated(TokenFault.expired), "unauthenticated", {}),
+    (KeysUnavailable(), "unavailable", {}),
+]
+RAISED = {type(error): (error, slug, members) for error, slug, members in _CASES}
+WALLET = Principal("w", Role.wallet, None, AT)
+
+
+def reply_to(error: Exception, language: Language = Language.en) -> ProblemReply:
+    reply = problem_for(error, language=language, instance="/v1/payments", trace_id="4bf9", zone=SHANGHAI, principal=WALLET)
+    assert reply is not None
+    return reply
+
+
+def test_the_table_is_the_expected_one() -> None:
+    assert {slug: problem.status for slug, problem in PROBLEMS.items()} == STATUSES
+
+
+def test_every_refusal_of_the_domain_is_told() -> None:
+    """Refused is only a family's name, and a lost lease is a matter among workers."""
+    refusals = {
+        found
+        for _, found in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(found, errors.RefundryError) and found not in (errors.RefundryError, errors.Refused, errors.LeaseLost)
+    }
+
+    assert refusals <= set(RAISED)
+
+
+@pytest.mark.parametrize("language", list(Language))
+@pytest.mark.parametrize("kind", list(RAISED), ids=lambda kind: kind.__name__)
+def test_each_refusal_has_its_status_and_members(kind: type[Exception], language: Language) -> None:
+    error, slug, members = RAISED[kind]
+
+    reply = reply_to(error, language)
+    body = json.loads(reply.body)
+
+    assert reply.status == body["status"] == STATUSES[slug]
+    assert list(body) == [*COMMON, *members]
+    assert (body["type"], body["code"], body["instance"], body["trace_id"]) == (f"/problems/{slug}", slug, "/v1/payments", "4bf9")
+    assert set(PROBLEMS[slug].members) == set(members)
+    assert body["title"]
+    assert body["detail"].endswith("." if language is Language.en else "。")
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.headers["content-language"] == language.value
+    if language is Language.en:
+        assert {name: body[name] for name in members} == members
+
+
+def test_a_policys_refusal_in_chinese() -> None:
+    body = json.loads(reply_to(REFUSED, Language.zh_CN).body)
+
+    assert body["title"] == "退款政策不允许"
+    assert body["message"] == "这笔支付的可取消时间已于2026年11月25日 18:30（北京时间）结束。"
+    assert body["detail"] == body["message"] + "可选的其他办法见 next_steps。"
+    assert body["next_steps"][0] == {"action": "contact_merchant", "message": "请联系商户，对方也许仍可为您处理。"}
+    assert "这笔".encode() in reply_to(REFUSED, Language.zh_CN).body
+
+
+def test_a_refusal_without_rule_window_or_record_says_null() -> None:
+    error = errors.PolicyRefused(Refusal.no_rule, None, "2026-11-a", None, (), None)
+    body = json.loads(reply_to(error).body)
+
+    assert (body["rule"], body["window"], body["cancellation_id"], body["next_steps"]) == (None, None, None, [])
+
+
+def test_a_window_without_ends_says_null() -> None:
+    error = errors.PolicyRefused(Refusal.no_rule, "r", "v", errors.Window(None, None, None), (), None)
+
+    assert json.loads(reply_to(error).body)["window"] == {"anchor": None, "opens_at": None, "closes_at": None}
+
+
+def test_what_may_be_done_instead_depends_on_who_asks() -> None:
+    error = errors.InvalidState("completed", ("complete", "request_cancellation", "keep"))
+
+    def told_to(role: Role) -> object:
+        reply = problem_for(error, language=Language.en, instance="/", trace_id="t", principal=Principal("s", role, "m", AT))
+        assert reply is not None
+        return json.loads(reply.body)["available_actions"]
+
+    told = {role: told_to(role) for role in (Role.wallet, Role.merchant, Role.auditor)}
+
+    assert told == {Role.wallet: ["complete", "request_cancellation"], Role.merchant: ["request_cancellation"], Role.auditor: []}
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), errors.LeaseLost(), Exception()])
+def test_what_is_no_refusal_is_not_answered_here(error: Exception) -> None:
+    assert problem_for(error, language=Language.en, instance="/", trace_id="t") is None
+
+
+# The border's own.
+
+
+@pytest.mark.parametrize("slug", list(PROBLEMS))
+def test_the_border_may_refuse_with_any_problem(slug: str) -> None:
+    members = {"message": "No."} if slug == "policy-refused" else {}
+    reply = reply_to(RequestProblem(slug, members=members))
+
+    assert reply.status == STATUSES[slug]
+    assert json.loads(reply.body)["code"] == slug
+
+
+def test_a_problem_that_does_not_exist_cannot_be_raised() -> None:
+    with pytest.raises(KeyError):
+        RequestProblem("no-such-problem")
+
+
+def test_faults_of_a_body_are_named_in_the_callers_language() -> None:
+    error = RequestProblem("validation-failed", members={"errors": [{"pointer": "/amount", "detail": "Must be at least 1."}]})
+
+    assert json.loads(reply_to(error).body)["errors"] == [{"pointer": "/amount", "detail": "Must be at least 1."}]
+    assert json.loads(reply_to(error, Language.zh_CN).body)["errors"] == [{"pointer": "/amount", "detail": "不能小于 1"}]
+
+
+# Headers.
+
+
+@pytest.mark.parametrize(
+    "error", [Unauthenticated(TokenFault.missing), Unauthenticated(TokenFault.not_bearer), RequestProblem("unauthenticated")]
+)
+def test_who_sent_no_token_is_told_the_scheme_only(error: Exception) -> None:
+    assert reply_to(error).headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("fault", [fault for fault in TokenFault if fault not in (TokenFault.missing, TokenFault.not_bearer)])
+@pytest.mark.parametrize("language", list(Language))
+def test_who_sent_a_bad_token_is_told_what_is_wrong(fault: TokenFault, language: Language) -> None:
+    header = reply_to(Unauthenticated(fault), language).headers["www-authenticate"]
+
+    assert header.startswith('Bearer error="invalid_token", error_description="')
+    assert header.isascii()
+    assert header.count('"') == 4
+    assert "\\" not in header
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (errors.Unavailable(), "2"),
+        (KeysUnavailable(), "2"),
+        (errors.IdempotencyInFlight(), "1"),
+        (RequestProblem("rate-limited"), "1"),
+        (RequestProblem("rate-limited", retry_after_seconds=17), "17"),
+        (RequestProblem("rate-limited", retry_after_seconds=0), "1"),
+    ],
+)
+def test_who_should_come_again_is_told_when(error: Exception, seconds: str) -> None:
+    assert reply_to(error).headers["retry-after"] == seconds
+
+
+def test_only_those_who_should_come_again_are_told_when() -> None:
+    assert {slug for slug in PROBLEMS if slug != "policy-refused" and "retry-after" in reply_to(RequestProblem(slug)).headers} == {
+        "rate-limited",
+        "unavailable",
+        "idempotency-in-flight",
+    }
+
+
+def test_a_wrong_method_is_told_the_right_ones() -> None:
+    assert reply_to(RequestProblem("method-not-allowed", allow=["GET", "POST"])).headers["allow"] == "GET, POST"
+
+
+def test_no_input_breaks_the_body() -> None:
+    body = problem_body("not-found", detail="d", instance="/\ud800", trace_id="t", language=Language.en, members={})
+
+    assert json.loads(body)["instance"].startswith("/")
+
+
+# Pages.
+
+
+class Reader(html.parser.HTMLParser):
+    """Checks that what is opened is closed, and gathers the links and the text."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.outside: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.links += [value or "" for name, value in attrs if name == "href"]
+        self.outside += [value or "" for name, value in attrs if name in ("src", "srcset", "style", "onclick", "action")]
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(page: str | None) -> Reader:
+    assert page is not None
+    reader = Reader()
+    reader.feed(page)
+    reader.close()
+    assert reader.open == []
+    assert reader.outside == []
+    assert "<script" not in page
+    assert "url(" not in page
+    assert "@import" not in page
+    return reader
+
+
+@pytest.mark.parametrize("language", list(Language))
+@pytest.mark.parametrize("slug", list(PROBLEMS))
+def test_each_problem_has_a_page_that_explains_it(slug: str, language: Language) -> None:
+    page = problem_page(slug, language)
+    found = read(page)
+    told = explanation(slug, language)
+
+    assert f'<html lang="{language.value}">' in (page or "")
+    assert all(text in found.text for text in (told.happened, told.why, *told.do, *PROBLEMS[slug].members, slug, str(STATUSES[slug])))
+    assert found.links == ["/problems"]
+    example = json.loads(found.text[found.text.rindex('{\n  "type"') :])
+    assert list(example) == [*COMMON, *PROBLEMS[slug].members]
+    assert example["code"] == slug
+
+
+@pytest.mark.parametrize("language", list(Language))
+def test_the_index_leads_to_every_page(language: Language) -> None:
+    assert read(problem_index(language)).links == [f"/problems/{slug}" for slug in PROBLEMS]
+
+
+@pytest.mark.parametrize("slug", ["", "nonsense", "<script>", "../etc/passwd", "Not-Found"])
+def test_there_is_no_page_for_what_is_no_problem(slug: str) -> None:
+    assert problem_page(slug, Language.en) is None
+
+
+def test_the_pages_policy_allows_their_own_style_only() -> None:
+    import base64
+    import hashlib
+
+    page = problem_index(Language.en)
+    style = page[page.index("<style>") + len("<style>") : page.index("</style>")]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+
+    assert f"style-src 'sha256-{digest}'" in PAGE_HEADERS["content-security-policy"]
+    assert "default-src 'none'" in PAGE_HEADERS["content-security-policy"]
+
+
+@pytest.mark.parametrize("make", [lambda: problem_index(Language.en), lambda: problem_page("not-found", Language.zh_CN)])
+def test_pages_are_in_light_and_dark(make: Callable[[], str]) -> None:
+    assert "prefers-color-scheme:dark" in make()

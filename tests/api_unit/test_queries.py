@@ -1,0 +1,254 @@
+"""Query strings and cursors: known parameters once each, in their form, and never an exception of another kind."""
+
+import json
+from base64 import urlsafe_b64encode
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.api import cursor, queries
+from service.api.cursor import After, CursorMalformed
+from service.api.problems import RequestProblem
+from service.api.queries import Query, read_query
+from workflows.domain.words import CancellationState, Channel, RecordType, Route
+
+MODELS: tuple[type[Query], ...] = (
+    queries.NoQuery,
+    queries.ListPayments,
+    queries.ListCancellations,
+    queries.ListRefunds,
+    queries.SearchRecords,
+    queries.ListPaymentRecords,
+    queries.ExportRecords,
+    queries.Eligibility,
+)
+ID = UUID("0193b1e6-a5c0-7d2e-8f4a-6b1c2d3e4f50")
+AFTER = After(datetime(2026, 11, 22, 13, 28, 56, 123456, tzinfo=UTC), ID)
+
+
+def errors_of(model: type[Query], raw: bytes) -> dict[str, str]:
+    try:
+        read_query(raw, model)
+    except RequestProblem as problem:
+        errors: Any = problem.members["errors"] if problem.problem.slug == "validation-failed" else None
+        return {found["pointer"]: found["detail"] for found in errors}
+    return {}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_no_parameter_is_required_and_none_unknown(model: type[Query]) -> None:
+    assert errors_of(model, b"") == {}
+    assert errors_of(model, b"colour=red") == {"/query/colour": "Is not known here."}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_parameter_is_described(model: type[Query]) -> None:
+    members = model.model_json_schema().get("properties", {})
+
+    assert [name for name, member in members.items() if not member.get("description")] == []
+
+
+def test_the_document_names_every_parameter_with_its_form() -> None:
+    told = {one["name"]: one for one in queries.openapi_parameters(queries.ListCancellations)}
+
+    assert list(told) == list(queries.ListCancellations.model_fields)
+    assert told["limit"]["schema"] == {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}
+    assert told["state"]["schema"] == {"type": "string", "enum": [state.value for state in CancellationState]}
+    assert told["payment_id"]["schema"] == {"type": "string", "pattern": "^pay_[0-9a-f]{32}$"}
+    assert all(one["in"] == "query" and one["required"] is False and one["description"] for one in told.values())
+    assert "from" in {one["name"] for one in queries.openapi_parameters(queries.SearchRecords)}
+    assert queries.openapi_parameters(queries.NoQuery) == []
+
+
+def test_a_page_has_fifty_entries_unless_told() -> None:
+    assert read_query(b"", queries.ListPayments).limit == 50
+    assert read_query(b"limit=1", queries.ListPayments).limit == 1
+    assert read_query(b"limit=200", queries.ListPayments).limit == 200
+
+
+@pytest.mark.parametrize(
+    ("limit", "detail"),
+    [
+        ("0", "Must be at least 1."),
+        ("201", "Must be at most 200."),
+        ("9" * 16, "Must be at most 200."),
+        ("9" * 5000, "Must be an integer."),
+        ("-1", "Must be an integer."),
+        ("+1", "Must be an integer."),
+        ("5.0", "Must be an integer."),
+        ("1_0", "Must be an integer."),
+        ("%205", "Must be an integer."),
+        ("%D9%A3", "Must be an integer."),
+        ("", "Must be an integer."),
+        ("true", "Must be an integer."),
+    ],
+)
+def test_another_limit_is_refused(limit: str, detail: str) -> None:
+    assert errors_of(queries.ListPayments, b"limit=" + limit.encode()) == {"/query/limit": detail}
+
+
+def test_the_filters_become_what_they_mean() -> None:
+    raw = f"state=executing&route=return&payment_id=pay_{ID.hex}&overdue=false&assigned_to=a-1&created_from=2026-11-22T00:00:00Z"
+
+    got = read_query(raw.encode(), queries.ListCancellations)
+
+    assert (got.state, got.route, got.payment_id, got.overdue) == (CancellationState.executing, Route.return_, ID, False)
+    assert (got.assigned_to, got.created_from, got.created_to) == ("a-1", datetime(2026, 11, 22, tzinfo=UTC), None)
+
+
+def test_from_and_to_are_named_as_they_are_written() -> None:
+    got = read_query(b"from=2026-01-01T00:00:00%2B00:00&to=2026-02-01T00:00:00Z&type=payment.registered", queries.SearchRecords)
+
+    assert (got.from_, got.to) == (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
+    assert got.type is RecordType.payment_registered
+    assert list(errors_of(queries.SearchRecords, b"from_=2026-01-01T00:00:00Z")) == ["/query/from_"]
+    assert list(errors_of(queries.ExportRecords, b"from=2026-01-01")) == ["/query/from"]
+
+
+@pytest.mark.parametrize(
+    ("model", "raw"),
+    [
+        (queries.ListPayments, "state=lost"),
+        (queries.ListPayments, "state="),
+        (queries.ListPayments, "reference=a%20b"),
+        (queries.ListPayments, "wallet_id=a%00"),
+        (queries.ListPayments, "order_reference=%00"),
+        (queries.ListPayments, "created_from=yesterday"),
+        (queries.ListPayments, "created_to=2026-11-22T00:00:00+00:00"),  # an unescaped plus is a space
+        (queries.ListCancellations, "overdue=yes"),
+        (queries.ListCancellations, "overdue=1"),
+        (queries.ListCancellations, f"payment_id=can_{ID.hex}"),
+        (queries.ListCancellations, f"payment_id={ID}"),
+        (queries.ListRefunds, "provider=Stripe"),
+        (queries.ListRefunds, f"cancellation_id=can_{ID.hex.upper()}"),
+        (queries.SearchRecords, "type=payment.lost"),
+        (queries.Eligibility, "amount=0"),
+        (queries.Eligibility, "amount=1000000000000001"),
+        (queries.Eligibility, "channel=pigeon"),
+        (queries.ExportRecords, "format=parquet"),
+    ],
+)
+def test_a_value_of_another_form_is_refused_by_name(model: type[Query], raw: str) -> None:
+    assert list(errors_of(model, raw.encode())) == [f"/query/{raw.partition('=')[0]}"]
+
+
+def test_a_format_that_is_not_there_names_those_that_are() -> None:
+    assert errors_of(queries.ExportRecords, b"format=parquet") == {"/query/format": "Must be ndjson or csv; nothing else is there yet."}
+    assert read_query(b"", queries.ExportRecords).format == "ndjson"
+    assert read_query(b"format=csv", queries.ExportRecords).format == "csv"
+
+
+def test_eligibility_asks_for_an_amount_over_a_channel() -> None:
+    got = read_query(b"amount=1000000000000000&channel=hotline", queries.Eligibility)
+
+    assert (got.amount, got.channel) == (10**15, Channel.hotline)
+
+
+def test_a_parameter_is_given_once() -> None:
+    assert errors_of(queries.ListPayments, b"limit=5&limit=5") == {"/query/limit": "Must be given once."}
+    assert errors_of(queries.ListPayments, b"limit=5&limi%74=6&state=&state=") == {
+        "/query/limit": "Must be given once.",
+        "/query/state": "Must be given once.",
+    }
+
+
+@pytest.mark.parametrize("raw", [b"reference=%FF", b"%FF=1", b"reference=\xff", b"reference=%ED%A0%80"])
+def test_what_is_not_utf_8_is_refused(raw: bytes) -> None:
+    assert errors_of(queries.ListPayments, raw) == {"/query": "Must be percent-encoded UTF-8."}
+
+
+def test_too_many_parameters_are_refused_before_they_are_read() -> None:
+    assert errors_of(queries.ListPayments, b"&".join(b"a%d=1" % n for n in range(51))) == {"/query": "Must have at most 50 parameters."}
+
+
+@settings(max_examples=300, deadline=None)
+@given(raw=st.binary(max_size=60) | st.text(max_size=30).map(lambda text: f"reference={quote(text, errors='replace')}&limit=5".encode()))
+def test_any_query_string_is_read_or_refused(raw: bytes) -> None:
+    for model in MODELS:
+        assert all(where.startswith("/query") and detail for where, detail in errors_of(model, raw).items())
+
+
+def test_a_cursor_leads_on_from_where_it_was_made() -> None:
+    text = cursor.encode("payments", AFTER)
+
+    assert cursor.decode("payments", text) == AFTER
+    assert read_query(f"cursor={text}".encode(), queries.ListPayments).cursor == AFTER
+    assert read_query(f"cursor={cursor.encode_id('records', ID)}".encode(), queries.SearchRecords).cursor == ID
+    assert read_query(f"cursor={cursor.encode_id('payment_records', ID)}".encode(), queries.ListPaymentRecords).cursor == ID
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    at=st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - hypothesis adds the zone
+    last=st.uuids(),
+)
+def test_every_cursor_comes_back_and_needs_no_escaping(at: datetime, last: UUID) -> None:
+    after = After(at, last)
+    text = cursor.encode("refunds", after)
+
+    assert cursor.decode("refunds", text) == after
+    assert quote(text, safe="") == text
+    assert cursor.decode_id("records", cursor.encode_id("records", last)) == last
+
+
+def packed(value: object) -> str:
+    return urlsafe_b64encode(json.dumps(value, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+MICROSECONDS = (AFTER.created_at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "é",
+        "\x00",
+        "=",
+        "A" * 100_000,
+        cursor.encode("payments", AFTER) + "=",
+        cursor.encode("payments", AFTER)[:-1],
+        cursor.encode("payments", AFTER) + "\n",
+        cursor.encode("refunds", AFTER),
+        cursor.encode_id("payments", ID),
+        packed(None),
+        packed([1, "payments", MICROSECONDS]),
+        packed([2, "payments", MICROSECONDS, ID.hex]),
+        packed([True, "payments", MICROSECONDS, ID.hex]),
+        packed([1, "payments", True, ID.hex]),
+        packed([1, "payments", float(MICROSECONDS), ID.hex]),
+        packed([1, "payments", 10**30, ID.hex]),
+        packed([1, "payments", -(10**30), ID.hex]),
+        packed([1, "payments", MICROSECONDS, str(ID)]),
+        packed([1, "payments", MICROSECONDS, ID.hex.upper()]),
+        urlsafe_b64encode(b"[" * 100).decode().rstrip("="),
+        urlsafe_b64encode(b"\xff\xfe[]").decode().rstrip("="),
+        urlsafe_b64encode(b'[1, "payments", %d, "%s"]' % (MICROSECONDS, ID.hex.encode())).decode().rstrip("="),
+    ],
+)
+def test_a_cursor_that_no_such_list_gave_is_refused(text: str) -> None:
+    with pytest.raises(CursorMalformed):
+        cursor.decode("payments", text)
+    assert errors_of(queries.ListPayments, f"cursor={quote(text)}".encode()) == {
+        "/query/cursor": "Must be a next_cursor that this list gave."
+    }
+
+
+@pytest.mark.parametrize("text", ["", cursor.encode("records", AFTER), packed([1, "records", 5]), packed([1, "records", "x"])])
+def test_an_id_cursor_that_no_such_list_gave_is_refused(text: str) -> None:
+    with pytest.raises(CursorMalformed):
+        cursor.decode_id("records", text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.text(max_size=220) | st.binary(max_size=120).map(lambda raw: urlsafe_b64encode(raw).decode().rstrip("=")))
+def test_any_other_text_is_no_cursor(text: str) -> None:
+    for take in (cursor.decode, cursor.decode_id):
+        with pytest.raises(CursorMalformed):
+            take("payments", text)

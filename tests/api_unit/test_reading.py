@@ -1,0 +1,400 @@
+"""Reading: what a request says, and in which order it is told that it says it wrongly."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.datastructures import Headers
+from starlette.requests import Request
+
+from service.api import bodies, reading
+from service.api.problems import RequestProblem
+from service.api.reading import Inbound
+from service.api.rights import Operation, operation
+
+CANCEL = operation("request_cancellation")
+WITHDRAW = operation("withdraw_cancellation")
+PATH = "/v1/payments/pay_1/cancellations"
+BODY = b'{"reason":"changed_mind"}'
+FAULTY = b'{"reason":"boredom"}'
+HEADERS = {"content-type": "application/json", "idempotency-key": "k-1"}
+
+
+class Wire:
+    """The sender's side of a request: chunks that are counted as they are taken."""
+
+    def __init__(self, chunks: Iterable[bytes], *, breaks_off: bool = False) -> None:
+        self.left = list(chunks)
+        self.taken = 0
+        self.breaks_off = breaks_off
+
+    async def receive(self) -> dict[str, Any]:
+        if not self.left:
+            return {"type": "http.disconnect"} if self.breaks_off else {"type": "http.request", "body": b"", "more_body": False}
+        self.taken += 1
+        return {"type": "http.request", "body": self.left.pop(0), "more_body": True}
+
+
+def request(wire: Wire, headers: Iterable[tuple[str, str]], path: str = PATH) -> Request:
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+    return Request({"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": raw}, wire.receive)
+
+
+def sent(body: bytes = BODY, headers: dict[str, str] | None = None, path: str = PATH) -> Request:
+    return request(Wire([body]), (HEADERS if headers is None else headers).items(), path)
+
+
+async def inbound(body: bytes = BODY, headers: dict[str, str] | None = None, called: Operation = CANCEL) -> Inbound[Any]:
+    model = bodies.Withdraw if called is WITHDRAW else bodies.RequestCancellation
+    return await Inbound.read(sent(body, headers), called, model)
+
+
+def slug(failure: RequestProblem | None) -> str | None:
+    return None if failure is None else failure.problem.slug
+
+
+def told(failure: RequestProblem | None) -> object:
+    assert failure is not None
+    return failure.members.get("errors")
+
+
+def malformed(raw: bytes) -> str:
+    """The one sentence that says why `raw` is not read."""
+    with pytest.raises(RequestProblem) as raised:
+        reading.parse_body(raw, bodies.RequestCancellation)
+    assert slug(raised.value) == "malformed-request"
+    found = told(raised.value)
+    assert isinstance(found, list)
+    assert [one["pointer"] for one in found] == [""]
+    return str(found[0]["detail"])
+
+
+async def test_a_good_request_is_read_whole() -> None:
+    got = await inbound(headers={**HEADERS, "if-match": '"7"'})
+
+    assert got.failure is None
+    assert got.checked().reason == "changed_mind"
+    assert (got.key, got.if_match) == ("k-1", 7)
+    assert got.fingerprint == sha256(b'POST /v1/payments/pay_1/cancellations\n{"reason":"changed_mind"}').hexdigest()
+
+
+async def test_a_failure_waits_until_it_is_asked_for() -> None:
+    got = await inbound(FAULTY)
+
+    with pytest.raises(RequestProblem) as raised:
+        got.checked()
+    assert raised.value is got.failure
+    assert (got.body, got.fingerprint) == (None, "")
+
+
+BIG = {"content-length": str(reading.BODY_BYTES_MAX + 1)}
+PLAIN = {"content-type": "text/plain"}
+KEYLESS = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "expected"),
+    [
+        (b"{", {**PLAIN, **BIG}, "body-too-large"),
+        (b"{", PLAIN, "unsupported-media-type"),
+        (b"{", KEYLESS, "malformed-request"),
+        (FAULTY, KEYLESS, "idempotency-key-missing"),
+        (FAULTY, {**KEYLESS, "idempotency-key": "a b"}, "malformed-request"),
+        (FAULTY, HEADERS, "validation-failed"),
+        (BODY, HEADERS, None),
+    ],
+)
+async def test_failures_are_told_in_order(body: bytes, headers: dict[str, str], expected: str | None) -> None:
+    assert slug((await inbound(body, headers)).failure) == expected
+
+
+async def test_a_call_that_is_not_idempotent_needs_no_key_but_takes_one() -> None:
+    called = replace(CANCEL, idempotent=False)
+
+    assert (await inbound(headers=KEYLESS, called=called)).key is None
+    assert (await inbound(called=called)).key == "k-1"
+    assert slug((await inbound(headers={**KEYLESS, "idempotency-key": ""}, called=called)).failure) == "malformed-request"
+
+
+async def test_an_absent_body_says_as_much_as_an_empty_object() -> None:
+    absent = await inbound(b"", {"idempotency-key": "k"}, WITHDRAW)
+    empty = await inbound(b"{}", HEADERS, WITHDRAW)
+
+    assert absent.failure is empty.failure is None
+    assert absent.fingerprint == empty.fingerprint
+    assert told((await inbound(b"", {"idempotency-key": "k"})).failure) == [{"pointer": "/reason", "detail": "Is required."}]
+
+
+async def test_the_fingerprint_sees_through_spelling_but_not_through_meaning() -> None:
+    first = await inbound(b'{"reason":"damaged","note":"caf\xc3\xa9"}')
+    same = await inbound(b' {\n"note": "caf\\u00e9", "reason": "damaged"} ')
+    other = await inbound(b'{"reason":"damaged","note":"cafe"}')
+    elsewhere = await Inbound.read(sent(b'{"reason":"damaged","note":"caf\xc3\xa9"}', path="/v1/x"), CANCEL, bodies.RequestCancellation)
+
+    assert first.fingerprint == same.fingerprint
+    assert len({first.fingerprint, other.fingerprint, elsewhere.fingerprint}) == 3
+    assert reading.fingerprint("POST", "/a", {}) != reading.fingerprint("PUT", "/a", {})
+
+
+async def test_a_length_that_is_too_great_is_refused_before_a_byte_is_read() -> None:
+    wire = Wire([b"x"] * 3)
+
+    with pytest.raises(RequestProblem) as raised:
+        await reading.read_body(request(wire, [("content-length", "262145")]))
+
+    assert (slug(raised.value), wire.taken) == ("body-too-large", 0)
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "9" * 19])
+async def test_a_monstrous_length_is_too_large(length: str) -> None:
+    with pytest.raises(RequestProblem) as raised:
+        await reading.read_body(request(Wire([]), [("content-length", length)]))
+
+    assert slug(raised.value) == "body-too-large"
+
+
+@pytest.mark.parametrize("length", ["", "-1", "+5", "1_0", "٣", "x", "0"])
+async def test_a_length_that_lies_changes_nothing(length: str) -> None:
+    headers = [(b"content-length", length.encode()), (b"content-type", b"application/json")]
+    lying = Request({"type": "http", "method": "POST", "path": "/", "headers": headers}, Wire([b"{}"]).receive)
+
+    assert await reading.read_body(lying) == b"{}"
+
+
+async def test_reading_stops_at_the_limit() -> None:
+    wire = Wire([b"x" * 100] * 10)
+
+    with pytest.raises(RequestProblem) as raised:
+        await reading.read_body(request(wire, []), limit_bytes=250)
+
+    assert (slug(raised.value), wire.taken) == ("body-too-large", 3)
+
+
+async def test_a_body_at_the_limit_is_read() -> None:
+    padded = BODY + b" " * (reading.BODY_BYTES_MAX - len(BODY))
+
+    assert slug((await inbound(padded)).failure) is None
+    assert slug((await inbound(padded + b" ")).failure) == "body-too-large"
+
+
+async def test_a_sender_who_goes_away_has_sent_nothing() -> None:
+    got = await Inbound.read(request(Wire([b'{"rea'], breaks_off=True), HEADERS.items()), CANCEL, bodies.RequestCancellation)
+
+    assert told(got.failure) == [{"pointer": "", "detail": "Must not end early."}]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "Application/JSON",
+        "application/json; charset=utf-8",
+        'application/json;charset="UTF-8"',
+        "application/json ; Charset = utf-8 ",
+        "application/json;",
+        "application/json; version=1",
+    ],
+)
+def test_json_in_utf_8_is_supported(content_type: str) -> None:
+    reading.check_media_type(Headers({"content-type": content_type}))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"content-type": ""},
+        {"content-type": "text/plain"},
+        {"content-type": "application/x-ndjson"},
+        {"content-type": "application/json; charset=latin-1"},
+        {"content-type": "application/json; charset=utf-16"},
+        {"content-type": "application/jsonx"},
+        {"content-type": "application/json, text/plain"},
+        {"content-type": "application/json; charset=utf-8; charset=latin-1"},
+        {"content-type": "application/json; charset"},
+        {"content-type": "application/json", "content-encoding": "gzip"},
+    ],
+)
+def test_any_other_type_or_coding_is_not(headers: dict[str, str]) -> None:
+    with pytest.raises(RequestProblem) as raised:
+        reading.check_media_type(Headers(headers))
+
+    assert slug(raised.value) == "unsupported-media-type"
+
+
+def test_an_import_has_a_type_of_its_own() -> None:
+    reading.check_media_type(Headers({"content-type": "application/x-ndjson"}), reading.NDJSON_TYPE)
+    with pytest.raises(RequestProblem):
+        reading.check_media_type(Headers({"content-type": "application/json"}), reading.NDJSON_TYPE)
+
+
+@pytest.mark.parametrize(
+    ("raw", "detail"),
+    [
+        (b"", "Must be JSON; it is not at line 1, column 1."),
+        (b'{"reason":\n}', "Must be JSON; it is not at line 2, column 1."),
+        (BODY + b"{}", "Must be JSON; it is not at line 1, column 26."),
+        (b"\xef\xbb\xbf" + BODY, "Must be JSON; it is not at line 1, column 1."),
+        (b'{"reason":"\x00"}', "Must be JSON; it is not at line 1, column 12."),
+        (b'{"reason":"\xff"}', "Must be UTF-8."),
+        (BODY.decode().encode("utf-16"), "Must be UTF-8."),
+        (b'{"amount":NaN}', "Must be JSON, which has no NaN and no Infinity."),
+        (b'{"amount":-Infinity}', "Must be JSON, which has no NaN and no Infinity."),
+        (b'{"reason":"other","reason":"damaged"}', "Must not name a member twice."),
+        (b'{"items":[{"quantity":1,"quantity":1}]}', "Must not name a member twice."),
+        (b'{"amount":1' + b"0" * 5000 + b"}", "Must not hold a number of so many digits."),
+        (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "Must not be nested so deep."),
+        (b'{"a":' * 40_000 + b"1" + b"}" * 40_000, "Must not be nested so deep."),
+        (b'{"note":"\\ud800"}', "Must be JSON whose strings are Unicode text, and not nested too deep."),
+        (b'{"\\udfff":1}', "Must be JSON whose strings are Unicode text, and not nested too deep."),
+        (b'{"a":' + b"[" * 400 + b"]" * 400 + b"}", "Must be JSON whose strings are Unicode text, and not nested too deep."),
+    ],
+)
+def test_what_is_not_good_json_is_malformed(raw: bytes, detail: str) -> None:
+    assert malformed(raw) == detail
+
+
+@pytest.mark.parametrize("raw", [b"[]", b"null", b"5", b'"x"', b"true", b"[" * 300 + b"]" * 300])
+def test_a_body_that_is_no_object_is_not_valid(raw: bytes) -> None:
+    with pytest.raises(RequestProblem) as raised:
+        reading.parse_body(raw, bodies.Withdraw)
+
+    assert slug(raised.value) == "validation-failed"
+    assert told(raised.value) == [{"pointer": "", "detail": "Must be an object."}]
+
+
+def test_an_array_beyond_all_bounds_is_one_error_and_not_one_for_each_entry() -> None:
+    body = json.dumps({"reason": "damaged", "items": [{}] * 1001, "x" * 1000: [1] * 1001})
+
+    with pytest.raises(RequestProblem) as raised:
+        reading.parse_body(body.encode(), bodies.RequestCancellation)
+
+    assert told(raised.value) == [
+        {"pointer": "/items", "detail": "Must have at most 1000 entries."},
+        {"pointer": "", "detail": "Must have at most 1000 entries."},
+    ]
+
+
+def test_of_arrays_beyond_all_bounds_no_more_are_told_than_a_person_reads() -> None:
+    body = json.dumps({f"a{n}": [1] * 1001 for n in range(80)}, separators=(",", ":"))
+
+    with pytest.raises(RequestProblem) as raised:
+        reading.parse_body(body.encode(), bodies.RequestCancellation)
+
+    errors = told(raised.value)
+    assert isinstance(errors, list)
+    assert len(errors) == 50
+
+
+@pytest.mark.parametrize("amount", [b"1e5", b"1.0", b"true", b'"5"', b"1" + b"0" * 400, b"1e999", b"-0"])
+def test_a_number_that_is_no_amount_is_not_valid(amount: bytes) -> None:
+    with pytest.raises(RequestProblem) as raised:
+        reading.parse_body(b'{"reason":"damaged","amount":' + amount + b"}", bodies.RequestCancellation)
+
+    assert slug(raised.value) == "validation-failed"
+
+
+@pytest.mark.parametrize(
+    ("header", "key"),
+    [
+        ("abc", "abc"),
+        ('"abc"', "abc"),
+        (' "abc"\t', "abc"),
+        ("x" * 255, "x" * 255),
+        (f'"{"x" * 255}"', "x" * 255),
+        ('"a\\"b\\\\c"', 'a"b\\c'),
+        ('a"b\\c', 'a"b\\c'),
+        ("8e03978e-40d5-43e8-bc93-6894a57f9324", "8e03978e-40d5-43e8-bc93-6894a57f9324"),
+    ],
+)
+def test_a_key_is_the_same_bare_and_quoted(header: str, key: str) -> None:
+    assert reading.idempotency_key([header]) == key
+
+
+@pytest.mark.parametrize(
+    "headers", [[""], ['""'], ['"abc'], ['"a"b"'], ['"abc";q=1'], ["x" * 256], ["a b"], ["é"], ["a\x7f"], ['"a b"'], ["a", "a"]]
+)
+def test_a_key_of_another_form_is_malformed(headers: list[str]) -> None:
+    with pytest.raises(RequestProblem) as raised:
+        reading.idempotency_key(headers)
+
+    assert slug(raised.value) == "malformed-request"
+    assert told(raised.value) == [
+        {"pointer": "/headers/idempotency-key", "detail": "Must be given once, as 1 to 255 visible ASCII characters."}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("headers", "version"),
+    [
+        ([], None),
+        (["*"], None),
+        (['"3"'], 3),
+        ([' "0" '], 0),
+        (['W/"3"'], -1),
+        (["3"], -1),
+        (['"03"'], -1),
+        (['"3", "4"'], -1),
+        (['"3"', '"3"'], -1),
+        (['"' + "9" * 5000 + '"'], -1),
+        (['"٣"'], -1),
+        ([""], -1),
+    ],
+)
+def test_if_match_names_a_version_or_none_that_can_be(headers: list[str], version: int | None) -> None:
+    assert reading.read_if_match(headers) == version
+
+
+async def test_if_match_is_read_only_where_it_means_something() -> None:
+    called = replace(CANCEL, if_match=False)
+
+    assert (await inbound(headers={**HEADERS, "if-match": '"9"'}, called=called)).if_match is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(raw=st.binary(max_size=100) | st.text(max_size=60).map(str.encode))
+def test_any_bytes_give_a_body_or_a_problem(raw: bytes) -> None:
+    for text in (raw, b'{"reason":"damaged","note":"' + raw + b'"}', b'{"reason":"damaged",' + raw + b"}"):
+        try:
+            outcome = reading.parse_body(text, bodies.RequestCancellation).reason.value
+        except RequestProblem as problem:
+            outcome = problem.problem.slug
+        assert outcome in ("damaged", "malformed-request", "validation-failed")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    chunks=st.lists(st.binary(max_size=40), max_size=4),
+    headers=st.dictionaries(
+        st.sampled_from(["content-type", "content-length", "content-encoding", "idempotency-key", "if-match"]),
+        st.text(st.characters(max_codepoint=255), max_size=20) | st.sampled_from(["application/json", '"3"', "k"]),
+    ),
+)
+async def test_no_request_makes_the_reader_raise(chunks: list[bytes], headers: dict[str, str]) -> None:
+    got = await Inbound.read(request(Wire(chunks), headers.items()), CANCEL, bodies.RequestCancellation)
+
+    assert (got.failure is None) == (got.body is not None)
+
+
+@settings(max_examples=150, deadline=None)
+@given(members=st.dictionaries(st.sampled_from(["note", "client_reference"]), st.text(min_size=1, max_size=30)))
+async def test_whatever_is_valid_has_a_fingerprint(members: dict[str, str]) -> None:
+    got = await inbound(json.dumps({"reason": "damaged", **members}).encode())
+
+    if got.failure is None:
+        assert len(got.fingerprint) == 64
+    else:
+        assert slug(got.failure) == "validation-failed" or "\\ud" in json.dumps(members)
+
+
+async def test_a_metadata_name_that_has_no_canonical_form_is_refused_before_it_needs_one() -> None:
+    body = {"reference": "r", "wallet_id": "w", "merchant_id": "m", "amount": 1, "currency": "CNY", "metadata": {"é": "v"}}
+
+    got = await Inbound.read(sent(json.dumps(body).encode()), operation("register_payment"), bodies.RegisterPayment)
+
+    assert slug(got.failure) == "validation-failed"

@@ -1,0 +1,377 @@
+"""Sentences: the right language, every word told in both, amounts and times exact."""
+
+import re
+import string
+import tomllib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import service.api
+from service.api.problems import PROBLEMS
+from service.api.sentences import (
+    Language,
+    NextStep,
+    amount_text,
+    cancellation_message,
+    eligibility_message,
+    fault,
+    language,
+    moment,
+    next_step,
+    next_steps,
+    refusal_message,
+    sentence,
+    words,
+)
+from service.security import TokenFault
+from workflows.domain.errors import Window
+from workflows.domain.model import Actor, Cancellation
+from workflows.domain.words import ActorRole, Anchor, CancellationState, Channel, LegState, OnDeadline, Reason, Refusal, Route
+
+EN, ZH = Language.en, Language.zh_CN
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+AT = datetime(2026, 11, 25, 10, 30, tzinfo=UTC)
+WINDOW = Window(Anchor.completed_at, datetime(2026, 11, 10, 8, 0, tzinfo=UTC), AT)
+LOCALES = Path(service.api.__file__).parent / "locales"
+HALF_WIDTH = re.compile(r"[\u4e00-\u9fff][,;:!?()]|[,;:!?()][\u4e00-\u9fff]|[\u4e00-\u9fff]\.")
+
+CANCELLATION = Cancellation(
+    id=UUID(int=1),
+    payment_id=UUID(int=2),
+    version=1,
+    state=CancellationState.awaiting_merchant,
+    route=Route.merchant,
+    reason=Reason.changed_mind,
+    amount=1234,
+    currency="CNY",
+    items=(),
+    partial=False,
+    channel=Channel.app,
+    requested_by=Actor(role=ActorRole.wallet, id="w", channel=Channel.app),
+    client_reference=None,
+    fingerprint="0" * 64,
+    rule="ask-the-merchant",
+    policy_version="2026-11-a",
+    window=WINDOW,
+    facts={},
+    refusal=None,
+    refusal_next_steps=(),
+    deadline_at=AT,
+    on_deadline=OnDeadline.agent,
+    second_approval=False,
+    override_ticket=None,
+    assigned_to=None,
+    approvals=(),
+    reopened=False,
+    created_at=AT,
+    updated_at=AT,
+)
+
+
+def assert_is_a_sentence(text: str, spoken: Language) -> None:
+    assert text == text.strip()
+    assert "{" not in text
+    if spoken is ZH:
+        assert text.endswith("。")
+        assert not HALF_WIDTH.search(text), text
+    else:
+        assert text.endswith(".")
+        assert text.isascii()
+        assert text[0].isupper()
+        assert "  " not in text
+
+
+# Languages.
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (None, EN),
+        ("", EN),
+        ("en", EN),
+        ("en-GB", EN),
+        ("zh", ZH),
+        ("zh-CN", ZH),
+        ("ZH-cn", ZH),
+        ("zh-Hans", ZH),
+        ("zh-Hans-CN", ZH),
+        ("zh-TW", ZH),
+        ("fr", EN),
+        ("fr, zh;q=0.5", ZH),
+        ("fr-CH, fr;q=0.9, en;q=0.8, zh;q=0.7", EN),
+        ("en;q=0.2, zh;q=0.3", ZH),
+        ("zh;q=0.3, en;q=0.3", ZH),
+        ("en;q=0.3, zh;q=0.3", EN),
+        ("zh;q=0", EN),
+        ("zh;q=0.000, en;q=0.001", EN),
+        ("zh;q=1.000", ZH),
+        ("*", EN),
+        ("*;q=0.1, zh;q=0.2", ZH),
+        ("zh ; q=0.9 , en ; q = 0.8", ZH),
+        ("zh;q=1.5", EN),
+        ("zh;q=-1", EN),
+        ("zh;q=nan", EN),
+        ("zh;q", EN),
+        ("zhx", EN),
+        (";;;,,,", EN),
+        ("zh" + ",zh" * 400, EN),
+    ],
+)
+def test_the_language_is_negotiated(header: str | None, expected: Language) -> None:
+    assert language(header) is expected
+
+
+@given(st.text())
+def test_whatever_is_asked_for_there_is_a_language(header: str) -> None:
+    assert language(header) in Language
+
+
+# The locales' files.
+
+
+@pytest.mark.parametrize("name", ["{}.toml", "problems.{}.toml"])
+def test_both_languages_say_the_same_things_with_the_same_blanks(name: str) -> None:
+    english, chinese = (dict(leaves(tomllib.loads((LOCALES / name.format(one.name)).read_text("utf-8")))) for one in (EN, ZH))
+    english = {key: text for key, text in english.items() if not key.startswith("faults")}
+    chinese = {key: text for key, text in chinese.items() if not key.startswith("faults")}
+
+    assert english.keys() == chinese.keys()
+    assert {key: blanks(text) for key, text in english.items()} == {key: blanks(text) for key, text in chinese.items()}
+
+
+@pytest.mark.parametrize("name", ["zh_CN.toml", "problems.zh_CN.toml"])
+def test_chinese_uses_its_own_punctuation(name: str) -> None:
+    for key, text in leaves(tomllib.loads((LOCALES / name).read_text("utf-8"))):
+        assert not HALF_WIDTH.search(text), (key, text)
+
+
+def leaves(table: dict[str, object], path: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{path}{key}.")
+        elif isinstance(value, list):
+            yield from ((f"{path}{key}.{i}", str(one)) for i, one in enumerate(value))
+        else:
+            yield f"{path}{key}", str(value)
+
+
+def blanks(text: str) -> set[str | None]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+VOCABULARIES: dict[str, list[str]] = {
+    "titles": list(PROBLEMS),
+    "details": [slug for slug in PROBLEMS if slug != "unauthenticated"],
+    "token": list(TokenFault),
+    "refusal": list(Refusal),
+    "next_step": [*NextStep, "other"],
+    "eligible": list(Route),
+    "refunding": list(LegState),
+    "cancellation": [state for state in CancellationState if state is not CancellationState.refused],
+    "on_deadline.awaiting_merchant": list(OnDeadline),
+    "on_deadline.offered": list(OnDeadline),
+    "on_deadline.awaiting_return": list(OnDeadline),
+    "member": sorted({member for problem in PROBLEMS.values() for member in problem.members}),
+}
+
+
+@pytest.mark.parametrize("spoken", list(Language))
+@pytest.mark.parametrize("section", list(VOCABULARIES))
+def test_every_word_of_every_vocabulary_is_told(section: str, spoken: Language) -> None:
+    assert set(words(spoken, section)) == set(VOCABULARIES[section])
+    assert all(text.strip() for text in words(spoken, section).values())
+
+
+# Amounts and times.
+
+
+@pytest.mark.parametrize(
+    ("minor", "currency", "english", "chinese"),
+    [
+        (1234, "CNY", "CNY 12.34", "¥12.34"),
+        (5, "CNY", "CNY 0.05", "¥0.05"),
+        (100, "CNY", "CNY 1.00", "¥1.00"),
+        (123456789, "CNY", "CNY 1,234,567.89", "¥1,234,567.89"),
+        (1234, "JPY", "JPY 1,234", "JPY 1,234"),
+        (1234, "KWD", "KWD 1.234", "KWD 1.234"),
+        (10**15, "USD", "USD 10,000,000,000,000.00", "USD 10,000,000,000,000.00"),
+        (-5, "CNY", "CNY -0.05", "-¥0.05"),
+        (1234, "ZZZ", "ZZZ 12.34", "ZZZ 12.34"),
+    ],
+)
+def test_amounts_have_their_currencys_digits(minor: int, currency: str, english: str, chinese: str) -> None:
+    assert (amount_text(minor, currency, EN), amount_text(minor, currency, ZH)) == (english, chinese)
+
+
+@given(st.integers(0, 10**15), st.sampled_from(["CNY", "JPY", "KWD", "USD"]), st.sampled_from(list(Language)))
+def test_no_amount_loses_a_unit(minor: int, currency: str, spoken: Language) -> None:
+    assert int("".join(sign for sign in amount_text(minor, currency, spoken) if sign.isdigit())) == minor
+
+
+@pytest.mark.parametrize(
+    ("zone", "english", "chinese"),
+    [
+        (SHANGHAI, "25 November 2026 at 18:30 (Beijing time)", "2026年11月25日 18:30（北京时间）"),
+        (UTC, "25 November 2026 at 10:30 (UTC)", "2026年11月25日 10:30（UTC）"),
+        (ZoneInfo("Asia/Kolkata"), "25 November 2026 at 16:00 (UTC+5:30)", "2026年11月25日 16:00（UTC+5:30）"),
+        (ZoneInfo("America/New_York"), "25 November 2026 at 05:30 (UTC-5)", "2026年11月25日 05:30（UTC-5）"),
+        (timezone(timedelta(hours=-3, minutes=-30)), "25 November 2026 at 07:00 (UTC-3:30)", "2026年11月25日 07:00（UTC-3:30）"),
+    ],
+)
+def test_times_are_told_where_the_policy_lives(zone: ZoneInfo, english: str, chinese: str) -> None:
+    assert (moment(AT, zone, EN), moment(AT, zone, ZH)) == (english, chinese)
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize("spoken", list(Language))
+@pytest.mark.parametrize("window", [None, WINDOW, Window(None, None, None)])
+@pytest.mark.parametrize("refusal", list(Refusal))
+def test_every_refusal_is_a_sentence(refusal: Refusal, window: Window | None, spoken: Language) -> None:
+    assert_is_a_sentence(refusal_message(refusal, window, spoken, SHANGHAI), spoken)
+
+
+def test_a_closed_window_tells_when_it_closed() -> None:
+    assert refusal_message(Refusal.window_closed, WINDOW, EN, SHANGHAI) == (
+        "The time to cancel this payment ended on 25 November 2026 at 18:30 (Beijing time)."
+    )
+    assert refusal_message(Refusal.window_closed, WINDOW, ZH, SHANGHAI) == "这笔支付的可取消时间已于2026年11月25日 18:30（北京时间）结束。"
+
+
+def test_who_comes_at_the_minute_told_finds_it_open_and_not_yet_closed() -> None:
+    odd = Window(Anchor.completed_at, AT + timedelta(seconds=1), AT + timedelta(seconds=59))
+
+    assert "18:31" in refusal_message(Refusal.window_not_open, odd, EN, SHANGHAI)
+    assert "18:30" in refusal_message(Refusal.window_closed, odd, EN, SHANGHAI)
+    assert "18:30" in refusal_message(Refusal.window_not_open, replace(odd, opens_at=AT), EN, SHANGHAI)
+
+
+# Next steps.
+
+
+@pytest.mark.parametrize("spoken", list(Language))
+@pytest.mark.parametrize("action", [*NextStep, "something_new"])
+def test_every_next_step_is_a_sentence(action: str, spoken: Language) -> None:
+    assert_is_a_sentence(next_step(action, spoken), spoken)
+
+
+def test_next_steps_keep_their_order() -> None:
+    assert [one["action"] for one in next_steps(["wait", "contact_support", "unheard_of"], EN)] == ["wait", "contact_support", "unheard_of"]
+
+
+# Eligibility.
+
+
+def eligibility(route: Route | None, refusal: str | None, window: Window | None, spoken: Language) -> str:
+    return eligibility_message(route, refusal=refusal, window=window, amount=1234, currency="CNY", spoken=spoken, zone=SHANGHAI)
+
+
+@pytest.mark.parametrize("spoken", list(Language))
+@pytest.mark.parametrize("window", [None, WINDOW])
+@pytest.mark.parametrize("route", [None, *Route])
+@pytest.mark.parametrize("refusal", [None, *Refusal, *PROBLEMS])
+def test_every_eligibility_is_a_sentence(refusal: str | None, route: Route | None, window: Window | None, spoken: Language) -> None:
+    assert_is_a_sentence(eligibility(route, refusal, window, spoken), spoken)
+
+
+def test_what_is_allowed_says_how_and_until_when() -> None:
+    assert eligibility(Route.merchant, None, WINDOW, EN) == (
+        "A refund of CNY 12.34 can be requested. The merchant decides about it. "
+        "This is possible until 25 November 2026 at 18:30 (Beijing time)."
+    )
+    assert eligibility(Route.void, None, None, ZH) == "这笔支付现在可以取消，¥12.34 不会被扣款。"
+
+
+def test_a_refusal_is_told_even_where_a_route_came_close() -> None:
+    assert eligibility(Route.merchant, "window-closed", WINDOW, EN).startswith("The time to cancel this payment ended on")
+    assert eligibility(Route.merchant, "wallet-frozen", WINDOW, EN) == words(EN, "blocked")["wallet-frozen"]
+
+
+# Cancellations.
+
+
+@pytest.mark.parametrize("spoken", list(Language))
+@pytest.mark.parametrize("state", list(CancellationState))
+def test_every_cancellation_has_a_message(state: CancellationState, spoken: Language) -> None:
+    for route in (None, *Route):
+        for refund_state in (None, *LegState):
+            for on_deadline in (None, *OnDeadline):
+                for refusal, deadline_at in ((None, None), (Refusal.no_rule, AT)):
+                    given = replace(
+                        CANCELLATION, state=state, route=route, on_deadline=on_deadline, refusal=refusal, deadline_at=deadline_at
+                    )
+                    assert_is_a_sentence(cancellation_message(given, spoken, SHANGHAI, refund_state), spoken)
+
+
+@pytest.mark.parametrize(
+    ("changed", "refund_state", "english", "chinese"),
+    [
+        (
+            {},
+            None,
+            "We have passed your request for CNY 12.34 on to the merchant. The merchant has until 25 November 2026 at 18:30 "
+            "(Beijing time) to answer. If there is no answer by then, our customer support decides.",
+            "您的 ¥12.34 退款申请已转交商户。商户需在2026年11月25日 18:30（北京时间）之前答复。逾期未答复，将由我们的客服处理。",
+        ),
+        (
+            {"state": CancellationState.awaiting_return, "route": Route.return_, "on_deadline": OnDeadline.decline},
+            None,
+            "Your return is agreed. CNY 12.34 will be refunded when the goods have come back in good order. Please send them by "
+            "25 November 2026 at 18:30 (Beijing time). After that the request is closed.",
+            "您的退货申请已通过，商品完好寄回后将退款 ¥12.34。请在2026年11月25日 18:30（北京时间）之前寄出商品，逾期申请将关闭。",
+        ),
+        (
+            {"state": CancellationState.completed, "route": Route.automatic, "deadline_at": None},
+            LegState.succeeded,
+            "CNY 12.34 has been refunded to where you paid from.",
+            "¥12.34 已按原路退回。",
+        ),
+        (
+            {"state": CancellationState.completed, "route": Route.void, "deadline_at": None},
+            None,
+            "Your payment has been cancelled, and CNY 12.34 was not taken.",
+            "您的支付已取消，¥12.34 未被扣款。",
+        ),
+        (
+            {"state": CancellationState.completed, "route": Route.void, "deadline_at": None},
+            LegState.succeeded,
+            "CNY 12.34 has been refunded to where you paid from.",
+            "¥12.34 已按原路退回。",
+        ),
+    ],
+)
+def test_what_the_customer_is_told(changed: dict[str, object], refund_state: LegState | None, english: str, chinese: str) -> None:
+    given = replace(CANCELLATION, **changed)  # type: ignore[arg-type] # each changed member has its own type
+
+    assert cancellation_message(given, EN, SHANGHAI, refund_state) == english
+    assert cancellation_message(given, ZH, SHANGHAI, refund_state) == chinese
+
+
+def test_a_refused_cancellation_tells_why() -> None:
+    given = replace(CANCELLATION, state=CancellationState.refused, refusal=Refusal.window_closed)
+
+    assert cancellation_message(given, EN, SHANGHAI) == refusal_message(Refusal.window_closed, WINDOW, EN, SHANGHAI)
+
+
+# Faults.
+
+
+def test_faults_keep_their_numbers_and_stay_english_where_untranslated() -> None:
+    assert fault("Must have at most 64 characters.", ZH) == "最多 64 个字符"
+    assert fault("Must have at most 64 characters.", EN) == "Must have at most 64 characters."
+    assert fault("Something {nobody} has translated, 7 times.", ZH) == "Something {nobody} has translated, 7 times."
+
+
+def test_a_sentence_that_is_not_there_is_a_fault_of_ours() -> None:
+    with pytest.raises(KeyError):
+        sentence("titles", "nonsense", EN)
