@@ -1,0 +1,319 @@
+"""The terminal: one program, a command for everything that is done from outside HTTP.
+
+Exit status 0: done. 1: the answer is no. 2: wrong use.
+"""
+# ruff: noqa: PLC0415 -- each command imports what it alone needs: `refundry token` should not wait for a web framework
+
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import asyncpg
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from service import locate, settings
+from service.embedded import EmbeddedError
+from service.keys import KeysUnusable, LocalKeys, load_or_create_keys
+from service.settings import PREFIX, Settings
+from service.terminal.failure import UserError
+from workflows.domain.words import Role
+
+_HELP = "Refundry: what may still be cancelled, who decides, and where the money is."
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SANDBOX_STOP_SECONDS = 2  # a fault that hangs must not keep the process
+
+application = typer.Typer(name="refundry", help=_HELP, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+
+Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Where `up` keeps its database and keys (REFUNDRY_DATA_DIR).")]
+Descriptor = Annotated[int | None, typer.Option(hidden=True)]
+Bearer = Annotated[
+    str | None,
+    typer.Option(
+        "--token", envvar="REFUNDRY_TOKEN", show_envvar=False, help="A token (REFUNDRY_TOKEN); else one is signed with the local key."
+    ),
+]
+Url = Annotated[str | None, typer.Option("--url", help="Address of the running service; the one that `up` started, unless told.")]
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is told in a sentence."""
+    try:
+        application(prog_name="refundry")
+    except (UserError, EmbeddedError, KeysUnusable) as error:
+        _fail(str(error))
+    except ValidationError as error:
+        _fail("\n".join(_setting_fault(fault["loc"], fault["msg"]) for fault in error.errors()))
+    except (ConnectionError, asyncpg.PostgresConnectionError, asyncpg.InvalidAuthorizationSpecificationError) as error:
+        _fail(f"The database cannot be reached: {error}. Is it running? `refundry up` starts one; `refundry settings` shows its address.")
+    except (OSError, asyncpg.PostgresError) as error:
+        _fail(str(error))
+
+
+@application.callback()
+def _common(context: typer.Context, leash: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
+    context.obj = leash is None  # whether Ctrl-C is ours to handle
+    if leash is not None:
+        from service.leash import hold
+
+        hold(leash)
+
+
+@application.command()
+def up(
+    *,
+    data: Data = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 unless told.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of API and console; 8000 unless told, 0 takes a free one.")] = None,
+    api: Annotated[int, typer.Option(min=1, max=64, help="API processes; they share the port.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 1,
+    database_url: Annotated[str | None, typer.Option(metavar="URL", help="A database of your own instead of the embedded one.")] = None,
+) -> None:
+    """Everything in one go: database, migrations, API, console, workers and the sandbox rail."""
+    from service.supervisor import Plan
+    from service.supervisor import up as run
+
+    # An address given here is both roles': the owner's that may stand in the environment belongs to another database.
+    read = settings.load(data_dir=data, host=host, port=port, database_url=database_url, database_owner_url=database_url)
+    run(Plan(read, api=api, workers=workers), Console())
+
+
+@application.command()
+def serve(
+    context: typer.Context,
+    *,
+    data: Data = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; REFUNDRY_HOST unless told.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; REFUNDRY_PORT unless told.")] = None,
+    descriptor: Descriptor = None,
+) -> None:
+    """One API process with the console."""
+    from service import serving
+    from service.app import create_app
+
+    read = _with_database(locate.settings_for(data_dir=data, host=host, port=port))
+    listening = serving.inherited(descriptor) if descriptor is not None else serving.listen(read.host, read.port)
+    serving.serve(create_app(read), listening, interruptible=context.obj)
+
+
+@application.command()
+def worker(context: typer.Context, *, data: Data = None) -> None:
+    """One worker: carries voids and refunds to their end."""
+    from service.serving import run_until_told
+    from service.wiring import run_worker
+
+    read = _with_database(locate.settings_for(data_dir=data))
+    run_until_told(lambda stop: run_worker(read, stop), interruptible=context.obj)
+
+
+@application.command()
+def sandbox(  # noqa: PLR0913 -- each argument is an option of the terminal
+    context: typer.Context,
+    *,
+    book: Annotated[Path | None, typer.Option(metavar="FILE", help="The rail's durable book; DIR/sandbox.sqlite unless told.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8001,
+    notify_url: Annotated[str | None, typer.Option(metavar="URL", help="Where it sends its notifications; none: it sends none.")] = None,
+    data: Data = None,
+    descriptor: Descriptor = None,
+) -> None:
+    """The sandbox rail: a provider of its own, with faults on demand."""
+    from service import serving
+    from service.sandbox.server import create_app
+
+    read = settings.load(data_dir=data)
+    secret = read.sandbox_secret.get_secret_value()
+    if notify_url is not None and not secret:
+        raise UserError("Notifications are signed: set REFUNDRY_SANDBOX_SECRET to the secret that the API knows too.")
+    path = book or read.data_dir / "sandbox.sqlite"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    listening = serving.inherited(descriptor) if descriptor is not None else serving.listen(host, port)
+    rail = create_app(path, notify_url=notify_url, secret=secret)
+    serving.serve(rail, listening, interruptible=context.obj, stop_seconds=_SANDBOX_STOP_SECONDS)
+
+
+@application.command()
+def migrate(*, data: Data = None) -> None:
+    """Bring the database's schema to the newest version."""
+    from service.migrations import upgrade
+
+    read = _with_database(locate.settings_for(data_dir=data))
+    upgrade(read.owner_url, read.database_url)
+
+
+@application.command()
+def token(
+    *,
+    role: Annotated[Role, typer.Option(help="What its bearer may do.")],
+    sub: Annotated[str, typer.Option(metavar="NAME", help="Who its bearer is; a pseudonym.")],
+    merchant_id: Annotated[str | None, typer.Option(metavar="ID", help="Whose payments a merchant may see.")] = None,
+    ttl: Annotated[str, typer.Option(help="How long it is good for: 90s, 30m, 12h, 7d.")] = "12h",
+    data: Data = None,
+) -> None:
+    """Print a token signed with the local key, and nothing else."""
+    seconds = _seconds(ttl)
+    try:
+        signed = _sign(settings.load(data_dir=data), role, sub=sub, merchant_id=merchant_id, ttl_seconds=seconds)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(signed)
+
+
+@application.command("import")
+def import_(
+    *,
+    file: Annotated[str, typer.Argument(help="`.ndjson`, `.ndjson.gz`, or - for the standard input.")],
+    url: Url = None,
+    bearer: Bearer = None,
+    data: Data = None,
+) -> None:
+    """Register payments from a file."""
+    from service.terminal.replay import run_import
+
+    read = settings.load(data_dir=data)
+    _exit(run_import(url or locate.service_url(read), bearer or _sign(read, Role.operator, sub="terminal"), file, console=Console()))
+
+
+@application.command()
+def replay(
+    *,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="With payments.ndjson.gz and cancellations.ndjson.gz in it.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N payments.")] = None,
+    run: Annotated[str | None, typer.Option(metavar="NAME", help="Go on with an earlier replay; nothing happens twice.")] = None,
+    url: Url = None,
+    data: Data = None,
+) -> None:
+    """Replay a folder of payments and cancellations through the API, and say what came of it."""
+    from service.terminal.replay import run_replay
+
+    read = settings.load(data_dir=data)
+    _exit(run_replay(url or locate.service_url(read), _keys(read), folder, limit=limit, run=run, console=Console()))
+
+
+@application.command()
+def export(  # noqa: PLR0913 -- each argument is an option of the terminal
+    *,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where the records go.")],
+    format_: Annotated[Literal["ndjson", "csv", "parquet"], typer.Option("--format", help="parquet needs its extra.")] = "ndjson",
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="From this moment on: 2026-11-01 or 2026-11-01T00:00:00Z.")
+    ] = None,
+    to: Annotated[str | None, typer.Option(metavar="TIME", help="Up to this moment, itself not included.")] = None,
+    url: Url = None,
+    bearer: Bearer = None,
+    data: Data = None,
+) -> None:
+    """Write the audit records to a file."""
+    from service.terminal.records import run_export
+
+    read = settings.load(data_dir=data)
+    _exit(
+        run_export(
+            url or locate.service_url(read),
+            bearer or _sign(read, Role.auditor, sub="terminal"),
+            format=format_,
+            start=_instant(from_),
+            end=_instant(to),
+            output=output,
+            console=Console(),
+        )
+    )
+
+
+@application.command()
+def verify(
+    *,
+    files: Annotated[list[Path], typer.Argument(help="Exports, dispute files or proofs.")],
+    key: Annotated[str | None, typer.Option(help="The signer's key or a file with it; else the local one, where there is one.")] = None,
+    data: Data = None,
+) -> None:
+    """Verify evidence, offline. 0: verified. 1: tampered with. 2: unreadable."""
+    from service.terminal.records import run_verify
+
+    _exit(run_verify(files, key=key, data_dir=settings.load(data_dir=data).data_dir))
+
+
+@application.command()
+def check(*, data: Data = None) -> None:
+    """Check the invariants over the whole database."""
+    from service.terminal.check import run_check
+
+    _exit(run_check(_with_database(locate.settings_for(data_dir=data))))
+
+
+@application.command("database-url")
+def database_url(*, data: Data = None) -> None:
+    """Print the database's address with its password, for psql, pgbench and backups."""
+    typer.echo(_with_database(locate.settings_for(data_dir=data)).owner_url)
+
+
+@application.command()
+def diagram() -> None:
+    """Print the three state machines as Mermaid."""
+    from workflows.domain.machines import mermaid
+
+    typer.echo(mermaid())
+
+
+@application.command("settings")
+def show_settings(*, data: Data = None) -> None:
+    """Print every setting: its meaning, its value, and where that comes from. Secrets are hidden."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("setting", "value", "from", "meaning"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "setting")
+    for line in settings.show(locate.settings_for(data_dir=data), locate.origins(data_dir=data)):
+        table.add_row(line.name, line.value, line.origin, line.meaning)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _with_database(read: Settings) -> Settings:
+    if not read.database_url:
+        raise UserError(
+            f"No database is configured, and there is none in {read.data_dir}. Set {PREFIX}DATABASE_URL, "
+            "or name the directory of `refundry up`: --data DIR."
+        )
+    return read
+
+
+def _keys(read: Settings) -> LocalKeys:
+    return load_or_create_keys(read.data_dir, issuer=read.issuer, audience=read.audience)
+
+
+def _sign(read: Settings, role: Role, *, sub: str, merchant_id: str | None = None, ttl_seconds: int = _UNITS["h"]) -> str:
+    """A token of the local key. Raises ValueError where such a token may not be."""
+    now = datetime.now(UTC)  # noqa: TID251 -- the program's edge: this is where the time comes from
+    return _keys(read).sign_token(sub=sub, role=role, merchant_id=merchant_id, ttl_seconds=ttl_seconds, now=now)
+
+
+def _seconds(text: str) -> int:
+    read = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    if read is None:
+        raise typer.BadParameter("a number and s, m, h or d: 12h", param_hint="--ttl")
+    return int(read[1]) * _UNITS[read[2]]
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"not a time: {text}") from error
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _setting_fault(place: tuple[int | str, ...], sentence: str) -> str:
+    return f"{PREFIX}{str(place[0]).upper()}: {sentence}" if place else sentence.removeprefix("Value error, ")
+
+
+def _exit(status: int) -> None:
+    raise typer.Exit(status)
+
+
+def _fail(sentence: str) -> None:
+    Console(stderr=True).print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(1)

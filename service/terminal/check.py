@@ -1,0 +1,85 @@
+"""`refundry check` at the terminal: every invariant with what it looked at, what breaks it, and a progress bar meanwhile."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+import asyncpg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from service.settings import Settings
+from workflows.flows.check import Result, Watch, run_checks
+
+_SESSION = {"application_name": "refundry check", "timezone": "UTC", "jit": "off"}
+
+
+def run_check(settings: Settings, console: Console | None = None) -> int:
+    """0: every invariant holds. 1: one is broken."""
+    console = console or Console()
+    started = time.monotonic()
+    with _progress(console) as progress:
+        results = asyncio.run(_run(settings.database_url, _watch(progress)))
+    print_results(console, results, seconds=time.monotonic() - started)
+    return 1 if any(result.broken for result in results) else 0
+
+
+def print_results(console: Console, results: Sequence[Result], *, seconds: float) -> None:
+    """The table, then the examples of what is broken, then the answer in a sentence."""
+    table = Table("Invariant", "What must hold", header_style="bold")
+    table.add_column("Rows", justify="right")
+    table.add_column("Violations", justify="right")
+    for result in results:
+        style = "bold red" if result.broken else ""
+        table.add_row(
+            Text(result.name, style, overflow="fold"),
+            Text(result.says, overflow="fold"),
+            f"{result.looked_at:,}",
+            Text(f"{result.violations:,}", style or "green"),
+        )
+    console.print(table)
+    broken = [result for result in results if result.broken]
+    for result in broken:
+        console.print(_examples(result))
+    if broken:
+        _say(console, f"{len(broken)} of {len(results)} invariants are broken ({seconds:.1f} s).", "bold red")
+    else:
+        _say(console, f"All {len(results)} invariants hold ({seconds:.1f} s).", "bold green")
+
+
+async def _run(url: str, watch: Watch) -> list[Result]:
+    # Without the time limit that the service's own connections have: a whole database may take long.
+    connection = await asyncpg.connect(url, server_settings=_SESSION)
+    try:
+        return await run_checks(connection, watch=watch)
+    finally:
+        await connection.close()
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _watch(progress: Progress) -> Callable[[str, int, int], None]:
+    task = progress.add_task("", total=None)
+    return lambda what, done, total: progress.update(task, description=what, completed=done, total=total)
+
+
+def _examples(result: Result) -> Table:
+    more = result.violations - len(result.examples)
+    title = f"{result.name}: {result.says}"
+    table = Table(title=Text(title, "bold red"), title_justify="left", show_header=False)
+    table.add_column()
+    for example in result.examples:
+        # The database may hold what a terminal would obey.
+        table.add_row(Text("".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in example), overflow="fold"))
+    if more > 0:
+        table.add_row(Text(f"and {more:,} more", "dim"))
+    return table
+
+
+def _say(console: Console, sentence: str, style: str) -> None:
+    console.print(sentence, style=style, markup=False, highlight=False, soft_wrap=True)

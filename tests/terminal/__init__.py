@@ -1,0 +1,1 @@
+"""The terminal's commands against a service of our own making."""
