@@ -38,6 +38,7 @@ _JITTER_MICROSECONDS = 20_000
 TRANSIENT = (
     OSError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection cut in the middle of a message
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.TransactionRollbackError,
@@ -128,31 +129,40 @@ class Runner:
 
     async def register(self, terms: payments.Terms, *, actor: Actor, request_id: str | None) -> Registered:
         """The payment of that reference, made now or found. Raises PaymentReferenceConflict, Invalid, Unavailable."""
+        try:
+            async with asyncio.timeout(SECONDS_MAX):
+                for attempt in range(ATTEMPTS_MAX):
+                    try:
+                        if (registered := await self._register(terms, self.runtime.context(actor, request_id))) is not None:
+                            return registered
+                    except TRANSIENT:
+                        if attempt >= _TRANSIENT_ATTEMPTS:
+                            raise Unavailable from None
+                    await _pause(attempt)
+        except TimeoutError:
+            raise Unavailable from None
+        raise Unavailable
+
+    async def _register(self, terms: payments.Terms, context: Context) -> Registered | None:
+        """One round; None where somebody else was faster."""
         runtime = self.runtime
         id_ = payment_id(terms.reference)
-        for attempt in range(ATTEMPTS_MAX):
-            context = runtime.context(actor, request_id)
-            try:
-                policy_version, found = await runtime.store.load_for_registration(id_, terms.authorised(context.now))
-                if found is not None:
-                    payments.check_same(found, terms)
-                    return Registered(snapshot=found, new=False)
-                if policy_version is None:
-                    raise Unavailable
-                change = payments.register(
-                    terms,
-                    policy_version=policy_version,
-                    uetr=UUID(bytes=context.new_salt(), version=4),
-                    default_provider=runtime.default_provider,
-                    context=context,
-                )
-                if await runtime.store.apply(change) is Applied:
-                    return Registered(snapshot=change.after(None), new=True)
-            except TRANSIENT:
-                if attempt >= _TRANSIENT_ATTEMPTS:
-                    raise Unavailable from None
-            await _pause(attempt)
-        raise Unavailable
+        policy_version, found = await runtime.store.load_for_registration(id_, terms.authorised(context.now))
+        if found is not None:
+            payments.check_same(found, terms)
+            return Registered(snapshot=found, new=False)
+        if policy_version is None:
+            raise Unavailable
+        change = payments.register(
+            terms,
+            policy_version=policy_version,
+            uetr=UUID(bytes=context.new_salt(), version=4),
+            default_provider=runtime.default_provider,
+            context=context,
+        )
+        if await runtime.store.apply(change) is not Applied:
+            return None
+        return Registered(snapshot=change.after(None), new=True)
 
     async def _once(self, command: Command) -> Replied | None:
         """One round; None where somebody else was faster."""

@@ -127,4 +127,6 @@ class Worker:
                 await do()
             except TRANSIENT as why:
                 log.warning("housekeeping_interrupted", why=type(why).__name__)
+            except Exception:  # a fault of ours must not silence the sign of life for good
+                log.exception("housekeeping_failed")
             await asyncio.sleep(interval.total_seconds())

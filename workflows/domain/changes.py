@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from workflows.domain import ids
-from workflows.domain.errors import PolicyRefused
+from workflows.domain.errors import Refused
 from workflows.domain.model import (
     Actor,
     Cancellation,
@@ -50,7 +50,7 @@ class Change:
     records: tuple[Record, ...] = ()
     texts: tuple[PersonalText, ...] = ()
     jobs: tuple[Job, ...] = ()
-    refusal: PolicyRefused | None = None  # the answer is no, and that no is what the change records
+    refusal: Refused | None = None  # the answer is no, and that no is what the change records
 
     def after(self, before: Snapshot | None) -> Snapshot:
         """The snapshot as it stands once this change is applied."""
@@ -70,6 +70,11 @@ def _merged(old: tuple[T, ...], new: tuple[T, ...]) -> tuple[T, ...]:
     rows = {row.id: row for row in old}
     rows.update({row.id: row for row in new})
     return tuple(rows.values())
+
+
+def _touched(row: T, now: datetime) -> T:
+    """The row as changed now. One that was made now is so already, and a copy costs some 10 µs."""
+    return row if row.updated_at == now else replace(row, updated_at=now)
 
 
 _LEG_RECORDS: dict[tuple[LegKind, LegState], RecordType] = {
@@ -92,6 +97,14 @@ _LEG_RECORDS: dict[tuple[LegKind, LegState], RecordType] = {
 }
 
 
+class _Entry(NamedTuple):
+    """A record to be: what all records of a change share is added when it is sealed."""
+
+    type: RecordType
+    amount: int | None
+    data: dict[str, DataValue]
+
+
 class Draught:
     """A change in the making: a snapshot that moves forward, and the records of each step.
 
@@ -108,7 +121,7 @@ class Draught:
         self._legs: dict[UUID, Leg] = {}
         self._texts: list[PersonalText] = []
         self._jobs: list[Job] = []
-        self._drafts: tuple[list[Draft], list[Draft], list[Draft]] = ([], [], [])
+        self._entries: tuple[list[_Entry], list[_Entry], list[_Entry]] = ([], [], [])
 
     @property
     def payment(self) -> Payment:
@@ -121,7 +134,8 @@ class Draught:
         """Add a cancellation, or change one; its version grows once a change."""
         known = self.now.cancellation(cancellation.id)
         raised = known is not None and cancellation.id not in self._cancellations
-        row = replace(cancellation, version=cancellation.version + raised, updated_at=self.context.now)
+        row = replace(cancellation, version=cancellation.version + 1) if raised else cancellation
+        row = _touched(row, self.context.now)
         self._cancellations[row.id] = row
         self.now = replace(self.now, cancellations=_merged(self.now.cancellations, (row,)))
         return row
@@ -129,14 +143,15 @@ class Draught:
     def put_refund(self, refund: Refund) -> Refund:
         known = any(r.id == refund.id for r in self.now.refunds)
         raised = known and refund.id not in self._refunds
-        row = replace(refund, version=refund.version + raised, updated_at=self.context.now)
+        row = replace(refund, version=refund.version + 1) if raised else refund
+        row = _touched(row, self.context.now)
         self._refunds[row.id] = row
         self.now = replace(self.now, refunds=_merged(self.now.refunds, (row,)))
         return row
 
     def put_leg(self, leg: Leg, data: dict[str, DataValue] | None = None, *, silent: bool = False) -> Leg:
         """Add or change a leg, and say so on the record; `silent` for what no state shows (an attempt's time)."""
-        row = replace(leg, updated_at=self.context.now)
+        row = _touched(leg, self.context.now)
         self._legs[row.id] = row
         self.now = replace(self.now, legs=_merged(self.now.legs, (row,)))
         if not silent:
@@ -166,13 +181,12 @@ class Draught:
     def enqueue(self, kind: JobKind, subject_id: UUID, run_at: datetime) -> None:
         self._jobs.append(Job(id=self.context.new_id(), payment_id=self.payment.id, kind=kind, subject_id=subject_id, run_at=run_at))
 
-    def build(self, refusal: PolicyRefused | None = None) -> Change:
+    def build(self, refusal: Refused | None = None) -> Change:
         payment = self.payment
-        records = tuple(self._sealed(draft for group in self._drafts for draft in group))
-        if records:
-            payment = replace(payment, sequence=records[-1].sequence, head=records[-1].hash)
+        records = tuple(self._sealed(entry for group in self._entries for entry in group))
+        sequence, head = (records[-1].sequence, records[-1].hash) if records else (payment.sequence, payment.head)
         expected = 0 if self._before is None else self._before.version
-        payment = replace(payment, version=expected + 1, updated_at=self.context.now)
+        payment = replace(payment, sequence=sequence, head=head, version=expected + 1, updated_at=self.context.now)
         return Change(
             expected_version=expected,
             payment=payment,
@@ -186,29 +200,28 @@ class Draught:
         )
 
     def _record(self, group: int, type_: RecordType, amount: int | None, data: dict[str, DataValue]) -> None:
-        self._drafts[group].append(
-            Draft(
-                type=type_,
-                occurred_at=self.context.now,
-                actor=self.context.actor,
-                from_state=None,
-                to_state=None,
-                amount=amount,
-                currency=self.payment.currency,
-                data=data,
-                request_id=self.context.request_id,
-            )
-        )
+        self._entries[group].append(_Entry(type_, amount, data))
 
-    def _sealed(self, drafts: Iterable[Draft]) -> Iterable[Record]:
+    def _sealed(self, entries: Iterable[_Entry]) -> Iterable[Record]:
         """A change has one state before and one after it; every record of it names both."""
         from_state = None if self._before is None else self._before.state.value
         to_state = self.payment.state.value
         chain, sequence, head = ids.public("pay", self.payment.id), self.payment.sequence, self.payment.head
-        for draft in drafts:
+        for entry in entries:
             sequence += 1
+            draft = Draft(
+                type=entry.type,
+                occurred_at=self.context.now,
+                actor=self.context.actor,
+                from_state=from_state,
+                to_state=to_state,
+                amount=entry.amount,
+                currency=self.payment.currency,
+                data=entry.data,
+                request_id=self.context.request_id,
+            )
             sealed = seal(
-                replace(draft, from_state=from_state, to_state=to_state),
+                draft,
                 id=self.context.new_id(),
                 chain=chain,
                 payment_id=self.payment.id,

@@ -214,12 +214,21 @@ class Machine(Generic[S, T]):
             self._machine.add_transition(
                 row.trigger.value, row.source.value, row.target.value, conditions=None if row.guard is None else [row.guard]
             )
+        # What no guard can change is asked of the machine once, here: most steps of a request are of that kind.
+        guarded = {(row.source, row.trigger) for row in self.rows if row.guard is not None}
+        plain = {(row.source, row.trigger) for row in self.rows} - guarded
+        self._unguarded = {(state, trigger): self._pull(state, trigger, Facts()) for state, trigger in plain}
 
     def step(self, state: S, trigger: T, facts: Facts | None = None) -> S:
         """The state that `trigger` leads to. Raises InvalidState where no row allows it, or its guard forbids it."""
+        if facts is None and (known := self._unguarded.get((state, trigger))) is not None:
+            return known
+        return self._pull(state, trigger, facts or Facts())
+
+    def _pull(self, state: S, trigger: T, facts: Facts) -> S:
         cursor = _Cursor(state.value)
         try:
-            moved = self._machine.events[trigger.value].trigger(cursor, facts or Facts())
+            moved = self._machine.events[trigger.value].trigger(cursor, facts)
         except MachineError:
             moved = False
         if not moved:

@@ -15,7 +15,7 @@ from workflows.domain.decisions import outcomes
 from workflows.domain.decisions.execution import order
 from workflows.domain.errors import LeaseLost, Unavailable
 from workflows.domain.model import Actor, Leg, Snapshot
-from workflows.domain.ports import Absent, Outcome, Provider, Settled
+from workflows.domain.ports import Absent, Declined, Outcome, Provider, Settled
 from workflows.domain.ports import Unavailable as RailUnavailable
 from workflows.domain.words import ActorRole, Channel, LegKind, LegState, OutcomeSource, PaymentState
 from workflows.run import Runtime
@@ -63,6 +63,8 @@ async def _call(runtime: Runtime, provider: Provider, snapshot: Snapshot, leg: L
         if not isinstance(outcome, Absent):
             return outcome, OutcomeSource.query
         if leg.kind is LegKind.void and snapshot.payment.origin_state is not PaymentState.pending:
+            if snapshot.payment.state is PaymentState.failed:
+                return Declined("payment_failed"), OutcomeSource.query  # nothing was captured, and nothing is left to void
             # The rail never had the void, and the payment has settled meanwhile: nothing is left to void.
             return Settled(), OutcomeSource.query
     await _intend(runtime, claim)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -54,8 +55,8 @@ def columns(table: type[SQLModel]) -> tuple[str, ...]:
     return tuple(table.metadata.tables[str(table.__tablename__)].columns.keys())
 
 
-def json_text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+# Made once: `json.dumps` with arguments makes an encoder at every call.
+json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 # --- values to rows ---
@@ -103,10 +104,7 @@ _Encoder = Callable[[Any], Any]  # from a value of the domain to what asyncpg ta
 
 
 def _encoders(table: type[SQLModel], special: dict[str, _Encoder]) -> tuple[_Encoder, ...]:
-    def plain(name: str) -> _Encoder:
-        return lambda value: getattr(value, name)
-
-    return tuple(special.get(name) or plain(name) for name in columns(table))
+    return tuple(special.get(name) or attrgetter(name) for name in columns(table))
 
 
 _PAYMENT = _encoders(

@@ -47,7 +47,7 @@ def order(payment: Payment, leg: Leg) -> Order:
     return Order(
         rail_key=leg.rail_key,
         payment_reference=payment.reference,
-        provider_reference=leg.provider_reference or payment.reference,
+        provider_reference=leg.provider_reference,
         amount=leg.amount,
         currency=leg.currency,
     )

@@ -61,8 +61,7 @@ def learn(
     if isinstance(outcome, Done) and (outcome.amount, outcome.currency) != (leg.amount, leg.currency):
         # A record holds no integer that not every reader could, and a rail may say anything.
         rail_amount = outcome.amount if abs(outcome.amount) <= INTEGER_MAX else str(outcome.amount)
-        said: dict[str, DataValue] = {"said": "amount_mismatch", "rail_amount": rail_amount, "rail_currency": outcome.currency}
-        return _anomaly(draught, leg, said)
+        return _contradicted(draught, leg, "amount_mismatch", {"rail_amount": rail_amount, "rail_currency": outcome.currency})
     row = replace(leg, outcome_source=source, next_attempt_at=None)
     if isinstance(outcome, Settled):
         return _settled(draught, leg, replace(row, failure_code="payment_settled"))
@@ -79,7 +78,7 @@ def _read(outcome: Outcome, row: Leg, next_attempt_at: datetime | None) -> tuple
     match outcome:
         case Done(provider_refund_id=refund_id, rail_reference=reference):
             refund_id, reference = refund_id or row.provider_refund_id, reference or row.rail_reference
-            return replace(row, provider_refund_id=refund_id, rail_reference=reference), LegTrigger.succeed
+            return replace(row, provider_refund_id=refund_id, rail_reference=reference, failure_code=None), LegTrigger.succeed
         case Declined(failure_code=code):
             return replace(row, failure_code=code), LegTrigger.fail
         case Returned(failure_code=code):
@@ -100,7 +99,7 @@ def _step(draught: Draught, leg: Leg, row: Leg, trigger: LegTrigger) -> Change |
     if trigger is LegTrigger.give_back and leg.state in _SENT:
         # It went out and came back before anybody told us that it had arrived: nothing arrived.
         row, trigger = replace(row, failure_code=row.failure_code or "returned"), LegTrigger.fail
-    if trigger is LegTrigger.give_back and leg.kind is LegKind.void:
+    if trigger is LegTrigger.give_back and leg.kind is LegKind.void and leg.state is LegState.succeeded:
         return _anomaly(draught, leg, {"said": trigger.value})  # a void moved no money that could come back
     try:
         state = LEG.step(leg.state, trigger)
@@ -120,9 +119,23 @@ def _says_the_same(state: LegState, trigger: LegTrigger) -> bool:
         LegTrigger.fail: {LegState.failed},
         LegTrigger.process: {LegState.processing, LegState.succeeded, LegState.failed, LegState.returned, LegState.requires_action},
         LegTrigger.require_action: {LegState.requires_action, LegState.succeeded, LegState.failed, LegState.returned},
-        LegTrigger.give_back: {LegState.returned},
+        LegTrigger.give_back: {LegState.returned, LegState.failed},
     }
     return state in heard.get(trigger, set())
+
+
+def _contradicted(draught: Draught, leg: Leg, why: str, data: dict[str, DataValue]) -> Change | None:
+    """The rail speaks of something else than what was sent. That is no success and no failure: both are on record, once, and a
+    person has to look.
+    """
+    if leg.state is LegState.requires_action:
+        if leg.failure_code == why:
+            return None
+        draught.put_leg(replace(leg, failure_code=why), silent=True)
+    elif LEG.may(leg.state, LegTrigger.require_action):
+        row = replace(leg, state=LEG.step(leg.state, LegTrigger.require_action), failure_code=why, next_attempt_at=None)
+        _consequences(draught, draught.put_leg(row))
+    return _anomaly(draught, leg, {"said": why} | data)
 
 
 def _anomaly(draught: Draught, leg: Leg, data: dict[str, DataValue]) -> Change:
@@ -210,7 +223,7 @@ def _reopen(draught: Draught, cancellation: Cancellation) -> None:
 def _settled(draught: Draught, leg: Leg, row: Leg) -> Change | None:
     """A void found that the payment had been captured: the payment is completed, and what was not voided is refunded."""
     if leg.kind is not LegKind.void or leg.state not in _SENT:
-        return None if leg.state is LegState.failed else _anomaly(draught, leg, {"said": "settled"})
+        return None if leg.state is LegState.failed else _contradicted(draught, leg, "settled", {})
     payment, now = draught.payment, draught.context.now
     if payment.state is PaymentState.cancel_requested and payment.origin_state is PaymentState.pending:
         PAYMENT.step(payment.state, PaymentTrigger.complete, Facts(origin=payment.origin_state))
@@ -221,4 +234,7 @@ def _settled(draught: Draught, leg: Leg, row: Leg) -> Change | None:
             drop_unsent_voids(draught, cancellation, "payment_settled")
     row = draught.put_leg(replace(row, state=LEG.step(leg.state, LegTrigger.fail)))
     _consequences(draught, row)
+    if payment.state is PaymentState.failed:
+        said: dict[str, DataValue] = {"said": "captured_after_failed", "leg_id": ids.public("leg", leg.id)}
+        draught.record_payment(RecordType.payment_anomaly, said, amount=leg.amount)
     return draught.build()

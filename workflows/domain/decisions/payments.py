@@ -12,7 +12,7 @@ from workflows.domain.machines import PAYMENT, Facts
 from workflows.domain.model import DataValue, Earned, Funding, Item, Payment, Snapshot
 from workflows.domain.records import GENESIS, digest_text
 from workflows.domain.times import rfc3339
-from workflows.domain.words import Category, Fulfilment, PaymentFailure, PaymentState, PaymentTrigger, RecordType, Source
+from workflows.domain.words import PAYMENT_FINAL, Category, Fulfilment, PaymentFailure, PaymentState, PaymentTrigger, RecordType, Source
 
 CLOCK_SKEW_MAX = timedelta(minutes=5)
 _ORDER = (Fulfilment.none, Fulfilment.preparing, Fulfilment.shipped, Fulfilment.delivered, Fulfilment.returned)
@@ -88,18 +88,13 @@ def register(terms: Terms, *, policy_version: str, uetr: UUID, default_provider:
         updated_at=now,
     )
     draught = Draught(Snapshot(payment=payment), context, new=True)
-    data = _registered_data(payment)
-    if terms.metadata:
-        data |= draught.keep_text(payment.id, "metadata", terms.metadata)
-    if terms.item_names and any(terms.item_names):
-        data |= draught.keep_text(payment.id, "item_names", list(terms.item_names))
-    draught.record_payment(RecordType.payment_registered, data)
+    draught.record_payment(RecordType.payment_registered, _registered_data(payment) | _kept_texts(draught, terms))
     return draught.build()
 
 
 def default_funding(terms: Terms, provider: str) -> Funding:
-    """Where the wallet names no source: its own balance."""
-    return Funding(source=Source.balance, amount=terms.amount, provider=provider, provider_reference="")
+    """Where the wallet names no source: its own balance, at a rail that knows the payment by our reference."""
+    return Funding(source=Source.balance, amount=terms.amount, provider=provider, provider_reference=terms.reference)
 
 
 def check_same(snapshot: Snapshot, terms: Terms) -> None:
@@ -130,8 +125,15 @@ def check_same(snapshot: Snapshot, terms: Terms) -> None:
 
 
 def complete(snapshot: Snapshot, *, completed_at: datetime | None, provider_reference: str | None, context: Context) -> Change:
-    """The payment settled. A void of it that was not sent yet becomes a refund; one under way is waited for."""
+    """The payment settled. A void of it that was not sent yet becomes a refund; one under way is waited for.
+
+    A capture that comes after the payment was voided or had failed changes nothing, but is kept for a person to see.
+    """
     payment = snapshot.payment
+    if payment.state in PAYMENT_FINAL:
+        draught = Draught(snapshot, context)
+        draught.record_payment(RecordType.payment_anomaly, {"said": "captured"})
+        return draught.build(refusal=InvalidState(state=payment.state.value))
     state = PAYMENT.step(payment.state, PaymentTrigger.complete, Facts(origin=payment.origin_state))
     at = completed_at or max(context.now, payment.authorised_at)
     if at < payment.authorised_at or at > context.now + CLOCK_SKEW_MAX:
@@ -288,6 +290,15 @@ def _registered_data(payment: Payment) -> dict[str, DataValue]:
         data["order_reference"] = payment.order_reference
     if payment.items:
         data["items_digest"] = _items_digest(payment.items)
+    return data
+
+
+def _kept_texts(draught: Draught, terms: Terms) -> dict[str, DataValue]:
+    data: dict[str, DataValue] = {}
+    if terms.metadata:
+        data |= draught.keep_text(draught.payment.id, "metadata", terms.metadata)
+    if terms.item_names and any(terms.item_names):
+        data |= draught.keep_text(draught.payment.id, "item_names", list(terms.item_names))
     return data
 
 

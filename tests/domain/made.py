@@ -1,0 +1,186 @@
+"""Payments, wishes and rails' words for the domain's tests: a fixed clock, ids that count, and no database."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from workflows.domain.changes import Change, Context
+from workflows.domain.decisions import outcomes, payments, requests
+from workflows.domain.decisions.requests import Ask, Override, Terms
+from workflows.domain.model import Actor, Cancellation, Funding, Item, ItemQuantity, Leg, Payment, Snapshot
+from workflows.domain.policy import Policy
+from workflows.domain.policy_form import parse_policy
+from workflows.domain.ports import Done, Outcome
+from workflows.domain.records import Record
+from workflows.domain.words import ActorRole, Channel, LegState, OutcomeSource, Reason, Source
+
+NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+SOON = NOW + MINUTE
+
+WALLET = Actor(role=ActorRole.wallet, id="wallet-backend", channel=Channel.app)
+AGENT = Actor(role=ActorRole.agent, id="agent-1", channel=Channel.hotline)
+SUPERVISOR = Actor(role=ActorRole.supervisor, id="supervisor-1", channel=Channel.chat)
+MERCHANT = Actor(role=ActorRole.merchant, id="shop", channel=Channel.merchant)
+RAIL = Actor(role=ActorRole.provider, id="sandbox", channel=Channel.system)
+
+ALL_SENT = frozenset({LegState.submitted, LegState.processing, LegState.unknown, LegState.requires_action})
+OVERRIDE = Override(justification="promised on the phone", ticket="T-1")
+UETR = UUID(int=4)
+
+_ids = count(1)
+
+
+def new_id() -> UUID:
+    return UUID(int=next(_ids))
+
+
+def context(now: datetime = NOW, actor: Actor = WALLET) -> Context:
+    return Context(actor=actor, now=now, new_id=new_id, new_salt=lambda: b"salt" * 4, request_id="req-1")
+
+
+class Weekdays:
+    def is_business_day(self, day: date) -> bool:
+        return day.weekday() < 5
+
+
+def policy(**members: Any) -> Policy:
+    """One rule for each way, told apart by the merchant's name."""
+    rules = [
+        {"name": "void", "when": {"state": "pending"}, "window": {"anchor": "authorised_at", "length": "7 days"}, "route": "void"},
+        {"name": "automatic", "when": {"merchant_id": "automatic"}, "route": "automatic"},
+        {"name": "cash-first", "when": {"merchant_id": "cash-first"}, "route": "automatic", "allocation": "cash_first"},
+        {"name": "merchant", "when": {"merchant_id": "merchant"}, "route": "merchant"},
+        {"name": "return", "when": {"merchant_id": "return"}, "route": "return"},
+        {"name": "agent", "when": {"merchant_id": "agent"}, "route": "agent"},
+        {
+            "name": "brief",
+            "when": {"merchant_id": "brief"},
+            "window": {"anchor": "completed_at", "length": "30 minutes"},
+            "route": "automatic",
+            "allocation": "promotions_first",
+        },
+    ]
+    head = {"version": "v-1", "effective_from": "2026-01-01T00:00:00Z", "timezone": "UTC", "calendar": "none"}
+    steps = {"default": {"next_steps": ["contact_merchant"]}}
+    return parse_policy({**head, "rules": rules, "second_approval_above": {"CNY": 10_000}, "refusals": steps, **members})
+
+
+TERMS = Terms(policy=policy(), calendar=Weekdays())
+PENDING_TERMS = payments.Terms(
+    reference="order-1", wallet_id="wallet-1", merchant_id="automatic", amount=300, currency="CNY", authorised_at=NOW - DAY
+)
+COMPLETED_TERMS = replace(PENDING_TERMS, completed_at=NOW - HOUR)
+BOTH = (
+    Funding(source=Source.coupon, amount=100, provider="sandbox", provider_reference="c"),
+    Funding(source=Source.balance, amount=200, provider="wallet", provider_reference="b"),
+)
+LINES = (Item(reference="a", quantity=3, amount=100), Item(reference="b", quantity=2, amount=200))
+
+
+def registered(terms: payments.Terms, now: datetime = NOW - HOUR) -> Snapshot:
+    change = payments.register(terms, policy_version="v-1", uetr=UETR, default_provider="sandbox", context=context(now))
+    return change.after(None)
+
+
+def completed(**members: Any) -> Snapshot:
+    return registered(replace(COMPLETED_TERMS, **members))
+
+
+def pending(**members: Any) -> Snapshot:
+    return registered(replace(PENDING_TERMS, **members))
+
+
+def with_payment(snapshot: Snapshot, **members: Any) -> Snapshot:
+    return replace(snapshot, payment=replace(snapshot.payment, **members))
+
+
+def with_cancellation(snapshot: Snapshot, cancellation: Cancellation, **members: Any) -> Snapshot:
+    rows = tuple(replace(c, **members) if c.id == cancellation.id else c for c in snapshot.cancellations)
+    return replace(snapshot, cancellations=rows)
+
+
+def with_leg(snapshot: Snapshot, leg: Leg, **members: Any) -> Snapshot:
+    return replace(snapshot, legs=tuple(replace(one, **members) if one.id == leg.id else one for one in snapshot.legs))
+
+
+def ask(**members: Any) -> Ask:
+    return Ask(**{"actor": WALLET, "reason": Reason.changed_mind, "fingerprint": "f-1", **members})
+
+
+def pieces(**quantities: int) -> tuple[ItemQuantity, ...]:
+    return tuple(ItemQuantity(reference=name, quantity=quantity) for name, quantity in quantities.items())
+
+
+def request(snapshot: Snapshot, wish: Ask | None = None, *, now: datetime = NOW, terms: Terms = TERMS) -> Change:
+    wish = wish or ask()
+    return requests.request(snapshot, wish, terms, context(now, wish.actor))
+
+
+def asked(snapshot: Snapshot, wish: Ask | None = None, *, now: datetime = NOW) -> Snapshot:
+    return request(snapshot, wish, now=now).after(snapshot)
+
+
+def newest(snapshot: Snapshot) -> Cancellation:
+    return max(snapshot.cancellations, key=lambda cancellation: cancellation.id)
+
+
+def sent(snapshot: Snapshot, now: datetime = NOW) -> Snapshot:
+    """Every scheduled leg's intent is written."""
+    for leg in snapshot.legs:
+        if leg.state is LegState.scheduled:
+            snapshot = outcomes.submit(snapshot, leg, context(now)).after(snapshot)
+    return snapshot
+
+
+def learn(snapshot: Snapshot, leg: Leg, outcome: Outcome, *, now: datetime = NOW) -> Change | None:
+    """What the rail's word about this leg, as it now stands, changes."""
+    current = snapshot.leg(leg.id)
+    assert current is not None
+    source = OutcomeSource.notification
+    return outcomes.learn(snapshot, current, outcome, source=source, next_attempt_at=SOON, context=context(now, RAIL))
+
+
+def told(snapshot: Snapshot, leg: Leg, outcome: Outcome, *, now: datetime = NOW) -> Snapshot:
+    change = learn(snapshot, leg, outcome, now=now)
+    assert change is not None
+    return change.after(snapshot)
+
+
+def done(leg: Leg) -> Done:
+    return Done(leg.amount, leg.currency, "re-1", "arn-1")
+
+
+def arrived(snapshot: Snapshot, now: datetime = NOW) -> Snapshot:
+    """Every leg that is not final is sent, and confirmed."""
+    snapshot = sent(snapshot, now)
+    for leg in snapshot.legs:
+        if leg.state in ALL_SENT:
+            snapshot = told(snapshot, leg, done(leg), now=now)
+    return snapshot
+
+
+def refunded(snapshot: Snapshot, amount: int | None = None) -> Snapshot:
+    return arrived(asked(snapshot, ask(amount=amount)))
+
+
+def sums(payment: Payment) -> tuple[str, int, int, tuple[int, ...]]:
+    return payment.state.value, payment.amount_refunded, payment.amount_reserved, payment.allocated
+
+
+def types(change: Change | None) -> list[str]:
+    assert change is not None
+    return [record.type.value for record in change.records]
+
+
+def body(record: Record) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(record.body)
+    return read
+
+
+def anomalies(change: Change | None) -> list[str]:
+    assert change is not None
+    return [body(record)["data"]["said"] for record in change.records if record.type.value == "payment.anomaly"]

@@ -1,0 +1,203 @@
+"""A change: row, record and job of one decision, which cannot fall apart."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.domain import made
+from tests.domain.made import BOTH, DAY, NOW
+from workflows.domain import ids
+from workflows.domain.changes import _LEG_RECORDS, Change, Draught
+from workflows.domain.decisions import payments
+from workflows.domain.machines import LEG_ROWS
+from workflows.domain.model import Snapshot
+from workflows.domain.ports import Returned
+from workflows.domain.records import GENESIS, digest_text, hash_of
+from workflows.domain.words import JobKind, LegKind, LegState, PaymentState, RecordType
+
+
+def life() -> list[Change]:
+    """A payment of two sources: registered, refunded in part, in whole, returned."""
+    snapshot = made.completed(funding=BOTH)
+    changes: list[Change] = []
+
+    def keep(change: Change | None) -> None:
+        nonlocal snapshot
+        assert change is not None
+        changes.append(change)
+        snapshot = change.after(snapshot)
+
+    for amount in (100, None):
+        keep(made.request(snapshot, made.ask(amount=amount)))
+        snapshot = made.sent(snapshot)
+        for leg in snapshot.legs:
+            if leg.state is LegState.submitted:
+                keep(made.learn(snapshot, leg, made.done(leg)))
+    keep(made.learn(snapshot, snapshot.legs[0], Returned()))
+    return changes
+
+
+def test_records_form_one_chain() -> None:
+    snapshot = made.completed()
+    before = (snapshot.payment.sequence, snapshot.payment.head)
+    change = made.request(snapshot)
+
+    for record in change.records:
+        assert (record.sequence, record.previous_hash) == (before[0] + 1, before[1])
+        assert record.hash == hash_of(record.body.encode())
+        assert (record.chain, record.payment_id) == (ids.public("pay", snapshot.payment.id), snapshot.payment.id)
+        before = (record.sequence, record.hash)
+    assert (change.payment.sequence, change.payment.head) == before
+
+
+def test_legs_come_first_then_the_cancellation_then_the_payment() -> None:
+    order = {"refund": 0, "void": 0, "cancellation": 1, "payment": 2}
+
+    for change in life():
+        ranks = [order[type_.partition(".")[0]] for type_ in made.types(change)]
+        assert ranks == sorted(ranks)
+
+
+def test_every_record_names_the_payments_state_before_and_after() -> None:
+    before = PaymentState.completed
+    for change in life():
+        said = {(made.body(record)["from_state"], made.body(record)["to_state"]) for record in change.records}
+        assert said == {(before.value, change.payment.state.value)}
+        before = change.payment.state
+
+
+def test_refunded_is_said_once_when_it_becomes_so() -> None:
+    said = [change.payment.state.value for change in life() if "payment.refunded" in made.types(change)]
+
+    assert said == ["refunded"]
+
+
+def test_a_change_swaps_exactly_one_version() -> None:
+    snapshot = made.completed()
+    change = made.request(snapshot)
+
+    assert (change.expected_version, change.payment.version) == (1, 2)
+    assert (change.payment.created_at, change.payment.updated_at) == (snapshot.payment.created_at, NOW)
+
+
+def draught(snapshot: Snapshot) -> Draught:
+    return Draught(snapshot, made.context())
+
+
+def test_parts_grow_by_one_version_a_change_however_often_they_are_put() -> None:
+    snapshot = made.asked(made.completed())
+    made_ = draught(snapshot)
+    row, refund = snapshot.cancellations[0], snapshot.refunds[0]
+
+    for _ in range(3):
+        row, refund = made_.put_cancellation(row), made_.put_refund(refund)
+    change = made_.build()
+
+    assert [one.version for one in change.cancellations] == [row.version] == [2]
+    assert [one.version for one in change.refunds] == [refund.version] == [2]
+
+
+def test_a_new_part_starts_at_version_one() -> None:
+    change = made.request(made.completed())
+
+    assert [row.version for row in change.cancellations] == [1]
+    assert [row.version for row in change.refunds] == [1]
+
+
+def test_a_chains_time_never_goes_back() -> None:
+    snapshot = made.with_payment(made.completed(), updated_at=NOW + DAY)
+    change = made.request(snapshot)
+
+    assert change.payment.updated_at == NOW + DAY
+    assert {record.occurred_at for record in change.records} == {NOW + DAY}
+    assert {job.run_at for job in change.jobs} == {NOW + DAY}
+
+
+def test_a_text_is_stored_with_its_salt_and_recorded_as_a_digest() -> None:
+    made_ = draught(made.completed())
+    said = made_.keep_text(made_.payment.id, "note", "call me")
+    (text,) = made_.build().texts
+
+    assert said == {"note_digest": digest_text("call me", text.salt)}
+    assert (text.value, text.payment_id, text.subject_id) == ("call me", made_.payment.id, made_.payment.id)
+
+
+def test_a_silent_change_of_a_leg_leaves_no_record() -> None:
+    snapshot = made.asked(made.completed())
+    made_ = draught(snapshot)
+    made_.put_leg(snapshot.legs[0], silent=True)
+    change = made_.build()
+
+    assert [len(change.legs), change.records] == [1, ()]
+    assert (change.payment.sequence, change.payment.head) == (snapshot.payment.sequence, snapshot.payment.head)
+
+
+def test_what_a_leg_record_holds() -> None:
+    snapshot = made.sent(made.asked(made.completed()))
+    leg = replace(snapshot.legs[0], replaces=made.new_id(), failure_code="no")
+    made_ = draught(snapshot)
+    made_.put_leg(leg, {"extra": 1})
+    (record,) = made_.build().records
+
+    said = made.body(record)
+    assert (said["type"], said["amount"], said["currency"], said["request_id"]) == ("refund.submitted", 300, "CNY", "req-1")
+    assert said["data"] == {
+        "cancellation_id": ids.public("can", leg.cancellation_id),
+        "refund_id": ids.public("rfd", snapshot.refunds[0].id),
+        "leg_id": ids.public("leg", leg.id),
+        "rail_key": leg.rail_key,
+        "source": "balance",
+        "provider": "sandbox",
+        "attempts": 1,
+        "failure_code": "no",
+        "replaces": ids.public("leg", leg.replaces or leg.id),
+        "extra": 1,
+    }
+
+
+@pytest.mark.parametrize("kind", list(LegKind))
+def test_every_state_that_a_leg_can_reach_has_a_record(kind: LegKind) -> None:
+    # A void is never held, and moves no money that could come back.
+    reachable = {row.target for row in LEG_ROWS} - (set() if kind is LegKind.refund else {LegState.held, LegState.returned})
+
+    assert {state for of, state in _LEG_RECORDS if of is kind} == reachable
+    assert all(type_.value.startswith(kind) and type_.value.endswith(state) for (of, state), type_ in _LEG_RECORDS.items() if of is kind)
+
+
+def test_a_job_is_due_for_its_subject() -> None:
+    made_ = draught(made.completed())
+    made_.enqueue(JobKind.move, made.UETR, NOW + timedelta(seconds=1))
+    (job,) = made_.build().jobs
+
+    assert (job.kind, job.subject_id, job.payment_id, job.run_at) == ("move", made.UETR, made_.payment.id, NOW + timedelta(seconds=1))
+
+
+def test_after_a_change_the_snapshot_shows_it() -> None:
+    after = made.asked(made.completed(merchant_id="merchant"), made.ask(note="please"))
+
+    row = made.newest(after)
+    assert after.open_cancellation == row
+    assert after.cancellation_ids == (row.id,)
+    assert after.text(row.id, "note") == "please"
+    assert after.text(row.id, "nothing") is None
+
+
+def test_a_later_text_of_the_same_name_counts() -> None:
+    made_ = draught(made.completed())
+    for value in ("first", "second"):
+        made_.keep_text(made_.payment.id, "note", value)
+
+    assert made_.build().after(made_.now).text(made_.payment.id, "note") == "second"
+
+
+def test_a_new_payment_has_no_state_before() -> None:
+    change = payments.register(
+        made.COMPLETED_TERMS, policy_version="v-1", uetr=made.UETR, default_provider="sandbox", context=made.context()
+    )
+
+    assert change.expected_version == 0
+    assert [(r.type, r.previous_hash, made.body(r)["from_state"]) for r in change.records] == [
+        (RecordType.payment_registered, GENESIS, None)
+    ]
+    assert change.after(None).payment == change.payment

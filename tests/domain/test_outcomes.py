@@ -1,0 +1,340 @@
+"""What a rail's word does: to a leg, and from there to its refund, its cancellation and the payment."""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from tests.domain import made
+from tests.domain.made import BOTH, DAY, NOW, SOON
+from workflows.domain.decisions import outcomes, requests
+from workflows.domain.model import Leg, Snapshot
+from workflows.domain.ports import Absent, Declined, Done, NeedsAction, Outcome, Pending, Returned, Settled, Unavailable, Unknown
+from workflows.domain.words import CancellationState, LegKind, LegState, OutcomeSource, PaymentState
+
+WORDS: dict[str, Outcome] = {
+    "done": Done(300, "CNY", "re-1", "arn-1"),
+    "other_amount": Done(299, "CNY"),
+    "other_currency": Done(300, "USD"),
+    "pending": Pending("re-1"),
+    "declined": Declined("account_closed"),
+    "unknown": Unknown("timeout"),
+    "unavailable": Unavailable(3),
+    "needs_action": NeedsAction("re-1"),
+    "settled": Settled(),
+    "absent": Absent(),
+    "returned": Returned("account_closed"),
+}
+STATES = ["scheduled", "held", "submitted", "processing", "unknown", "requires_action", "succeeded", "failed", "returned"]
+# A column per state in the order above: the leg's new state, ! an anomaly that leaves it, ?! one that calls for a person, . nothing new.
+REFUND = """
+done            !       !       succeeded       succeeded       succeeded       succeeded   .   !   .
+other_amount    !       !       ?!              ?!              ?!              !           !   !   !
+other_currency  !       !       ?!              ?!              ?!              !           !   !   !
+pending         !       !       processing      .               processing      processing  .   .   .
+declined        failed  failed  failed          failed          failed          failed      !   .   !
+unknown         .       .       unknown         .               .               .           .   .   .
+unavailable     .       .       .               .               .               .           .   .   .
+needs_action    !       !       requires_action requires_action requires_action .           .   .   .
+settled         !       !       ?!              ?!              ?!              !           !   .   !
+absent          .       .       .               .               .               .           .   .   .
+returned        !       !       failed          failed          failed          failed   returned . .
+"""
+VOID = {"settled": "! ! failed failed failed failed ! .", "returned": "! ! failed failed failed failed ! ."}  # as a refund else
+
+
+def expected(kind: str, word: str, state: str) -> str:
+    rows = {row.split()[0]: row.split()[1:] for row in REFUND.strip().splitlines()}
+    if kind == "void":
+        rows |= {name: cells.split() for name, cells in VOID.items()}
+    return rows[word][STATES.index(state)]
+
+
+def leg_in(kind: str, state: str) -> tuple[Snapshot, Leg]:
+    snapshot = made.asked(made.completed() if kind == "refund" else made.pending())
+    if state not in {"scheduled", "held"}:
+        snapshot = made.sent(snapshot)
+    (leg,) = snapshot.legs
+    ways: dict[str, list[Outcome]] = {
+        "succeeded": [made.done(leg)],
+        "failed": [Declined("account_closed")],
+        "returned": [made.done(leg), Returned()],
+    }
+    for word in ways.get(state, []):
+        snapshot = made.told(snapshot, leg, word)
+    if state not in ways:
+        snapshot = made.with_leg(snapshot, leg, state=LegState(state))
+    (leg,) = snapshot.legs
+    return snapshot, leg
+
+
+# A void moves no money that could come back, so none is ever `returned`.
+CASES = [(kind, word, state) for kind, word, state in product(["refund", "void"], WORDS, STATES) if (kind, state) != ("void", "returned")]
+
+
+@pytest.mark.parametrize(("kind", "word", "state"), CASES)
+def test_every_word_in_every_state(kind: str, word: str, state: str) -> None:
+    snapshot, leg = leg_in(kind, state)
+    change = made.learn(snapshot, leg, WORDS[word])
+
+    match expected(kind, word, state):
+        case ".":
+            assert change is None
+        case "!":
+            assert change is not None
+            assert [change.cancellations, change.refunds, change.jobs] == [(), (), ()]
+            assert {row.state for row in change.legs} <= {leg.state}
+            assert made.sums(change.payment) == made.sums(snapshot.payment)
+            assert made.types(change) == ["payment.anomaly"]
+            data = made.body(change.records[0])["data"]
+            assert (data["rail_key"], data["leg_state"]) == (leg.rail_key, state)
+        case "?!":
+            assert change is not None
+            assert made.types(change) == [f"{kind}.requires_action", "cancellation.needs_attention", "payment.anomaly"]
+            assert [(row.id, row.state) for row in change.legs] == [(leg.id, "requires_action")]
+            assert made.sums(change.payment) == made.sums(snapshot.payment)
+            # The rail is asked again and again, and says it again: once on record is enough.
+            assert made.learn(change.after(snapshot), leg, WORDS[word]) is None
+        case new:
+            assert change is not None
+            told = next(row for row in change.legs if row.id == leg.id)
+            assert (told.state, told.outcome_source) == (new, OutcomeSource.notification)
+            assert made.types(change)[0] == f"{kind}.{new}"
+            assert made.anomalies(change) == []
+            assert made.learn(change.after(snapshot), leg, WORDS[word]) is None  # a word heard twice
+
+
+@pytest.mark.parametrize("amount", [299, 10**30, -(10**30)])
+def test_a_mismatch_says_what_the_rail_said(amount: int) -> None:
+    snapshot, leg = leg_in("refund", "submitted")
+    change = made.learn(snapshot, leg, Done(amount, "CNY"))
+
+    assert made.anomalies(change) == ["amount_mismatch"]
+    assert change is not None
+    assert int(made.body(change.records[-1])["data"]["rail_amount"]) == amount
+
+
+def test_a_mismatch_in_a_leg_that_waits_for_somebody_is_said_once() -> None:
+    snapshot, leg = leg_in("refund", "requires_action")
+    snapshot = made.told(snapshot, leg, WORDS["other_amount"])
+
+    assert snapshot.legs[0].failure_code == "amount_mismatch"
+    assert made.learn(snapshot, leg, WORDS["other_amount"]) is None
+
+
+def test_a_leg_keeps_what_each_word_told_of_it() -> None:
+    snapshot, leg = leg_in("refund", "submitted")
+
+    snapshot = made.told(snapshot, leg, Pending("re-1"))
+    assert (snapshot.legs[0].provider_refund_id, snapshot.legs[0].next_attempt_at) == ("re-1", SOON)
+
+    snapshot = made.told(snapshot, leg, Done(300, "CNY"))
+    assert (snapshot.legs[0].provider_refund_id, snapshot.legs[0].rail_reference, snapshot.legs[0].next_attempt_at) == ("re-1", None, None)
+
+
+def test_a_decline_says_why() -> None:
+    snapshot, leg = leg_in("refund", "submitted")
+    change = made.learn(snapshot, leg, Declined("account_closed"))
+
+    assert change is not None
+    assert change.legs[0].failure_code == made.body(change.records[0])["data"]["failure_code"] == "account_closed"
+
+
+def test_money_that_came_back_before_it_was_known_to_have_arrived() -> None:
+    snapshot, leg = leg_in("refund", "processing")
+    after = made.told(snapshot, leg, Returned())
+
+    assert (after.legs[0].state, after.legs[0].failure_code) == ("failed", "returned")
+    assert made.sums(after.payment) == ("refunding", 0, 300, (0,))
+    assert made.newest(after).state is CancellationState.needs_attention
+    assert made.anomalies(made.learn(after, leg, WORDS["done"])) == ["succeed"]  # told in the wrong order: nothing arrived all the same
+
+
+def test_a_refund_that_arrived() -> None:
+    snapshot, leg = leg_in("refund", "submitted")
+    change = made.learn(snapshot, leg, WORDS["done"])
+
+    assert change is not None
+    assert made.sums(change.payment) == ("refunded", 300, 0, (300,))
+    assert [(c.state, c.version) for c in change.cancellations] == [("completed", 2)]
+    assert made.types(change) == ["refund.succeeded", "cancellation.completed", "payment.refunded"]
+    said = [made.body(record) for record in change.records]
+    assert [(one["from_state"], one["to_state"]) for one in said] == [("refunding", "refunded")] * 3
+    assert {one["actor"]["role"] for one in said} == {"provider"}
+    assert {one["data"]["cancellation_id"] for one in said} == {f"can_{made.newest(snapshot).id.hex}"}
+
+
+def test_a_part_that_arrived_leaves_the_payment_completed() -> None:
+    snapshot = made.sent(made.asked(made.completed(), made.ask(amount=100)))
+    change = made.learn(snapshot, snapshot.legs[0], made.done(snapshot.legs[0]))
+
+    assert change is not None
+    assert made.sums(change.payment) == ("completed", 100, 0, (100,))
+    assert made.types(change) == ["refund.succeeded", "cancellation.completed"]
+
+
+def test_what_was_charged_back_is_not_left_to_refund() -> None:
+    snapshot = made.with_payment(made.completed(), amount_charged_back=100)
+    after = made.refunded(snapshot)
+
+    assert made.sums(after.payment) == ("refunded", 200, 0, (200,))
+
+
+def test_one_leg_fails_and_one_succeeds() -> None:
+    for bad, good in ((0, 1), (1, 0)):
+        snapshot = made.sent(made.asked(made.completed(funding=BOTH)))
+        legs = snapshot.legs
+
+        snapshot = made.told(snapshot, legs[bad], Declined("no"))
+        assert made.newest(snapshot).state is CancellationState.executing
+        change = made.learn(snapshot, legs[good], made.done(legs[good]))
+
+        assert change is not None
+        assert made.types(change) == ["refund.succeeded", "cancellation.needs_attention"]
+        after = change.after(snapshot)
+        assert after.refunds[0].state is LegState.failed
+        assert after.payment.state is PaymentState.refunding
+        assert (after.payment.amount_refunded, after.payment.amount_reserved) == (legs[good].amount, legs[bad].amount)
+        assert after.payment.allocated[bad] == 0
+
+
+def test_the_last_leg_to_fail_calls_for_a_person() -> None:
+    snapshot = made.sent(made.asked(made.completed(funding=BOTH)))
+    one, other = snapshot.legs
+    snapshot = made.told(snapshot, one, made.done(one))
+    change = made.learn(snapshot, other, Declined("no"))
+
+    assert made.types(change) == ["refund.failed", "cancellation.needs_attention"]
+
+
+def test_a_leg_that_waited_for_somebody_completes_the_cancellation_later() -> None:
+    snapshot = made.sent(made.asked(made.completed(funding=BOTH)))
+    one, other = snapshot.legs
+    snapshot = made.told(made.told(snapshot, one, made.done(one)), other, NeedsAction())
+    assert made.newest(snapshot).state is CancellationState.needs_attention
+
+    change = made.learn(snapshot, other, made.done(other))
+
+    assert made.types(change) == ["refund.succeeded", "cancellation.completed", "payment.refunded"]
+    assert change is not None
+    assert made.sums(change.payment) == ("refunded", 300, 0, (100, 200))
+
+
+def test_a_leg_that_goes_on_after_a_person_was_called_needs_no_second_call() -> None:
+    snapshot, leg = leg_in("refund", "submitted")
+    snapshot = made.told(snapshot, leg, NeedsAction())
+    snapshot = made.told(snapshot, leg, Pending())
+    assert made.newest(snapshot).state is CancellationState.needs_attention
+
+    assert made.types(made.learn(snapshot, leg, Declined("no"))) == ["refund.failed"]
+
+
+def test_money_that_comes_back_is_reserved_again() -> None:
+    snapshot = made.refunded(made.completed(funding=BOTH))
+    leg = snapshot.legs[1]
+    change = made.learn(snapshot, leg, Returned("account_closed"))
+
+    assert change is not None
+    assert made.sums(change.payment) == ("refunding", 100, 200, (100, 0))
+    (row,) = change.cancellations
+    assert (row.state, row.reopened) == ("needs_attention", True)
+    assert made.types(change) == ["refund.returned", "cancellation.reopened"]
+    after = change.after(snapshot)
+    assert after.open_cancellation is None
+    assert after.refunds[0].state is LegState.returned
+
+    second = made.learn(after, snapshot.legs[0], Returned())
+    assert made.types(second) == ["refund.returned"]
+    assert second is not None
+    assert made.sums(second.payment) == ("refunding", 0, 300, (0, 0))
+
+
+def test_money_of_one_leg_comes_back_while_another_is_under_way() -> None:
+    snapshot = made.sent(made.asked(made.completed(funding=BOTH)))
+    one, other = snapshot.legs
+    snapshot = made.told(snapshot, one, made.done(one))
+    snapshot = made.told(snapshot, one, Returned())
+    assert made.newest(snapshot).state is CancellationState.executing
+    assert made.sums(snapshot.payment) == ("refunding", 0, 300, (0, 200))
+
+    snapshot = made.told(snapshot, other, made.done(other))
+
+    assert made.newest(snapshot).state is CancellationState.needs_attention
+    assert not made.newest(snapshot).reopened
+    assert made.sums(snapshot.payment) == ("refunding", 200, 100, (0, 200))
+
+
+def with_another_open() -> tuple[Snapshot, Leg]:
+    snapshot = made.refunded(made.completed(), 100)
+    (leg,) = snapshot.legs
+    snapshot = made.with_payment(snapshot, merchant_id="merchant")
+    return made.asked(snapshot, made.ask(amount=50)), leg
+
+
+def test_money_that_comes_back_beside_an_open_cancellation_leaves_it_open() -> None:
+    snapshot, leg = with_another_open()
+    after = made.told(snapshot, leg, Returned())
+
+    assert made.sums(after.payment) == ("cancel_requested", 0, 150, (0,))
+    assert after.payment.origin_state is PaymentState.completed
+    assert after.open_cancellation is not None
+    assert after.open_cancellation.amount == 50
+
+
+def test_withdrawing_beside_money_that_came_back_leaves_the_payment_refunding() -> None:
+    snapshot, leg = with_another_open()
+    snapshot = made.told(snapshot, leg, Returned())
+    assert snapshot.open_cancellation is not None
+
+    change = requests.withdraw(snapshot, snapshot.open_cancellation, made.context())
+
+    assert made.sums(change.payment) == ("refunding", 0, 100, (0,))
+    assert change.payment.origin_state is None
+
+
+def test_a_payment_is_refunding_until_its_last_unfinished_cancellation_is_done() -> None:
+    snapshot = made.refunded(made.completed(), 100)
+    (returned,) = snapshot.legs
+    snapshot = made.sent(made.asked(snapshot))
+    open_ = snapshot.legs[-1]
+    snapshot = made.told(snapshot, returned, Returned())
+    snapshot = made.told(snapshot, open_, made.done(open_))
+
+    assert made.sums(snapshot.payment) == ("refunding", 200, 100, (200,))
+    assert sorted(c.state for c in snapshot.cancellations) == ["completed", "needs_attention"]
+
+
+def test_sending_is_written_before_it_is_done_and_counted_each_time() -> None:
+    snapshot, leg = leg_in("refund", "scheduled")
+    first = outcomes.submit(snapshot, leg, made.context())
+    after = first.after(snapshot)
+    again = outcomes.submit(after, after.legs[0], made.context())
+
+    assert [(one.state, one.attempts) for one in first.legs] == [("submitted", 1)]
+    assert made.types(first) == ["refund.submitted"]
+    assert after.refunds[0].state is LegState.submitted
+    assert [(one.state, one.attempts, one.rail_key) for one in again.legs] == [("submitted", 2, leg.rail_key)]
+    assert [again.records, again.payment.version] == [(), after.payment.version + 1]
+
+
+def test_asking_again_later_is_no_event() -> None:
+    snapshot, leg = leg_in("refund", "processing")
+    change = outcomes.postpone(snapshot, leg, next_attempt_at=SOON, context=made.context(NOW + DAY))
+
+    assert [(one.state, one.next_attempt_at) for one in change.legs] == [("processing", SOON)]
+    assert change.records == ()
+    assert made.sums(change.payment) == made.sums(snapshot.payment)
+
+
+def test_a_leg_without_its_cancellation_is_a_fault_of_ours() -> None:
+    snapshot, leg = leg_in("refund", "submitted")
+
+    with pytest.raises(LookupError):
+        made.learn(replace(snapshot, cancellations=()), leg, WORDS["done"])
+
+
+def test_a_void_that_moved_no_money_has_none_to_return() -> None:
+    snapshot, leg = leg_in("void", "succeeded")
+
+    assert leg.kind is LegKind.void
+    assert made.anomalies(made.learn(snapshot, leg, Returned())) == ["give_back"]

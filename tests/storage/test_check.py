@@ -1,0 +1,369 @@
+"""Every invariant holds over what the core writes, and each one that is broken on purpose is found by its name."""
+
+# ruff: noqa: S608 - the statements are put together of our own words
+
+import io
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+import pytest
+from rich.console import Console
+
+from service.settings import Settings
+from service.terminal.check import run_check
+from tests.database import Cluster, Database, in_thread
+from tests.storage.world import WORDS, World, world
+from workflows.domain.errors import RefundryError
+from workflows.domain.ids import payment_id, public
+from workflows.domain.model import Item, ItemQuantity
+from workflows.domain.words import CancellationState, PaymentState, Reason
+from workflows.flows.check import COLUMNS, EXAMPLES_MAX, IN_CHAINS, LINKED, SEALED, STORY, UNBROKEN, Result, run_checks
+from workflows.storage.invariants import IN_SQL
+
+NAMES = {invariant.name for invariant in IN_SQL} | set(IN_CHAINS)
+ITEMS = (Item(reference="a", quantity=3, amount=700), Item(reference="b", quantity=1, amount=300))
+
+# What guards a database from within is put aside, as a mistaken operator or a damaged disk would.
+UNPROTECT = """
+do $$ declare x record; begin
+  for x in select conrelid::regclass as t, conname from pg_constraint
+            where contype in ('c', 'f') and connamespace = 'public'::regnamespace order by contype desc loop
+    execute format('alter table %s drop constraint %I', x.t, x.conname);
+  end loop;
+  for x in select i.indexrelid::regclass as i from pg_index i join pg_class c on c.oid = i.indrelid
+            where i.indisunique and not i.indisprimary and c.relnamespace = 'public'::regnamespace loop
+    execute format('drop index %s', x.i);
+  end loop;
+  for x in select distinct tgrelid::regclass as t from pg_trigger where not tgisinternal loop
+    execute format('alter table %s disable trigger user', x.t);
+  end loop;
+end $$
+"""
+
+
+async def populate(made: World) -> None:
+    """A payment for each way that the core knows, some left half way."""
+    await made.request(await made.register("whole", sources=("ok", "pending/ok")))
+    partial = await made.register("partial", items=ITEMS)
+    await made.request(partial, items=[ItemQuantity(reference="a", quantity=1)], key="k-1")
+    await made.work()
+    await made.request(partial, items=[ItemQuantity(reference="a", quantity=1)])
+    await made.request(await made.register("stuck", sources=("ok", "decline")))
+    await made.request(await made.register("moving", sources=("ok", "pending")))
+    await made.request(await made.register("lost", sources=("unknown",)), 100)
+    await made.request(
+        await made.register("asked", items=ITEMS), items=[ItemQuantity(reference="b", quantity=1)], reason=Reason.unauthorised
+    )
+    withdrawn = await made.register("withdrawn", items=ITEMS)
+    await made.request(withdrawn, items=[ItemQuantity(reference="a", quantity=2)], reason=Reason.unauthorised)
+    await made.withdraw(withdrawn)
+    await made.request(await made.register("voided", sources=("ok", "ok"), settled=False))
+    await made.request(await made.register("captured", sources=("ok", "settled"), settled=False))
+    await made.work()
+    await made.work()
+    overtaken = await made.register("overtaken", sources=("ok", "ok"), settled=False)
+    await made.request(overtaken)
+    await made.complete(overtaken)
+    mooted = await made.register("mooted", settled=False)
+    await made.request(mooted)
+    await made.fail(mooted)
+    returned = await made.register("returned")
+    await made.request(returned)
+    await made.work()
+    await made.say((await made.legs(returned))[0], "returned")
+    late = await made.register("late")
+    await made.register("pending", settled=False)
+    await made.work()
+    await made.request(await made.register("fresh"))
+    await made.say((await made.legs(returned))[0], "returned")
+    made.now += timedelta(days=500)
+    await made.request(late)
+
+
+@pytest.fixture(scope="module")
+async def populated(cluster: Cluster) -> AsyncIterator[Database]:
+    """The world, in a database from which others are copied."""
+    async with cluster.clone() as made:
+        async with world(made.app_url) as living:
+            await populate(living)
+        yield made
+
+
+@pytest.fixture
+async def copy(cluster: Cluster, populated: Database) -> AsyncIterator[Database]:
+    async with cluster.clone(populated.name) as made:
+        yield made
+
+
+async def results_of(url: str) -> dict[str, Result]:
+    connection = await asyncpg.connect(url, ssl=False)
+    try:
+        return {result.name: result for result in await run_checks(connection)}
+    finally:
+        await connection.close()
+
+
+def broken(results: dict[str, Result]) -> set[str]:
+    return {name for name, result in results.items() if result.broken}
+
+
+async def test_what_the_core_writes_breaks_nothing(copy: Database) -> None:
+    results = await results_of(copy.app_url)
+
+    assert set(results) == NAMES
+    assert [(result.name, result.examples) for result in results.values() if result.broken] == []
+    assert all(result.looked_at > 0 for result in results.values())
+
+
+async def test_the_world_holds_every_state_that_the_core_can_reach_today(copy: Database) -> None:
+    connection = await asyncpg.connect(copy.app_url, ssl=False)
+    payments = {row[0] for row in await connection.fetch("select state from payment")}
+    cancellations = {row[0] for row in await connection.fetch("select state from cancellation")}
+    await connection.close()
+
+    assert payments == set(PaymentState)
+    assert cancellations == set(CancellationState) - {
+        CancellationState.awaiting_merchant,
+        CancellationState.offered,
+        CancellationState.awaiting_return,
+        CancellationState.awaiting_second_approval,
+        CancellationState.declined,
+        CancellationState.failed,
+    }
+
+
+async def test_a_migrated_database_without_payments_passes(database: Database) -> None:
+    assert broken(await results_of(database.app_url)) == set()
+
+
+def where(reference: str, column: str = "payment_id") -> str:
+    return f"{column} = '{payment_id(reference)}'"
+
+
+def rewrite(reference: str, sequence: int, old: str, new: str) -> str:
+    """Change a record's body, and its hash with it, as somebody would who knows how."""
+    body = f"replace(body, '{old}', '{new}')"
+    return f"""update record set body = {body}, hash = sha256('\\x00'::bytea || convert_to({body}, 'UTF8'))
+                where {where(reference)} and sequence = {sequence}"""
+
+
+def payment(reference: str, change: str) -> str:
+    return f"update payment set {change} where {where(reference, 'id')}"
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A damage, the invariant that must name it, and those that cannot but notice it too."""
+
+    name: str
+    sql: str
+    too: set[str] = field(default_factory=set)
+
+
+RESERVED, REFUNDED, ALLOCATED = "reserved_is_what_is_open", "refunded_is_what_arrived", "allocated_is_what_legs_took"
+STATE, CANCELLATION, REFUND = "payment_state_is_its_cancellations", "cancellation_state_is_its_legs", "refund_is_its_legs"
+FOLLOW, STEP, HEAD, TOLD = "legs_follow_their_order", "legs_have_a_next_step", "payment_holds_the_head", "records_tell_what_moved"
+NOBODY = "00000000-0000-0000-0000-000000000001"
+
+BROKEN = [
+    Broken("refunds_within_amount", payment("asked", "amount_reserved = 1001"), {RESERVED}),
+    Broken("refunds_within_amount", payment("asked", "amount_charged_back = -1")),
+    Broken("funding_makes_up_amount", payment("late", "amount = 999")),
+    Broken("funding_makes_up_amount", payment("partial", 'items = \'[["a", 3, 700], ["b", 1, 301]]\'')),
+    Broken("funding_makes_up_amount", payment("pending", 'funding = \'[{"amount": "many"}]\''), {ALLOCATED}),
+    Broken(REFUNDED, payment("stuck", "amount_refunded = amount_refunded - 1")),
+    Broken(RESERVED, payment("moving", "amount_reserved = amount_reserved - 1")),
+    Broken(RESERVED, payment("returned", "amount_reserved = 0")),
+    Broken(ALLOCATED, payment("captured", "allocated[1] = 0")),
+    Broken(ALLOCATED, payment("stuck", "allocated[2] = 700")),
+    Broken(ALLOCATED, f"update leg set position = 7 where {where('whole')} and position = 1"),
+    Broken("quantities_are_what_was_cancelled", payment("partial", "cancelled_quantities[1] = 1")),
+    Broken("quantities_are_what_was_cancelled", payment("withdrawn", "cancelled_quantities[1] = 2")),
+    Broken(REFUND, f"update refund set amount = amount + 1 where {where('moving')}"),
+    Broken(REFUND, f"update refund set state = 'processing' where {where('stuck')}"),
+    Broken(REFUND, f"delete from leg where {where('stuck')} and state = 'failed'", {CANCELLATION}),
+    Broken(FOLLOW, f"update leg set currency = 'USD' where {where('moving')}"),
+    Broken(FOLLOW, f"update leg set replaces = '{NOBODY}' where {where('moving')} and position = 0"),
+    Broken(FOLLOW, f"update leg set refund_id = null where {where('lost')}", {REFUND}),
+    Broken("rail_keys_unique", f"update leg set rail_key = repeat('0', 64) where {where('moving')}"),
+    Broken(STATE, payment("moving", "state = 'completed'"), {HEAD}),
+    Broken(STATE, payment("asked", "origin_state = 'pending'")),
+    Broken(STATE, payment("late", "state = 'refunded'"), {HEAD}),
+    Broken(STATE, payment("withdrawn", "state = 'refunding'"), {HEAD}),
+    Broken(STATE, payment("pending", "state = 'cancelled'"), {HEAD}),
+    Broken(STATE, payment("mooted", "failure_code = null")),
+    Broken(STATE, payment("whole", "state = 'completed'"), {HEAD}),
+    Broken(CANCELLATION, f"update cancellation set state = 'completed' where {where('moving')}", {STATE, RESERVED}),
+    Broken(CANCELLATION, f"update cancellation set state = 'executing' where {where('stuck')}"),
+    Broken(CANCELLATION, f"update cancellation set state = 'awaiting_agent' where {where('lost')}", {STATE}),
+    Broken(CANCELLATION, f"update cancellation set state = 'needs_attention' where {where('asked')}"),
+    Broken(
+        "one_open_cancellation",
+        f'insert into cancellation select (jsonb_populate_record(c, \'{{"id": "{NOBODY}"}}\')).* from cancellation c'
+        f" where {where('asked')}",
+        {STATE, RESERVED, "quantities_are_what_was_cancelled"},
+    ),
+    Broken("policies_exist", payment("late", "policy_version = 'none'")),
+    Broken("policies_exist", f"update cancellation set policy_version = 'none' where {where('late')}"),
+    Broken("parts_belong", f"update personal_text set subject_id = '{NOBODY}' where {where('late')} and name = 'note'"),
+    Broken("parts_belong", f"update cancellation set payment_id = '{NOBODY}' where {where('late')}"),
+    Broken("parts_belong", f"update refund set cancellation_id = '{NOBODY}' where {where('moving')}", {STATE, REFUND, FOLLOW}),
+    Broken(STEP, f"delete from job where {where('moving')}"),
+    Broken(STEP, f"delete from job where {where('fresh')}"),
+    Broken(STEP, f'insert into job select (jsonb_populate_record(j, \'{{"id": "{NOBODY}"}}\')).* from job j where {where("lost")}'),
+    Broken("jobs_have_a_subject", f"update job set subject_id = '{NOBODY}' where {where('lost')}", {STEP}),
+    Broken("jobs_have_a_subject", "update job set kind = 'dream' where kind = 'notification'", {"notifications_are_heard"}),
+    Broken("notifications_are_heard", "delete from job where kind = 'notification'"),
+    Broken("notifications_are_heard", "update notification set verdict = null where handled_at is not null"),
+    Broken("replies_belong", f"update kept_reply set scope_id = '{NOBODY}'"),
+    Broken(HEAD, payment("late", "sequence = sequence - 1")),
+    Broken(HEAD, payment("late", "head = sha256('')")),
+    Broken(HEAD, f"delete from record where {where('whole')} and sequence = (select max(sequence) from record where {where('whole')})"),
+    Broken("payment_registered_first", f"update record set type = 'dream' where {where('late')} and sequence = 1", {COLUMNS}),
+    Broken(
+        "payment_registered_first",
+        f"update record set type = 'payment.registered' where {where('asked')} and sequence = 2",
+        {COLUMNS, HEAD},
+    ),
+    Broken("records_belong", f"update record set merchant_id = 'm-2' where {where('late')}"),
+    Broken("records_belong", f"update record set payment_id = null where {where('late')}", {COLUMNS}),
+    Broken(TOLD, f"update leg set amount = amount - 1 where {where('whole')} and position = 0", {REFUND, REFUNDED, ALLOCATED}),
+    Broken(UNBROKEN, f"delete from record where {where('voided')} and sequence = 2"),
+    Broken(UNBROKEN, f"delete from record where {where('voided')} and sequence = 1", {"payment_registered_first"}),
+    Broken(SEALED, f"update record set body = replace(body, 'changed_mind', 'technical') where {where('late')} and sequence = 2"),
+    Broken(SEALED, f"update record set body = 'gone' where {where('late')} and sequence = 2", {COLUMNS, LINKED, STORY, HEAD}),
+    Broken(SEALED, f"update record set body = '[' || body || ']' where {where('late')} and sequence = 2", {COLUMNS, LINKED, STORY, HEAD}),
+    Broken(LINKED, rewrite("voided", 2, '"channel":"app"', '"channel":"bot"')),
+    Broken(LINKED, f"update record set hash = sha256('') where {where('voided')} and sequence = 2", {SEALED}),
+    Broken(COLUMNS, f"update record set actor_id = 'nobody' where {where('voided')} and sequence = 2"),
+    Broken(COLUMNS, f"update record set occurred_at = occurred_at + interval '1 microsecond' where {where('pending')}"),
+    Broken(COLUMNS, f"update record set chain = 'service' where {where('voided')} and sequence = 2", {"records_belong"}),
+    Broken(STORY, rewrite("voided", 3, '"from_state":"pending"', '"from_state":"failed"'), {LINKED}),
+    Broken(STORY, f"update record set occurred_at = occurred_at - interval '1 day' where {where('voided')} and sequence = 3", {COLUMNS}),
+]
+
+
+def test_every_invariant_is_broken_at_least_once() -> None:
+    assert {each.name for each in BROKEN} == NAMES
+
+
+@pytest.mark.parametrize("damage", BROKEN, ids=lambda each: each.name)
+async def test_what_is_broken_is_found_by_name(copy: Database, damage: Broken) -> None:
+    owner = await asyncpg.connect(copy.owner_url, ssl=False)
+    await owner.execute(UNPROTECT)
+    status = await owner.execute(damage.sql)
+    await owner.close()
+
+    results = await results_of(copy.app_url)
+
+    assert status.split()[-1] != "0"
+    assert broken(results) == {damage.name} | damage.too
+    assert 0 < len(results[damage.name].examples) <= results[damage.name].violations
+
+
+async def test_an_example_names_the_payment_and_only_the_first_are_kept(copy: Database) -> None:
+    owner = await asyncpg.connect(copy.owner_url, ssl=False)
+    await owner.execute(UNPROTECT)
+    await owner.execute(payment("stuck", "amount_refunded = 299"))
+    await owner.execute("update record set hash = sha256('')")
+    records = await owner.fetchval("select count(*) from record")
+    await owner.close()
+
+    results = await results_of(copy.app_url)
+
+    assert results[REFUNDED].examples == [f"{public('pay', payment_id('stuck'))}: says 299, its legs 300"]
+    assert results[SEALED].violations == results[SEALED].looked_at == records
+    assert len(results[SEALED].examples) == EXAMPLES_MAX
+
+
+async def test_the_terminal_says_what_holds(copy: Database) -> None:
+    status, said = terminal(copy)
+
+    assert status == 0
+    assert f"All {len(NAMES)} invariants hold" in said
+    assert all(name in said for name in NAMES)
+
+
+async def test_the_terminal_says_what_is_broken(copy: Database) -> None:
+    owner = await asyncpg.connect(copy.owner_url, ssl=False)
+    await owner.execute(payment("late", "head = sha256('\x1b[2J')"))
+    await owner.close()
+
+    status, said = terminal(copy)
+
+    assert status == 1
+    assert f"1 of {len(NAMES)} invariants are broken" in said
+    assert public("pay", payment_id("late")) in said
+
+
+def terminal(database: Database) -> tuple[int, str]:
+    """What the command prints, and its status."""
+    console = Console(file=io.StringIO(), width=200, color_system=None)
+    statuses: list[int] = []
+    in_thread(lambda: statuses.append(run_check(Settings(database_url=database.app_url), console)))
+    assert isinstance(console.file, io.StringIO)
+    return statuses[0], console.file.getvalue()
+
+
+SCRIPTS = (
+    "ok",
+    "pending/ok",
+    "unknown/ok",
+    "unknown/absent/ok",
+    "unavailable/ok",
+    "decline",
+    "action/ok",
+    "settled",
+    "mismatch",
+    "pending",
+)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happens_in_whatever_order_breaks_nothing(database: Database, seed: int) -> None:
+    chance = random.Random(seed)
+    async with world(database.app_url) as made:
+        payments = [
+            await made.register(
+                f"p-{number}",
+                sources=chance.choices(SCRIPTS, k=chance.randint(1, 3)),
+                settled=chance.random() < 0.6,
+                items=ITEMS if number % 3 == 0 else (),
+            )
+            for number in range(6)
+        ]
+
+        for _ in range(80):
+            await _step(made, chance.choice(payments), chance)
+
+        results = await run_checks(made.pool)
+        assert [(result.name, result.examples) for result in results if result.broken] == []
+
+
+async def _step(made: World, payment: UUID, chance: random.Random) -> None:
+    """One thing that may happen to a payment; what the domain refuses is as good as what it does."""
+    what = chance.choices(("ask", "ask_items", "withdraw", "complete", "fail", "say", "work", "wait"), (5, 2, 2, 1, 0.5, 4, 6, 0.3))[0]
+    try:
+        match what:
+            case "ask":
+                await made.request(payment, chance.choice((None, None, 1, 333, 700)), reason=chance.choice(tuple(Reason)))
+            case "ask_items":
+                await made.request(payment, items=[ItemQuantity(reference=chance.choice("ab"), quantity=1)])
+            case "withdraw":
+                await made.withdraw(payment)
+            case "complete":
+                await made.complete(payment)
+            case "fail":
+                await made.fail(payment)
+            case "say" if legs := await made.legs(payment):
+                await made.say(chance.choice(legs), chance.choice(WORDS))
+            case "work":
+                await made.work(seconds=chance.randint(0, 3))
+            case "wait":
+                made.now += timedelta(minutes=20)
+    except RefundryError:
+        pass
