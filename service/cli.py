@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from service import locate, settings
+from service import locate, logs, settings
 from service.embedded import EmbeddedError
 from service.keys import KeysUnusable, LocalKeys, load_or_create_keys
 from service.settings import PREFIX, Settings
@@ -96,6 +96,7 @@ def serve(
     from service.app import create_app
 
     read = _with_database(locate.settings_for(data_dir=data, host=host, port=port))
+    logs.configure(read.log_level)
     listening = serving.inherited(descriptor) if descriptor is not None else serving.listen(read.host, read.port)
     serving.serve(create_app(read), listening, interruptible=context.obj)
 
@@ -107,6 +108,7 @@ def worker(context: typer.Context, *, data: Data = None) -> None:
     from service.wiring import run_worker
 
     read = _with_database(locate.settings_for(data_dir=data))
+    logs.configure(read.log_level)
     run_until_told(lambda stop: run_worker(read, stop), interruptible=context.obj)
 
 
@@ -126,6 +128,7 @@ def sandbox(  # noqa: PLR0913 -- each argument is an option of the terminal
     from service.sandbox.server import create_app
 
     read = settings.load(data_dir=data)
+    logs.configure(read.log_level)
     secret = read.sandbox_secret.get_secret_value()
     if notify_url is not None and not secret:
         raise UserError("Notifications are signed: set REFUNDRY_SANDBOX_SECRET to the secret that the API knows too.")

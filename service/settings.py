@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     )
     lease_seconds: Seconds = Field(60, description="How long a worker owns a job; after a crash another one takes it over then")
     worker_concurrency: int = Field(16, ge=1, le=500, description="Jobs that one worker carries at the same time")
-    worker_poll_seconds: float = Field(1, gt=0, le=60, description="How often a worker looks for due jobs that nobody told it of")
+    worker_poll_seconds: float = Field(0.2, gt=0, le=60, description="How often an idle worker looks for due jobs")
 
     webhook_allow_private: bool = Field(False, description="Whether webhooks may go to private addresses, this machine's own included")
 

@@ -1,23 +1,28 @@
 """The service itself: what it is, whether it is well, its policies, its problems explained, its key."""
 
+import re
 from datetime import timedelta
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from service import VERSION
 from service.api import answers
 from service.api.calls import Call
+from service.api.docs_page import DOCS_HEADERS, docs_page
 from service.api.openapi import document
-from service.api.problem_pages import problem_index, problem_page
+from service.api.page_style import page_response
+from service.api.problem_pages import PAGE_HEADERS, problem_index, problem_page
 from service.api.queries import NoQuery
 from service.migrations import at_head
 from workflows.domain.errors import NotFound
 from workflows.domain.policy_form import policy_data
 from workflows.domain.times import rfc3339
 from workflows.run import TRANSIENT
+from workflows.storage.policies import Published
 
 HEARTBEAT_AGE_MAX = timedelta(seconds=15)
+_VERSION = re.compile(r"[A-Za-z0-9._:-]{1,64}")  # no other text can name a policy, and some cannot even be sent to the database
 
 
 async def meta(call: Call) -> Response:
@@ -62,34 +67,28 @@ async def metrics(call: Call) -> Response:
 
 
 async def list_policies(call: Call) -> Response:
+    """All of them, newest first: there is one for every change of mind, not for every payment."""
     call.query(NoQuery)
     policies = call.store.policies
     found = [await policies.get(version) for version in await policies.versions()]
-    shown = [
-        {
-            "version": one.policy.version,
-            "effective_from": rfc3339(one.policy.effective_from),
-            "published_at": rfc3339(one.published_at),
-            "published_by": one.published_by,
-        }
-        for one in found
-        if one is not None
-    ]
-    return call.json({"data": shown, "next_cursor": None})
+    return call.json(answers.page_answer([_entry(one) for one in found if one is not None], None))
 
 
 async def get_policy(call: Call) -> Response:
-    found = await call.store.policies.get(call.request.path_params["version"])
+    asked = call.request.path_params["version"]
+    found = await call.store.policies.get(asked) if _VERSION.fullmatch(asked) else None
     if found is None:
         raise NotFound
     call.query(NoQuery)
-    return call.json(
-        {
-            "policy": policy_data(found.policy),
-            "published_at": rfc3339(found.published_at),
-            "published_by": found.published_by,
-        }
-    )
+    return call.json({"policy": policy_data(found.policy), **_publication(found)})
+
+
+def _entry(one: Published) -> answers.Answer:
+    return {"version": one.policy.version, "effective_from": rfc3339(one.policy.effective_from), **_publication(one)}
+
+
+def _publication(one: Published) -> answers.Answer:
+    return {"published_at": rfc3339(one.published_at), "published_by": one.published_by}
 
 
 async def log_key(call: Call) -> Response:
@@ -98,15 +97,19 @@ async def log_key(call: Call) -> Response:
 
 
 async def list_problems(call: Call) -> Response:
-    return HTMLResponse(problem_index(call.language))
+    return page_response(problem_index(call.language), call.language, PAGE_HEADERS)
 
 
 async def get_problem(call: Call) -> Response:
     page = problem_page(call.request.path_params["slug"], call.language)
     if page is None:
         raise NotFound
-    return HTMLResponse(page)
+    return page_response(page, call.language, PAGE_HEADERS)
 
 
 async def openapi(call: Call) -> Response:
     return call.json(document(version=VERSION))
+
+
+async def docs(call: Call) -> Response:
+    return page_response(docs_page(call.language, version=VERSION), call.language, DOCS_HEADERS)

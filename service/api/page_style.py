@@ -31,10 +31,11 @@ code,pre{font:.9em/1.55 ui-monospace,"SF Mono",Menlo,Consolas,monospace}
 pre{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:1rem;overflow-x:auto;margin:.5rem 0}
 dl{display:grid;grid-template-columns:minmax(9rem,max-content) 1fr;gap:.3rem 1.25rem}
 dt{font-weight:600}dd{margin:0}
-table{border-collapse:collapse;width:100%;margin-top:1.5rem;background:var(--card);border:1px solid var(--line);border-radius:10px}
+table{border-collapse:separate;border-spacing:0;width:100%;
+margin-top:1.5rem;background:var(--card);border:1px solid var(--line);border-radius:10px}
 td{padding:.6rem .9rem;border-top:1px solid var(--line);vertical-align:top}
 tr:first-child td{border-top:0}
-td:first-child{color:var(--bad);width:3.5rem}
+.problems td:first-child{color:var(--bad);width:3.5rem}
 @media (max-width:34rem){main{padding-top:1.5rem}dl{grid-template-columns:1fr}dd{margin-bottom:.5rem}}
 """.strip()
 
@@ -54,9 +55,7 @@ def page_headers(*extra_styles: str) -> dict[str, str]:
     """The page may use its own styles and nothing else, sends nothing anywhere, and stands in nobody's frame."""
     hashes = " ".join(f"'sha256-{_digest(style)}'" for style in (STYLE, *extra_styles))
     return {
-        "content-security-policy": (
-            f"default-src 'none'; style-src {hashes}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        ),
+        "content-security-policy": (f"default-src 'none'; style-src {hashes}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
         "x-content-type-options": "nosniff",
         "referrer-policy": "no-referrer",
         "cache-control": "public, max-age=3600",

@@ -62,7 +62,8 @@ def problem_index(language: Language) -> str:
     return _page(
         title,
         language,
-        f'<h1>{html.escape(title)}</h1><p class="lead">{html.escape(label["problems_lead"])}</p><table><tbody>{rows}</tbody></table>',
+        f'<h1>{html.escape(title)}</h1><p class="lead">{html.escape(label["problems_lead"])}</p>'
+        f'<table class="problems"><tbody>{rows}</tbody></table>',
     )
 
 
