@@ -7,14 +7,14 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 import httpx
 import structlog
 from fastapi import FastAPI
-from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from service import wiring
 from service.api import about, cancellations, importing, notifications, payments, records, refunds
-from service.api.calls import Call, Services, trace_id
+from service.api.calls import Call, Services, instance, trace_id
 from service.api.measures import CALLS, SECONDS
 from service.api.problems import RequestProblem, problem_for
 from service.api.rights import OPERATIONS, Operation, allowed
@@ -31,10 +31,6 @@ from workflows.run import TRANSIENT, Runner
 log = structlog.get_logger("api")
 
 Handler = Callable[[Call], Awaitable[Response]]
-
-
-async def docs(_: Call) -> Response:
-    return get_swagger_ui_html(openapi_url="/openapi.json", title="Refundry")
 
 
 HANDLERS: dict[str, Handler] = {
@@ -67,7 +63,7 @@ HANDLERS: dict[str, Handler] = {
     "list_problems": about.list_problems,
     "get_problem": about.get_problem,
     "openapi": about.openapi,
-    "docs": docs,
+    "docs": about.docs,
 }
 
 
@@ -75,8 +71,9 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     """The ASGI application. It connects to the database when it starts, and needs its lifespan."""
     lifespan = _lifespan(settings, clock)
     app = FastAPI(title="Refundry", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False)
-    # Fixed paths before those with a parameter, or /v1/payments/import would be a payment's id.
-    for operation in sorted(OPERATIONS, key=lambda one: one.path.count("{")):
+    # Paths are tried one by one: the longest first, since the most is asked of these. And among those of one length the
+    # fixed ones before those with a parameter, or /v1/payments/import would be a payment's id.
+    for operation in sorted(OPERATIONS, key=lambda one: (-one.path.count("/"), one.path.count("{"))):
         app.add_route(operation.path, _endpoint(operation, HANDLERS[operation.name]), methods=[operation.method], name=operation.name)
     app.add_exception_handler(HTTPException, _refuse_http)
     return app
@@ -115,10 +112,12 @@ async def _services(settings: Settings, clock: Clock, stack: AsyncExitStack) -> 
 
 
 def _endpoint(operation: Operation, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    seconds = SECONDS.labels(operation.name)  # looked up once
+
     async def endpoint(request: Request) -> Response:
         started = time.perf_counter()
         response = await _answer(request, operation, handler)
-        SECONDS.labels(operation.name).observe(time.perf_counter() - started)
+        seconds.observe(time.perf_counter() - started)
         CALLS.labels(operation.name, str(response.status_code)).inc()
         return response
 
@@ -149,12 +148,12 @@ def _problem(request: Request, error: Exception, principal: Principal | None = N
     told = problem_for(
         error,
         language=language(request.headers.get("accept-language")),
-        instance=request.url.path,
+        instance=instance(request),
         trace_id=trace_id(request),
         principal=principal,
     )
     if told is None:
-        log.error("fault", path=request.url.path, why=type(error).__name__)
+        log.error("fault", trace_id=trace_id(request), path=instance(request), exc_info=error)
         raise error
     return Response(told.body, told.status, told.headers)
 
@@ -164,6 +163,12 @@ async def _refuse_http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     if error.status_code == 405:
-        allow = (error.headers or {}).get("Allow", "").split(", ")
-        return _problem(request, RequestProblem("method-not-allowed", allow=sorted(filter(None, allow))))
+        return _problem(request, RequestProblem("method-not-allowed", allow=_methods(request)))
     return _problem(request, RequestProblem("not-found" if error.status_code == 404 else "malformed-request"))
+
+
+def _methods(request: Request) -> list[str]:
+    """Those of every route of the path: the framework names only the first one's."""
+    routes = (route for route in request.app.routes if isinstance(route, Route))
+    known = (route.methods or () for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    return sorted({method for methods in known for method in methods})

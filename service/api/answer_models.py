@@ -332,8 +332,8 @@ class ProblemAnswer(Form):
     type: str
     title: str
     status: int
-    detail: str | None = None
-    instance: str | None = None
+    detail: str = Field(description="What to do next.")
+    instance: str = Field(description="The path that was called.")
     code: str = Field(description="The slug in `type`.")
-    trace_id: str | None = None
+    trace_id: str = Field(description="Names this answer in our logs and records.")
     errors: list[FieldErrorForm] | None = None

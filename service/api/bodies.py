@@ -49,7 +49,7 @@ class FundingBody(Body):
 class ItemBody(Body):
     """One line of the order."""
 
-    reference: Label = Field(description="The line's name, unique within the payment; spaces are allowed.")
+    reference: Label = Field(description="The article's code, unique within the payment; spaces are allowed. It stands in records.")
     name: Line = Field(description="What a person calls it. Kept apart, so that it can be erased.")
     quantity: Quantity = Field(description="How many pieces the line has.")
     amount: Amount = Field(description="The whole line's amount in minor units.")
@@ -80,8 +80,8 @@ class RegisterPayment(Body):
                 "amount": 13912,
                 "currency": "CNY",
                 "funding": [
-                    {"source": "balance", "amount": 12912, "provider": "wallet", "provider_reference": "bal-7781"},
-                    {"source": "coupon", "amount": 1000, "provider": "wallet", "provider_reference": "cpn-9", "funder": "north-bakery"},
+                    {"source": "balance", "amount": 12912, "provider": "sandbox", "provider_reference": "ok"},
+                    {"source": "coupon", "amount": 1000, "provider": "sandbox", "provider_reference": "ok|cpn-9", "funder": "north-bakery"},
                 ],
                 "items": [{"reference": "85123A", "name": "Moon cakes, box of six", "quantity": 2, "amount": 13912}],
                 "completed_at": "2026-11-22T08:26:00Z",
@@ -95,7 +95,7 @@ class RegisterPayment(Body):
     merchant_id: Pseudonym = Field(description="The merchant. Must be a pseudonym: it stands in records that cannot be erased.")
     amount: Amount = Field(description="What was paid, in the currency's minor unit.")
     currency: Currency = Field(description="ISO 4217, alphabetic; it must have a minor unit.")
-    order_reference: Line | None = Field(None, description="The merchant's name for the order.")
+    order_reference: Line | None = Field(None, description="The merchant's name for the order. Must be a pseudonym: it stands in records.")
     category: Category = Field(Category.general, description="What kind of goods; policies may exclude some.")
     funding: FundingList | None = Field(None, description="Sums to `amount`. One `balance` leg of the default provider unless told.")
     items: ItemList | None = Field(None, description="The order's lines; they sum to `amount`.")
@@ -168,7 +168,7 @@ class ChangeFulfilment(Body):
 
     status: Fulfilment = Field(description="The new status, or the same again to fill a missing time.")
     at: Instant | None = Field(None, description="When it came to that; now unless told.")
-    carrier: Label | None = Field(None, description="Who carries the goods.")
+    carrier: Label | None = Field(None, description="Who carries the goods: a company. It stands in records.")
     tracking_number: Label | None = Field(None, description="The carrier's number. Kept apart, so that it can be erased.")
 
 

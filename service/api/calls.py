@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -141,7 +142,7 @@ class Call:
             told = problem_for(
                 error,
                 language=self.language,
-                instance=self.request.url.path,
+                instance=instance(self.request),
                 trace_id=self.trace_id,
                 zone=terms.policy.zone,
                 principal=self._principal,
@@ -186,6 +187,11 @@ def trace_id(request: Request) -> str:
     """The trace that the caller is in (W3C Trace Context), or a new one."""
     found = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
     return found[1] if found else new_id().hex
+
+
+def instance(request: Request) -> str:
+    """The path as a URI reference. Not `request.url`, which is put together from the Host header, and may be no URL at all."""
+    return quote(str(request.scope["path"]), errors="replace")
 
 
 def raw_json_list(texts: list[str], next_cursor: str | None) -> bytes:

@@ -38,7 +38,10 @@ async def eligibility(call: Call) -> Response:
     # An auditor asks as the customer would; an agent who names no channel asks as one on the line.
     asks = role if role in _ASK else ActorRole.wallet
     channel = query.channel or (None if asks in {ActorRole.wallet, ActorRole.merchant} else _LINE)
-    actor = Actor(role=asks, id=call.principal.sub, channel=requests.actor_channel(asks, channel))
+    try:
+        actor = Actor(role=asks, id=call.principal.sub, channel=requests.actor_channel(asks, channel))
+    except Invalid as fault:
+        raise Invalid(f"/query{fault.pointer}", fault.detail) from None
     view = _eligibility(call, snapshot, Ask(actor=actor, reason=None, amount=query.amount), terms)
     return call.json(answers.eligibility_answer(view))
 

@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 Example = dict[str, JsonValue]
 
-_PAYMENT_ID: Final = "pay_0b1f5c9e7d2a8e4f9a6b1c2d3e4f5061"
+_PAYMENT_ID: Final = "pay_5682a66734fd856b9f6aa68dfca7b81f"
 _CANCELLATION_ID: Final = "can_019ab2f0c4d17e2f8a6b1c2d3e4f5062"
 _REFUND_ID: Final = "rfd_019ab2f0c4d37e2f8a6b1c2d3e4f5063"
 _MADE: Final[Example] = {"version": 3, "created_at": "2026-11-22T08:26:01.204117Z", "updated_at": "2026-11-22T09:10:44.018322Z"}
@@ -37,7 +37,7 @@ PAYMENT: Final[Example] = {
     "amount_reserved": 6956,
     "amount_charged_back": 0,
     "amount_refundable": 6956,
-    "funding": [{"source": "balance", "amount": 13912, "provider": "wallet", "provider_reference": "bal-7781", "funder": None}],
+    "funding": [{"source": "balance", "amount": 13912, "provider": "sandbox", "provider_reference": "ok", "funder": None}],
     "items": [{"reference": "85123A", "name": "Moon cakes, box of six", "quantity": 2, "amount": 13912}],
     "earned": [],
     "fulfilment": "none",
@@ -68,7 +68,7 @@ REFUND: Final[Example] = {
         {
             "id": "leg_019ab2f0c4d47e2f8a6b1c2d3e4f5064",
             "source": "balance",
-            "provider": "wallet",
+            "provider": "sandbox",
             "amount": 6956,
             "state": "processing",
             "outcome_source": None,

@@ -10,6 +10,7 @@ from service.api.bodies import RegisterPayment
 from service.api.calls import Call
 from service.api.payments import terms_of
 from service.api.problems import RequestProblem, problem_detail
+from service.api.queries import NoQuery
 from service.api.reading import BODY_BYTES_MAX, NDJSON_TYPE, check_media_type, parse_body
 from workflows.domain.errors import RefundryError, Unavailable
 
@@ -31,6 +32,7 @@ class _Tally:
 async def import_(call: Call) -> Response:
     """Each line is a payment of its own: a bad one never costs a good one. Stops only where the database is away."""
     check_media_type(call.request.headers, NDJSON_TYPE)
+    call.query(NoQuery)
     tally = _Tally()
     lines = _lines(call.request.stream())
     gate = asyncio.Lock()

@@ -11,7 +11,7 @@ from service.api import examples
 from service.api.answer_models import ProblemAnswer
 from service.api.forms import CSV_TYPE, FORMS, HTML_TYPE, TEXT_TYPE, Form
 from service.api.openapi_problems import error_responses
-from service.api.openapi_schemas import sharpened, tidied
+from service.api.openapi_schemas import RULES, sharpened, tidied
 from service.api.openapi_texts import DESCRIPTIONS, INTRODUCTION, TAGS, TITLE
 from service.api.problems import PROBLEMS
 from service.api.queries import openapi_parameters
@@ -165,8 +165,6 @@ def _next(name: str) -> list[tuple[str, dict[str, str]]]:
         ]
     if name == "get_cancellation":
         return [("get_refund", {"refund_id": "$response.body#/refund/id"}), ("get_payment", {"payment_id": "$response.body#/payment_id"})]
-    if name == "list_refunds":
-        return [("get_refund", {"refund_id": "$response.body#/data/0/id"})]
     if name == "list_policies":
         return [("get_policy", {"version": "$response.body#/data/0/version"})]
     return []
@@ -183,7 +181,7 @@ def _schemas() -> Json:
         models |= {model for model in (form.body, form.answer) if model is not None}
     ordered = sorted(models, key=lambda model: model.__name__)
     _, made = models_json_schema([(model, "validation") for model in ordered], ref_template=_REF)
-    return {name: tidied(sharpened(schema)) for name, schema in sorted(made["$defs"].items())}
+    return {name: {**tidied(sharpened(schema)), **RULES.get(name, {})} for name, schema in sorted(made["$defs"].items())}
 
 
 @cache
@@ -249,7 +247,7 @@ _PARAMETERS: Final[Json] = {
     "IfMatch": _in_header(
         "If-Match",
         "The `ETag` that the caller saw, or `*`. Another version, and any other text, is 412 `version-mismatch`.",
-        _text(rf"^(\*|{_TAG})$"),
+        {"type": "string"},  # no text is refused for its form: it is only a version that nothing has
     ),
     "AcceptLanguage": _in_header("Accept-Language", "`zh-CN` or `en`; English for all else.", {"type": "string"}),
     "SandboxSignature": _in_header(

@@ -15,6 +15,27 @@ CURRENCIES: Final = sorted(EXPONENTS)
 _INSTANT_ROUGH: Final = r"(Z|\+00:00)$"
 _CURRENCY_ROUGH: Final = "^[A-Z]{3}$"
 
+_GIVEN: Final = {"not": {"type": "null"}}
+
+# What concerns more than one member, as far as JSON Schema can say it; sums and uniqueness stand in the descriptions.
+RULES: Final[dict[str, Json]] = {
+    "RequestCancellation": {
+        "allOf": [
+            {
+                "description": "The reason `other` needs a note.",
+                "anyOf": [
+                    {"properties": {"reason": {"not": {"const": "other"}}}},
+                    {"required": ["note"], "properties": {"note": _GIVEN}},
+                ],
+            },
+            {
+                "description": "Not both.",
+                "not": {"required": ["amount", "items"], "properties": {"amount": _GIVEN, "items": _GIVEN}},
+            },
+        ]
+    },
+}
+
 
 def sharpened(schema: Json) -> Json:
     """The schema with what its validators check beyond it, as far as JSON Schema can say it."""

@@ -7,7 +7,8 @@ TITLE: Final = "Refundry"
 INTRODUCTION: Final = """\
 What may still be cancelled, who decides, and where the money is.
 
-**Money** is an integer in the currency's minor unit (ISO 4217: JPY 0 digits, CNY 2, KWD 3) beside `currency`.
+**Money** is an integer in the currency's minor unit (ISO 4217: JPY 0 digits, CNY 2, KWD 3) beside `currency`. Integers are written without
+point or exponent: `100`, never `100.0` or `1e2`.
 **Times** are RFC 3339 in UTC with `Z`. **Ids** are a prefix and 32 lowercase hex digits: `pay_ can_ rfd_ leg_ rec_`.
 
 **Pseudonyms.** `wallet_id`, `merchant_id`, `funder`, `client_reference`, `ticket` and the token's `sub` stand in records that can never
@@ -78,8 +79,8 @@ policy is 422 `policy-refused`, and is on record itself, under `cancellation_id`
 expires: the same wish under it again answers 200 with the existing cancellation (after a refusal: the same 422), another wish 409
 `client-reference-conflict`.
 
-Beyond the schema: not `amount` and `items` together; the references of `items` are unique and the payment's own, and come to at least
-one minor unit; reason `other` needs a `note`; an agent or supervisor names a `channel` other than `app`; a merchant's is `merchant`;
+Not `amount` and `items` together; reason `other` needs a `note`. Beyond the schema: the references of `items` are unique and the
+payment's own, and come to at least one minor unit; an agent or supervisor names a `channel` other than `app`; a merchant's is `merchant`;
 `system` is nobody's; `override` is for supervisors and always needs a second person. `ticket`, `client_reference` and
 `verification.reference` must be pseudonyms. A `pending` payment can only be cancelled whole.""",
     "get_cancellation": "The cancellation as it now is; `message` is what to tell the customer, in the language asked for.",

@@ -69,6 +69,7 @@ def _export_format(text: object) -> str:
 _CURSOR_FORM: Final = WithJsonSchema({"type": "string", "pattern": CURSOR, "maxLength": 200})
 
 Whole = Annotated[int, BeforeValidator(_whole)]
+Amount = Annotated[int, Field(ge=1, le=AMOUNT_MAX), BeforeValidator(_whole)]
 Flag = Annotated[bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"})]
 PaymentId = Annotated[UUID, PlainValidator(partial(_public_id, "pay")), WithJsonSchema({"type": "string", "pattern": "^pay_[0-9a-f]{32}$"})]
 CancellationId = Annotated[
@@ -165,7 +166,7 @@ class ExportRecords(_Span):
 class Eligibility(Query):
     """What would be asked for."""
 
-    amount: Whole | None = Field(None, ge=1, le=AMOUNT_MAX, description="In minor units; all that is refundable unless told.")
+    amount: Amount | None = Field(None, description="In minor units; all that is refundable unless told.")
     channel: Channel | None = Field(None, description="Where the customer would ask.")
 
 

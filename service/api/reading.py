@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from service.api.field_errors import ERRORS_MAX, FieldError, field_error, field_errors, pointer
 from service.api.problems import RequestProblem
+from service.api.queries import NoQuery, read_query
 from service.api.rights import Operation
 from service.api.schemas import ENTRIES_MAX
 from workflows.domain.canonical import canonical
@@ -49,6 +50,7 @@ class Inbound(Generic[B]):
             value = parse_json(raw)
             key = idempotency_key(request.headers.getlist("idempotency-key"), required=operation.idempotent)
             body = validate(raw, value, model)
+            read_query(request.scope["query_string"], NoQuery)
         except RequestProblem as failure:
             return cls(failure, if_match=if_match)
         return cls(None, body, key, fingerprint(request.method, str(request.scope["path"]), value), if_match)

@@ -51,6 +51,7 @@ SIGNATURE_HEADER = "Refundry-Sandbox-Signature"
 REPLY_BYTES_MAX = 64 * 1024
 RETRY_AFTER_SECONDS_MAX = 3600.0
 TEXT_LENGTH_MAX = 255
+AMOUNT_MAX = 10**15
 _SIGNATURE_PART = re.compile(r"(t|v1)=([0-9a-f]{1,64})", re.ASCII)
 _STAMP = re.compile(r"[0-9]{1,12}")
 
@@ -164,7 +165,7 @@ def _meaning(said: dict[str, Any]) -> Outcome:
     match said.get("status"):
         case "succeeded":
             amount = said.get("amount")
-            if type(amount) is not int:
+            if type(amount) is not int or not 1 <= amount <= AMOUNT_MAX:
                 raise _Unreadable
             return Done(amount, _text(said, "currency"), _maybe_text(said, "provider_refund_id"), _maybe_text(said, "rail_reference"))
         case "pending":

@@ -164,10 +164,12 @@ def read_plan(folder: Path, run: Run, limit: int | None = None) -> Plan:
         cases: list[Case] = []
         lags: dict[str, int] = {}
         count, last = 0, datetime.min.replace(tzinfo=UTC)
-        for body in islice(_read(folder / PAYMENTS), limit):
+        for body in _read(folder / PAYMENTS):
+            last = max(last, _happened(body))  # of all, so that a run repeated with another limit sends the very same bodies
+            if count == limit:
+                continue
             count += 1
             amounts[body["currency"]] += body["amount"]
-            last = max(last, _happened(body))
             if found := wishes.get(body["reference"]):
                 lags[body["reference"]] = found[0].lag_seconds
                 cases.append(_case(body, run, found))

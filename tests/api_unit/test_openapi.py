@@ -296,6 +296,12 @@ WELL_FORMED_OR_NOT = [
     (bodies.RequestCancellation, {**REQUEST, "items": []}, False),
     (bodies.RequestCancellation, {**REQUEST, "expected_refundable": 0}, True),
     (bodies.RequestCancellation, {"reason": "nonsense"}, False),
+    (bodies.RequestCancellation, {"reason": "other"}, False),
+    (bodies.RequestCancellation, {"reason": "other", "note": None}, False),
+    (bodies.RequestCancellation, {"reason": "other", "note": "moved house"}, True),
+    (bodies.RequestCancellation, {**REQUEST, "amount": 1, "items": [{"reference": "A", "quantity": 1}]}, False),
+    (bodies.RequestCancellation, {**REQUEST, "amount": None, "items": [{"reference": "A", "quantity": 1}]}, True),
+    (bodies.RequestCancellation, {**REQUEST, "amount": 1, "items": None}, True),
 ]
 
 

@@ -4,7 +4,7 @@ import gzip
 import io
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from rich.console import Console
 
 from service.keys import LocalKeys, load_or_create_keys
 from service.terminal.failure import UserError
-from service.terminal.reach import ATTEMPTS_MAX, Reach, Reply
+from service.terminal.reach import Reply
 from service.terminal.replay import Surroundings, run_import, run_replay
 from service.terminal.replay_plan import Ledger, Line, Run, Wish, read_plan
 from service.terminal.replay_tally import Outcome, Tally, checks, hand_off, judge, next_step, percentile
@@ -231,6 +231,13 @@ def test_each_payments_clock_is_set_by_its_first_cancellation(tmp_path: Path) ->
     assert plan.requests == 7
 
 
+def test_a_run_sends_the_same_bodies_whatever_its_limit(tmp_path: Path) -> None:
+    run = Run.starting(NOW)
+    write(tmp_path, [payment("alone"), *FOLDER_PAYMENTS], FOLDER_CANCELLATIONS)
+
+    assert list(read_plan(tmp_path, run, 2).lines()) == list(read_plan(tmp_path, run).lines())[:2]
+
+
 def test_a_reference_that_would_become_too_long_is_told() -> None:
     with pytest.raises(UserError, match="too long"):
         Run.starting(NOW).reference("r" * 46)
@@ -345,65 +352,6 @@ def test_each_check_finds_what_it_is_there_for(tmp_path: Path) -> None:
 def test_percentiles_are_values_that_occurred(share: float, value: float) -> None:
     assert percentile(range(10, 0, -1), share) == value
     assert percentile([], share) is None
-
-
-# The way there.
-
-
-def reach(answers: list[httpx.Response | Exception], pauses: list[float]) -> Reach:
-    def answer(_: httpx.Request) -> httpx.Response:
-        given = answers.pop(0)
-        if isinstance(given, Exception):
-            raise given
-        return given
-
-    async def pause(seconds: float) -> None:
-        pauses.append(seconds)
-
-    return Reach(URL, "t", transport=httpx.MockTransport(answer), pause=pause)
-
-
-async def test_a_lost_or_postponed_answer_is_asked_for_again_under_the_same_key() -> None:
-    pauses: list[float] = []
-    answers: list[httpx.Response | Exception] = [
-        httpx.ConnectError("no"),
-        httpx.Response(503, json={"code": "unavailable"}, headers={"retry-after": "2"}),
-        httpx.Response(409, json={"code": "idempotency-in-flight"}),
-        httpx.Response(201, json={"id": "x"}),
-    ]
-
-    async with reach(answers, pauses) as service:
-        reply = await service.post("/v1/x", {}, key="k")
-
-    assert (reply.status, reply.attempts, service.requests, service.repeated) == (201, 4, 4, 3)
-    assert pauses == [0.1, 2.0, 0.4]
-
-
-async def test_a_refusal_is_an_answer_and_not_asked_for_again() -> None:
-    async with reach([httpx.Response(409, json={"code": "cancellation-open"})], []) as service:
-        assert (await service.post("/v1/x", {}, key="k")).code == "cancellation-open"
-
-
-@pytest.mark.parametrize("status", [401, 403])
-async def test_a_token_that_is_not_taken_ends_the_command(status: int) -> None:
-    async with reach([httpx.Response(status, json={"code": "unauthenticated", "detail": "Who?"})], []) as service:
-        with pytest.raises(UserError, match="--data"):
-            await service.greet()
-
-
-async def test_a_service_that_stays_away_is_given_up() -> None:
-    pauses: list[float] = []
-    async with reach([httpx.ConnectError("refused")] * ATTEMPTS_MAX, pauses) as service:
-        with pytest.raises(UserError, match="cannot be reached"):
-            await service.get("/v1/x")
-    assert len(pauses) == ATTEMPTS_MAX - 1
-    assert sum(pauses) > timedelta(seconds=30).total_seconds()
-
-
-@pytest.mark.parametrize("url", ["nonsense", "ftp://x", "http://x:port"])
-def test_what_is_no_address_is_told_at_once(url: str) -> None:
-    with pytest.raises(UserError, match="no address"):
-        Reach(url, "t")
 
 
 # Import.

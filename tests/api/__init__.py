@@ -1,0 +1,1 @@
+"""The interface, tried sentence by sentence against what it promises."""

@@ -1,0 +1,307 @@
+"""A payment's life as its callers see it: undone before settlement and after, in parts, by other people's leave, or not at all."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.api.world import Json, World, amounts, assert_problem, funding
+
+
+async def test_a_pending_payment_is_voided_and_no_money_moves(world: World) -> None:
+    payment = await world.register(completed_at=None)
+
+    asked = await world.ask(payment, "duplicate")
+
+    assert asked.status_code == 201
+    cancellation = asked.json()
+    assert asked.headers["location"] == f"/v1/cancellations/{cancellation['id']}"
+    assert (cancellation["route"], cancellation["state"], cancellation["amount"]) == ("void", "executing", 10_000)
+    assert cancellation["requested_by"] == {"role": "wallet", "id": "wallet-1"}
+    assert cancellation["decision"]["rule"] == "not-yet-settled"
+    assert amounts(await world.payment(payment)) == ("cancel_requested", 0, 10_000, 0)
+    await world.worker.drain()
+    assert amounts(await world.payment(payment)) == ("cancelled", 0, 0, 10_000)
+    assert [(m["kind"], m["amount"]) for m in await world.movements(payment)] == [("void", 10_000)]
+    done = await world.cancellation(cancellation)
+    assert (done["state"], done["refund"], done["available_actions"]) == ("completed", None, [])
+
+
+async def test_within_half_an_hour_a_refund_is_automatic(world: World) -> None:
+    payment = await world.register()
+
+    cancellation = (await world.ask(payment)).json()
+
+    assert (cancellation["route"], cancellation["state"], cancellation["decision"]["rule"]) == ("automatic", "executing", "second-thoughts")
+    assert cancellation["decision"]["window"] == {
+        "anchor": "completed_at",
+        "opens_at": world.clock.ago(minutes=1),
+        "closes_at": world.clock.ago(minutes=-29),
+    }
+    assert (await world.payment(payment))["state"] == "refunding"
+    await world.worker.drain()
+    after = await world.payment(payment)
+    assert amounts(after) == ("refunded", 10_000, 0, 0)
+    assert (after["open_cancellation"], after["cancellations"]) == (None, [cancellation["id"]])
+    refund = (await world.cancellation(cancellation))["refund"]
+    assert (refund["state"], refund["amount"], refund["cancellation_id"]) == ("succeeded", 10_000, cancellation["id"])
+    [leg] = refund["legs"]
+    assert (leg["source"], leg["provider"], leg["state"], leg["outcome_source"], leg["attempts"]) == (
+        "balance",
+        "sandbox",
+        "succeeded",
+        "reply",
+        1,
+    )
+    assert (await world.get(f"/v1/refunds/{refund['id']}")).json() == refund
+    assert [(m["kind"], m["amount"], m["currency"]) for m in await world.movements(payment)] == [("refund", 10_000, "CNY")]
+
+
+async def test_parts_go_back_one_after_the_other_until_nothing_is_left(world: World) -> None:
+    payment = await world.register(funding=funding(("card", 6_000), ("coupon", 3_000), ("points", 1_000)))
+
+    for part in (1, 3_333, 2):
+        assert (await world.ask(payment, amount=part)).status_code == 201
+        await world.worker.drain()
+        assert (await world.payment(payment))["state"] == "completed"
+    last = (await world.ask(payment)).json()
+    await world.worker.drain()
+
+    assert last["amount"] == 10_000 - 3_336
+    assert amounts(await world.payment(payment)) == ("refunded", 10_000, 0, 0)
+    refunds = (await world.get("/v1/refunds", params={"payment_id": payment["id"]})).json()["data"]
+    by_source: dict[str, int] = {}
+    for refund in refunds:
+        assert sum(leg["amount"] for leg in refund["legs"]) == refund["amount"]
+        assert all(leg["amount"] > 0 for leg in refund["legs"])
+        for leg in refund["legs"]:
+            by_source[leg["source"]] = by_source.get(leg["source"], 0) + leg["amount"]
+    assert by_source == {"card": 6_000, "coupon": 3_000, "points": 1_000}
+    assert sum(m["amount"] for m in await world.movements(payment)) == 10_000
+
+
+async def test_items_are_worth_exactly_their_line(world: World) -> None:
+    items = [
+        {"reference": "tea leaf", "name": "Tea", "quantity": 3, "amount": 1_000},
+        {"reference": "cup", "name": "Cup", "quantity": 1, "amount": 9_000},
+    ]
+    payment = await world.register(items=items)
+    taken = []
+
+    for _ in range(3):
+        taken.append((await world.ask(payment, items=[{"reference": "tea leaf", "quantity": 1}])).json()["amount"])
+        await world.worker.drain()
+    spent = await world.ask(payment, items=[{"reference": "tea leaf", "quantity": 1}])
+    unknown = await world.ask(payment, items=[{"reference": "pot", "quantity": 1}])
+
+    assert sum(taken) == 1_000
+    assert max(taken) - min(taken) <= 1
+    assert_problem(spent, 422, "amount-exceeds-refundable", amount_refundable=9_000)
+    assert assert_problem(unknown, 422, "validation-failed")["errors"][0]["pointer"] == "/items/0/reference"
+
+
+@pytest.mark.parametrize(
+    ("members", "reason", "route", "state", "hours"),
+    [
+        ({"minutes": 31}, "changed_mind", "merchant", "awaiting_merchant", 48),
+        ({"minutes": 1, "fulfilment": "delivered"}, "changed_mind", "return", "awaiting_return", 15 * 24),
+        ({"minutes": 1, "fulfilment": "delivered"}, "damaged", "merchant", "awaiting_merchant", 48),
+        ({"minutes": 1}, "unauthorised", "agent", "awaiting_agent", None),
+    ],
+)
+async def test_others_must_agree_and_the_customer_may_withdraw(
+    world: World, *, members: Json, reason: str, route: str, state: str, hours: int | None
+) -> None:
+    given: dict[str, Any] = dict(members)
+    at = world.clock.ago(minutes=given.pop("minutes"))
+    payment = await world.register(completed_at=at, delivered_at=at if "fulfilment" in given else None, **given)
+    eligible = (await world.get(f"/v1/payments/{payment['id']}/eligibility")).json()
+
+    asked = (await world.ask(payment, reason, amount=4_000)).json()
+
+    assert (asked["route"], asked["state"]) == (route, state)
+    if reason == "changed_mind":
+        assert (eligible["allowed"], eligible["route"], eligible["rule"]) == (True, route, asked["decision"]["rule"])
+    if hours is not None:
+        assert asked["deadline_at"] == world.clock.ago(hours=-hours)
+    assert amounts(await world.payment(payment)) == ("cancel_requested", 0, 4_000, 6_000)
+    assert "withdraw" in asked["available_actions"]
+    withdrawn = await world.post(f"/v1/cancellations/{asked['id']}/withdraw")
+    assert (withdrawn.status_code, withdrawn.json()["state"], withdrawn.json()["deadline_at"]) == (200, "withdrawn", None)
+    assert amounts(await world.payment(payment)) == ("completed", 0, 0, 10_000)
+    assert_problem(
+        await world.post(f"/v1/cancellations/{asked['id']}/withdraw"), 409, "invalid-state", state="withdrawn", available_actions=[]
+    )
+    await world.worker.drain()
+    assert await world.movements(payment) == []
+
+
+async def test_what_is_executing_cannot_be_withdrawn(world: World) -> None:
+    payment = await world.register()
+    asked = (await world.ask(payment)).json()
+
+    assert_problem(await world.post(f"/v1/cancellations/{asked['id']}/withdraw"), 409, "invalid-state", state="executing")
+
+
+async def test_an_agent_asks_for_a_customer_and_names_the_channel(world: World) -> None:
+    payment = await world.register(completed_at=world.clock.ago(days=20))
+
+    unnamed = await world.ask(payment, role="agent")
+    by_app = await world.ask(payment, role="agent", channel="app")
+    asked = await world.ask(payment, role="agent", channel="hotline")
+
+    assert assert_problem(unnamed, 422, "validation-failed")["errors"][0]["pointer"] == "/channel"
+    assert assert_problem(by_app, 422, "validation-failed")["errors"][0]["pointer"] == "/channel"
+    assert (asked.json()["route"], asked.json()["decision"]["rule"], asked.json()["channel"]) == ("agent", "agent-exception", "hotline")
+
+
+async def test_an_agents_request_above_the_limit_waits_for_a_second_person(world: World) -> None:
+    small, large, strange = (
+        await world.register(amount=500_000),
+        await world.register(amount=500_001),
+        await world.register(amount=1, currency="JPY"),
+    )
+
+    states = [(await world.ask(one, role="agent", channel="chat")).json()["state"] for one in (small, large, strange)]
+    by_wallet = (await world.ask(await world.register(amount=500_001))).json()["state"]
+
+    assert states == ["executing", "awaiting_second_approval", "awaiting_second_approval"]
+    assert by_wallet == "executing"
+
+
+async def test_a_merchant_refunds_its_own_payment_at_any_time(world: World) -> None:
+    payment = await world.register(completed_at=world.clock.ago(days=300))
+
+    asked = (await world.ask(payment, "merchant_request", role="merchant")).json()
+
+    assert (asked["route"], asked["channel"], asked["decision"]["rule"]) == ("automatic", "merchant", "merchant-refund")
+    assert asked["requested_by"] == {"role": "merchant", "id": "merchant-1"}
+
+
+async def test_a_refusal_by_window_says_everything_and_is_on_record(world: World) -> None:
+    payment = await world.register(completed_at=world.clock.ago(days=16), authorised_at=world.clock.ago(days=16))
+
+    refused = await world.ask(payment, note="please")
+
+    opened = (world.clock.now - timedelta(days=16)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    closed = (world.clock.now - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    said = assert_problem(
+        refused,
+        422,
+        "policy-refused",
+        refusal="window-closed",
+        rule="ask-the-merchant",
+        policy_version="2026-11-a",
+        window={"anchor": "completed_at", "opens_at": opened, "closes_at": closed},
+    )
+    assert set(said) == {
+        *("type", "title", "status", "detail", "instance", "code", "trace_id"),
+        *("refusal", "rule", "policy_version", "window", "message", "next_steps", "cancellation_id"),
+    }
+    assert [step["action"] for step in said["next_steps"]] == ["contact_merchant", "contact_support"]
+    assert said["message"]
+    kept = (await world.get(f"/v1/cancellations/{said['cancellation_id']}")).json()
+    assert (kept["state"], kept["route"], kept["refusal"], kept["available_actions"]) == ("refused", None, "window-closed", [])
+    assert amounts(await world.payment(payment)) == ("completed", 0, 0, 10_000)
+    assert [r["type"] for r in await world.records(payment)] == ["payment.registered", "cancellation.refused"]
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(1, "awaiting_merchant"), (0, None)])
+async def test_a_window_is_open_until_the_very_moment_it_closes(world: World, seconds: int, state: str | None) -> None:
+    payment = await world.register(completed_at=world.clock.ago(days=15, seconds=-seconds))
+
+    asked = await world.ask(payment)
+
+    if state is None:
+        assert_problem(asked, 422, "policy-refused", refusal="window-closed")
+    else:
+        assert asked.json()["state"] == state
+
+
+async def test_a_void_must_be_whole_and_points_to_modifications(world: World) -> None:
+    payment = await world.register(completed_at=None)
+
+    said = assert_problem(await world.ask(payment, amount=1), 422, "partial-not-supported")
+    lowered = await world.post(f"/v1/payments/{payment['id']}/modifications", {"amount": 4_000, "reason": "sold out"})
+    raised = await world.post(f"/v1/payments/{payment['id']}/modifications", {"amount": 4_001, "reason": "more"})
+
+    assert [step["action"] for step in said["next_steps"]] == ["modifications"]
+    assert (lowered.json()["amount"], lowered.json()["amount_refundable"], lowered.json()["funding"][0]["amount"]) == (4_000, 4_000, 4_000)
+    assert assert_problem(raised, 422, "validation-failed")["errors"][0]["pointer"] == "/amount"
+    asked = (await world.ask(payment)).json()
+    assert asked["amount"] == 4_000
+    assert_problem(
+        await world.post(f"/v1/payments/{payment['id']}/modifications", {"amount": 1, "reason": "x"}),
+        409,
+        "cancellation-open",
+        cancellation_id=asked["id"],
+    )
+    await world.worker.drain()
+    assert [(m["kind"], m["amount"]) for m in await world.movements(payment)] == [("void", 4_000)]
+
+
+async def test_a_late_capture_turns_an_unsent_void_into_a_refund(world: World) -> None:
+    payment = await world.register(completed_at=None)
+    asked = (await world.ask(payment)).json()
+
+    completed = await world.post(f"/v1/payments/{payment['id']}/complete")
+    await world.worker.drain()
+
+    assert completed.json()["state"] in {"cancel_requested", "refunding"}
+    assert amounts(await world.payment(payment)) == ("refunded", 10_000, 0, 0)
+    assert [(m["kind"], m["amount"]) for m in await world.movements(payment)] == [("refund", 10_000)]
+    assert (await world.cancellation(asked))["state"] == "completed"
+
+
+async def test_a_void_that_finds_the_payment_captured_waits_and_becomes_a_refund(world: World) -> None:
+    payment = await world.register(completed_at=None, funding=funding(("card", 10_000), reference="captured_meanwhile"))
+    await world.ask(payment)
+    await world.worker.drain()
+
+    await world.post(f"/v1/payments/{payment['id']}/complete")
+    await world.worker.drain()
+
+    assert amounts(await world.payment(payment))[:2] == ("refunded", 10_000)
+    assert [(m["kind"], m["amount"]) for m in await world.movements(payment)] == [("refund", 10_000)]
+
+
+async def test_a_declined_refund_needs_attention(world: World) -> None:
+    payment = await world.register(funding=funding(("card", 10_000), reference="decline:account_closed"))
+    asked = (await world.ask(payment)).json()
+    await world.worker.drain()
+
+    stuck = await world.cancellation(asked)
+
+    assert stuck["state"] == "needs_attention"
+    assert (stuck["refund"]["state"], stuck["refund"]["legs"][0]["failure_code"]) == ("failed", "account_closed")
+    assert amounts(await world.payment(payment)) == ("refunding", 0, 10_000, 0)
+    assert_problem(await world.ask(payment), 409, "cancellation-open", cancellation_id=asked["id"])
+
+
+async def test_a_lost_answer_is_asked_after_and_moves_once(world: World) -> None:
+    payment = await world.register(funding=funding(("card", 10_000), reference="garbage"))
+    asked = (await world.ask(payment)).json()
+    await world.worker.drain()
+    assert (await world.cancellation(asked))["refund"]["state"] == "unknown"
+
+    for _ in range(3):
+        world.clock.now += timedelta(minutes=2)
+        await world.worker.drain()
+
+    assert len(await world.movements(payment)) == 1
+
+
+async def test_a_payment_of_the_first_day_of_time_is_decided_too(world: World) -> None:
+    payment = await world.register(completed_at="1970-01-01T00:00:00Z", authorised_at="1970-01-01T00:00:00Z")
+
+    assert_problem(await world.ask(payment), 422, "policy-refused", refusal="window-closed")
+    assert_problem(await world.ask(payment, role="agent", channel="hotline"), 422, "policy-refused", refusal="window-closed")
+    assert (await world.ask(payment, role="merchant")).status_code == 201
+
+
+async def test_a_merchant_voids_within_seven_days_and_not_later(world: World) -> None:
+    young = await world.register(completed_at=None)
+    old = await world.register(completed_at=None, authorised_at=world.clock.ago(days=7))
+
+    assert (await world.ask(young, role="merchant")).json()["route"] == "void"
+    assert_problem(await world.ask(old, role="merchant"), 422, "policy-refused", refusal="window-closed", rule="not-yet-settled")

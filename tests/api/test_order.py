@@ -1,0 +1,228 @@
+"""A request that is wrong in several ways hears of the first, in the promised order."""
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.api.world import Json, World, assert_problem
+
+NOBODY = "pay_" + "0" * 32
+
+
+@dataclass
+class Wrong:
+    """A request for cancellation in the making, which each fault makes worse."""
+
+    payment: str
+    headers: dict[str, str]
+    body: dict[str, Any] = field(default_factory=lambda: {"reason": "changed_mind"})
+    written: Callable[[dict[str, Any]], bytes] = lambda body: json.dumps(body).encode()
+    padding: int = 0
+
+    async def send(self, world: World) -> Any:
+        content = self.written(self.body) + b" " * self.padding
+        return await world.http.post(f"/v1/payments/{self.payment}/cancellations", content=content, headers=self.headers)
+
+
+def no_token(wrong: Wrong) -> None:
+    wrong.headers.pop("authorization")
+
+
+def too_large(wrong: Wrong) -> None:
+    wrong.padding = 256 * 1024
+
+
+def other_type(wrong: Wrong) -> None:
+    wrong.headers["content-type"] = "text/plain"
+
+
+def no_json(wrong: Wrong) -> None:
+    wrong.written = lambda body: json.dumps(body).encode() + b"}"
+
+
+def no_key(wrong: Wrong) -> None:
+    wrong.headers.pop("idempotency-key")
+
+
+def unknown_member(wrong: Wrong) -> None:
+    wrong.body["colour"] = "red"
+
+
+def not_there(wrong: Wrong) -> None:
+    wrong.payment = NOBODY
+
+
+def stale(wrong: Wrong) -> None:
+    wrong.headers["if-match"] = '"77"'
+
+
+def surprised(wrong: Wrong) -> None:
+    wrong.body["expected_refundable"] = 1
+
+
+FORM: list[tuple[int, str, Callable[[Wrong], None] | None]] = [
+    (401, "unauthenticated", no_token),
+    (403, "forbidden", None),  # another role's token, put in by the test
+    (404, "not-found", not_there),
+    (413, "body-too-large", too_large),
+    (415, "unsupported-media-type", other_type),
+    (400, "malformed-request", no_json),
+    (400, "idempotency-key-missing", no_key),
+    (422, "validation-failed", unknown_member),
+    (422, "idempotency-key-reused", None),  # a key that was used before, put in by the test
+    (412, "version-mismatch", stale),
+    (412, "refundable-amount-changed", surprised),
+]
+CODES = [code for _, code, _ in FORM]
+
+
+async def _request(world: World, codes: set[str]) -> Any:
+    payment, used = await world.register(), uuid4().hex
+    if "idempotency-key-reused" in codes:
+        refused = await world.ask(payment, "duplicate", amount=99_999, key=used)
+        assert refused.status_code == 422
+    role = "auditor" if "forbidden" in codes else "wallet"
+    key = used if "idempotency-key-reused" in codes else uuid4().hex
+    headers = {"authorization": f"Bearer {world.token(role)}", "content-type": "application/json", "idempotency-key": key}
+    wrong = Wrong(payment["id"], headers)
+    for _, code, worsen in FORM:
+        if code in codes and worsen is not None:
+            worsen(wrong)
+    return await wrong.send(world)
+
+
+# A key cannot be missing and used before.
+PAIRS = [pair for pair in combinations(CODES, 2) if pair != ("idempotency-key-missing", "idempotency-key-reused")]
+
+
+@pytest.mark.parametrize(("earlier", "later"), PAIRS)
+async def test_of_two_faults_the_earlier_is_told(world: World, earlier: str, later: str) -> None:
+    before = await world.rows()
+
+    response = await _request(world, {earlier, later})
+
+    assert_problem(response, next(status for status, code, _ in FORM if code == earlier), earlier)
+    after = await world.rows()
+    assert after["cancellation"] == before["cancellation"]
+    assert after["job"] == before["job"]
+
+
+async def test_of_all_faults_at_once_the_first_is_told(world: World) -> None:
+    everything = set(CODES)
+    for status, code, _ in FORM[:6]:
+        assert_problem(await _request(world, everything), status, code)
+        everything.remove(code)
+
+
+Ready = Callable[[World], Awaitable[Json]]
+
+
+async def refunded(world: World) -> Json:
+    payment = await world.register()
+    assert (await world.ask(payment)).status_code == 201
+    await world.worker.drain()
+    return payment
+
+
+async def cancelled(world: World) -> Json:
+    payment = await world.register(completed_at=None)
+    assert (await world.ask(payment)).status_code == 201
+    await world.worker.drain()
+    return payment
+
+
+async def failed(world: World) -> Json:
+    payment = await world.register(completed_at=None)
+    await world.post(f"/v1/payments/{payment['id']}/fail", {"code": "other"})
+    return payment
+
+
+async def open_one(world: World) -> Json:
+    payment = await world.register(completed_at=world.clock.ago(hours=2))
+    assert (await world.ask(payment)).json()["state"] == "awaiting_merchant"
+    return payment
+
+
+async def disputed(world: World, payment: Json | None = None) -> Json:
+    """Disputes have no call yet; the row is what a decision sees."""
+    payment = payment or await world.register()
+    await world.owner.execute("update payment set disputes_open = 1 where reference = $1", payment["reference"])
+    return payment
+
+
+async def disputed_and_open(world: World) -> Json:
+    return await disputed(world, await open_one(world))
+
+
+async def expired(world: World) -> Json:
+    return await world.register(completed_at=world.clock.ago(days=100))
+
+
+async def pending(world: World) -> Json:
+    return await world.register(completed_at=None)
+
+
+async def pending_and_expired(world: World) -> Json:
+    return await world.register(completed_at=None, authorised_at=world.clock.ago(days=8))
+
+
+STALE = {"if-match": '"77"'}
+WRONG = {"expected_refundable": 3}
+PART, TOO_MUCH = {"amount": 1}, {"amount": 10_001}
+
+
+@pytest.mark.parametrize(
+    ("ready", "headers", "body", "status", "code"),
+    [
+        (refunded, STALE, {}, 412, "version-mismatch"),
+        (refunded, {}, WRONG, 409, "invalid-state"),
+        (cancelled, {}, PART | WRONG, 409, "invalid-state"),
+        (failed, {}, TOO_MUCH | WRONG, 409, "invalid-state"),
+        (open_one, STALE, {}, 412, "version-mismatch"),
+        (open_one, {}, WRONG, 409, "cancellation-open"),
+        (disputed_and_open, {}, {}, 409, "cancellation-open"),
+        (disputed, STALE, {}, 412, "version-mismatch"),
+        (disputed, {}, WRONG, 409, "payment-disputed"),
+        (disputed, {}, TOO_MUCH, 409, "payment-disputed"),
+        (pending, {}, WRONG | PART, 412, "refundable-amount-changed"),
+        (pending, {}, WRONG | TOO_MUCH, 412, "refundable-amount-changed"),
+        (expired, {}, WRONG, 412, "refundable-amount-changed"),
+        (expired, {}, TOO_MUCH, 422, "amount-exceeds-refundable"),
+        (pending_and_expired, {}, PART, 422, "partial-not-supported"),
+        (pending_and_expired, {}, TOO_MUCH, 422, "amount-exceeds-refundable"),
+        (pending_and_expired, {}, {}, 422, "policy-refused"),
+        (expired, {}, {}, 422, "policy-refused"),
+    ],
+)
+async def test_of_two_refusals_the_earlier_is_told(
+    world: World, *, ready: Ready, headers: dict[str, str], body: Json, status: int, code: str
+) -> None:
+    payment = await ready(world)
+    before = await world.payment(payment)
+
+    assert_problem(await world.ask(payment, headers=headers, **body), status, code)
+
+    assert (await world.payment(payment))["amount_reserved"] == before["amount_reserved"]
+
+
+async def test_who_may_not_call_learns_nothing_of_the_form(world: World) -> None:
+    for role in ("auditor", "operator"):
+        assert_problem(await world.post(f"/v1/payments/{NOBODY}/cancellations", b"{" * 300_000, role=role, key=None), 403, "forbidden")
+
+
+async def test_reads_look_for_the_resource_before_the_query(world: World) -> None:
+    for path in (f"/v1/payments/{NOBODY}", f"/v1/payments/{NOBODY}/eligibility", f"/v1/payments/{NOBODY}/records"):
+        assert_problem(await world.get(path + "?colour=red"), 404, "not-found")
+    for path in ("/v1/cancellations/can_" + "0" * 32, "/v1/refunds/rfd_" + "0" * 32, "/v1/policies/none"):
+        assert_problem(await world.get(path + "?colour=red"), 404, "not-found")
+
+
+async def test_somebody_elses_payment_is_said_before_the_body_is_read(world: World) -> None:
+    payment = await world.register(merchant_id="shop-2")
+
+    assert_problem(await world.post(f"/v1/payments/{payment['id']}/cancellations", b"{", role="merchant", key=None), 404, "not-found")

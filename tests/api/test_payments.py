@@ -1,0 +1,158 @@
+"""What is told of a payment: registered, settled, failed, lowered, shipped, imported."""
+
+import json
+
+import pytest
+
+from tests.api.world import SHOP, Json, World, amounts, assert_problem, funding
+
+
+async def test_a_payment_is_registered_with_what_the_wallet_left_out(world: World) -> None:
+    terms = world.terms(completed_at=None, metadata={"city": "Hangzhou"})
+
+    response = await world.post("/v1/payments", terms, key=None)
+
+    assert response.status_code == 201
+    payment = response.json()
+    assert response.headers["location"] == f"/v1/payments/{payment['id']}"
+    assert response.headers["etag"] == '"1"'
+    assert amounts(payment) == ("pending", 0, 0, 10_000)
+    assert payment["fulfilment"] == "none"
+    assert payment["category"] == "general"
+    assert [(leg["source"], leg["amount"], leg["provider"]) for leg in payment["funding"]] == [("balance", 10_000, "sandbox")]
+    assert (payment["policy_version"], payment["merchant_rules_version"]) == ("2026-11-a", None)
+    assert (payment["disputed"], payment["frozen"], payment["failure"], payment["amount_charged_back"]) == (False, False, None, 0)
+    assert (payment["open_cancellation"], payment["cancellations"], payment["metadata"]) == (None, [], {"city": "Hangzhou"})
+    assert payment["authorised_at"] == payment["created_at"] == world.clock.ago()
+    assert (await world.get(f"/v1/payments/{payment['id']}")).json() == payment
+
+
+async def test_the_same_content_again_is_200_and_what_was_left_out_is_not_compared(world: World) -> None:
+    terms = world.terms(
+        metadata={"a": "1"}, order_reference="o-1", items=[{"reference": "l 1", "name": "Tea", "quantity": 2, "amount": 10_000}]
+    )
+    first = await world.post("/v1/payments", terms, key=None)
+    kept = await world.rows()
+
+    again = await world.post("/v1/payments", terms, key=None)
+    short = await world.post(
+        "/v1/payments", {n: terms[n] for n in ("reference", "wallet_id", "merchant_id", "amount", "currency")}, key=None
+    )
+
+    assert (again.status_code, short.status_code) == (200, 200)
+    assert again.json() == short.json() == first.json()
+    assert again.headers["location"] == first.headers["location"]
+    assert await world.rows() == kept
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"amount": 9_999},
+        {"currency": "JPY"},
+        {"wallet_id": "wallet-2"},
+        {"merchant_id": "shop-2"},
+        {"order_reference": "o-2"},
+        {"category": "travel"},
+        {"completed_at": "2026-11-22T11:58:59Z"},
+        {"metadata": {"b": "1"}},
+        {"items": [{"reference": "l", "name": "Tea", "quantity": 1, "amount": 10_000}]},
+        {"fulfilment": "preparing"},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+async def test_other_content_under_a_known_reference_is_a_conflict(world: World, other: Json) -> None:
+    terms = world.terms()
+    await world.post("/v1/payments", terms, key=None)
+    kept = await world.rows()
+
+    response = await world.post("/v1/payments", terms | other, key=None)
+
+    assert_problem(response, 409, "payment-reference-conflict")
+    assert await world.rows() == kept
+
+
+async def test_times_are_compared_as_instants(world: World) -> None:
+    terms = world.terms(completed_at="2026-11-22T11:00:00Z")
+    await world.post("/v1/payments", terms, key=None)
+
+    assert (await world.post("/v1/payments", terms | {"completed_at": "2026-11-22T11:00:00.000+00:00"}, key=None)).status_code == 200
+
+
+async def test_a_payment_completes_once(world: World) -> None:
+    payment = await world.register(completed_at=None)
+
+    completed = await world.post(
+        f"/v1/payments/{payment['id']}/complete", {"completed_at": world.clock.ago(), "provider_reference": "ok|c1"}
+    )
+    again = await world.post(f"/v1/payments/{payment['id']}/complete")
+
+    assert completed.status_code == 200
+    assert (completed.json()["state"], completed.json()["version"], completed.headers["etag"]) == ("completed", 2, '"2"')
+    assert completed.json()["funding"][0]["provider_reference"] == "ok|c1"
+    said = assert_problem(again, 409, "invalid-state", state="completed")
+    assert set(said["available_actions"]) == {"fulfilment", "request_cancellation"}
+
+
+async def test_a_payment_that_fails_is_final_and_completes_its_cancellation(world: World) -> None:
+    payment = await world.register(completed_at=None)
+    asked = (await world.ask(payment)).json()
+
+    failed = await world.post(f"/v1/payments/{payment['id']}/fail", {"code": "network", "detail": "no line"})
+
+    assert amounts(failed.json()) == ("failed", 0, 0, 10_000)
+    assert failed.json()["failure"] == {"code": "network", "detail": "no line"}
+    assert (await world.cancellation(asked))["state"] == "completed"
+    await world.worker.drain()
+    assert await world.movements(payment) == []
+    assert_problem(await world.ask(payment), 409, "invalid-state", state="failed", available_actions=[])
+
+
+async def test_a_modification_gives_sources_and_items_anew(world: World) -> None:
+    many = await world.register(completed_at=None, funding=funding(("card", 9_000), ("coupon", 1_000)))
+    lines = await world.register(completed_at=None, items=[{"reference": "a", "name": "A", "quantity": 1, "amount": 10_000}])
+
+    without = await world.post(f"/v1/payments/{many['id']}/modifications", {"amount": 5_000, "reason": "less"})
+    itemless = await world.post(f"/v1/payments/{lines['id']}/modifications", {"amount": 5_000, "reason": "less"})
+    given = await world.post(
+        f"/v1/payments/{many['id']}/modifications",
+        {"amount": 5_000, "reason": "less", "funding": funding(("card", 4_000), ("coupon", 1_000))},
+    )
+
+    assert assert_problem(without, 422, "validation-failed")["errors"][0]["pointer"] == "/funding"
+    assert assert_problem(itemless, 422, "validation-failed")["errors"][0]["pointer"] == "/items"
+    assert [source["amount"] for source in given.json()["funding"]] == [4_000, 1_000]
+
+
+async def test_deliveries_only_go_forward(world: World) -> None:
+    payment = await world.register()
+    path = f"/v1/payments/{payment['id']}/fulfilment"
+
+    shipped = await world.post(path, {"status": "shipped", "carrier": "sf", "tracking_number": "SF1"}, role="merchant")
+    again = await world.post(path, {"status": "shipped", "at": world.clock.ago(hours=-0.01)})
+    back = await world.post(path, {"status": "preparing"})
+    delivered = await world.post(path, {"status": "delivered"})
+
+    assert (shipped.json()["fulfilment"], shipped.json()["shipped_at"]) == ("shipped", world.clock.ago())
+    assert again.json()["shipped_at"] == shipped.json()["shipped_at"]
+    assert_problem(back, 409, "invalid-state", state="completed")
+    assert delivered.json()["delivered_at"] == world.clock.ago()
+
+
+async def test_an_import_takes_the_good_lines_and_names_the_bad(world: World) -> None:
+    good, known, other = world.terms(), world.terms(), world.terms()
+    await world.post("/v1/payments", known, key=None)
+    lines = [good, known, known | {"amount": 5}, {**other, "amount": "5"}, other]
+    body = b"\n".join(json.dumps(line).encode() for line in lines) + b"\n\n{not json}\n"
+
+    response = await world.post("/v1/payments/import", body, key=None, role="operator", headers={"content-type": "application/x-ndjson"})
+
+    said = response.json()
+    assert (response.status_code, said["accepted"], said["duplicates"], said["rejected"]) == (200, 2, 1, 3)
+    assert [(error["line"], error["code"]) for error in said["errors"]] == [
+        (3, "payment-reference-conflict"),
+        (4, "validation-failed"),
+        (7, "malformed-request"),
+    ]
+    found = await world.get("/v1/payments", params={"reference": good["reference"]})
+    assert [(one["merchant_id"], one["amount"]) for one in found.json()["data"]] == [(SHOP, 10_000)]

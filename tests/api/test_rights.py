@@ -1,0 +1,195 @@
+"""Who may call what, and whose payments they see, tried over HTTP."""
+
+import re
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from service.api.rights import OPERATIONS, Operation
+from tests.api.world import Json, World, assert_problem
+from workflows.domain.words import Role
+
+ZEROES = "0" * 32
+SOMETHING = {
+    "payment_id": f"pay_{ZEROES}",
+    "cancellation_id": f"can_{ZEROES}",
+    "refund_id": f"rfd_{ZEROES}",
+    "version": "2026-11-a",
+    "provider": "sandbox",
+    "slug": "not-found",
+}
+GUARDED = [one for one in OPERATIONS if one.roles is not None]
+OPEN = [one for one in OPERATIONS if one.roles is None]
+
+
+@pytest.mark.parametrize("operation", GUARDED, ids=lambda one: one.name)
+async def test_a_role_may_call_what_it_may_and_nothing_else(world: World, operation: Operation) -> None:
+    path, before = operation.path.format(**SOMETHING), await world.rows()
+
+    for role in Role:
+        headers = {"authorization": f"Bearer {world.token(role)}"}
+        response = await world.http.request(operation.method, path, headers=headers)
+        if operation.roles is not None and role in operation.roles:
+            assert response.status_code not in {401, 403, 500}, (role, response.text)
+        else:
+            assert_problem(response, 403, "forbidden")
+    assert await world.rows() == before
+
+
+@pytest.mark.parametrize("operation", GUARDED, ids=lambda one: one.name)
+async def test_without_a_token_nothing_is_told(world: World, operation: Operation) -> None:
+    response = await world.http.request(operation.method, operation.path.format(**SOMETHING))
+
+    assert_problem(response, 401, "unauthenticated")
+    assert response.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("operation", [one for one in OPEN if one.method == "GET"], ids=lambda one: one.name)
+async def test_what_is_open_needs_no_token_and_minds_no_bad_one(world: World, operation: Operation) -> None:
+    path = operation.path.format(**SOMETHING)
+
+    for headers in ({}, {"authorization": "Bearer rubbish"}):
+        assert (await world.http.get(path, headers=headers)).status_code in ({200, 503} if operation.name == "readyz" else {200})
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Bearer ", "Basic dTpw", "Bearer a.b.c", "Bearer " + "x" * 9_000, "bearer \u00e9", "Token abc", "Bearer a b"]
+)
+async def test_bad_tokens_are_challenged(world: World, header: str) -> None:
+    response = await world.http.get("/v1/payments", headers=[(b"authorization", header.encode())])
+
+    assert_problem(response, 401, "unauthenticated")
+    assert response.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_a_changed_token_is_nobodys(world: World) -> None:
+    good = world.token("wallet")
+    head, body, signature = good.split(".")
+    forged = [good[:-4] + "AAAA", f"{head}.{body}.", f"{head}.{world.token('operator').split('.')[1]}.{signature}"]
+
+    for token in forged:
+        assert_problem(await world.http.get("/v1/meta", headers={"authorization": f"Bearer {token}"}), 401, "unauthenticated")
+
+
+async def test_a_token_ends_when_it_says(world: World) -> None:
+    token = world.keys.sign_token(sub="brief", role=Role.wallet, ttl_seconds=60, now=world.clock.now)
+    headers = {"authorization": f"Bearer {token}"}
+    assert (await world.http.get("/v1/meta", headers=headers)).status_code == 200
+
+    world.clock.now += timedelta(minutes=5)
+
+    response = await world.http.get("/v1/meta", headers=headers)
+    assert_problem(response, 401, "unauthenticated")
+    assert 'error="invalid_token"' in response.headers["www-authenticate"]
+
+
+@pytest.fixture
+async def theirs(world: World) -> Json:
+    """A payment of another merchant, half refunded, with a cancellation open."""
+    payment = await world.register(merchant_id="shop-2", wallet_id="wallet-of-shop-2", order_reference="order of shop 2")
+    first = (await world.ask(payment, amount=5_000)).json()
+    await world.worker.drain()
+    done = await world.cancellation(first)
+    second = (await world.ask(payment, "unauthorised")).json()
+    return {"payment": payment, "cancellation": second, "refund": done["refund"]}
+
+
+async def test_a_merchant_does_not_know_others_payments(world: World, theirs: Json) -> None:
+    payment, cancellation, refund = (theirs[name]["id"] for name in ("payment", "cancellation", "refund"))
+    paths = [
+        f"/v1/payments/{payment}",
+        f"/v1/payments/{payment}/eligibility",
+        f"/v1/payments/{payment}/records",
+        f"/v1/cancellations/{cancellation}",
+        f"/v1/refunds/{refund}",
+    ]
+
+    for path in paths:
+        assert (await world.get(path, "merchant", merchant="shop-2")).status_code == 200
+        hidden = assert_problem(await world.get(path, "merchant"), 404, "not-found")
+        absent = assert_problem(await world.get(re.sub("_[0-9a-f]{32}", f"_{ZEROES}", path), "merchant"), 404, "not-found")
+        assert hidden["detail"] == absent["detail"]
+
+
+async def test_a_merchant_cannot_act_on_others_payments(world: World, theirs: Json) -> None:
+    path, before = f"/v1/payments/{theirs['payment']['id']}", await world.rows()
+
+    assert_problem(await world.post(f"{path}/fulfilment", {"status": "shipped"}, role="merchant"), 404, "not-found")
+    assert_problem(await world.post(f"{path}/cancellations", {"reason": "merchant_request"}, role="merchant"), 404, "not-found")
+    assert await world.rows() == before
+
+
+async def test_a_kept_answer_is_not_given_to_another_merchant_of_the_same_name(world: World) -> None:
+    payment, key = await world.register(merchant_id="shop-2"), uuid4().hex
+    path, body = f"/v1/payments/{payment['id']}/fulfilment", {"status": "shipped"}
+    assert (await world.post(path, body, role="merchant", sub="clerk", merchant="shop-2", key=key)).status_code == 200
+
+    assert_problem(await world.post(path, body, role="merchant", sub="clerk", merchant="shop-1", key=key), 404, "not-found")
+
+
+async def test_a_merchants_lists_hold_its_own_and_no_filter_widens_them(world: World, theirs: Json) -> None:
+    payment, cancellation = theirs["payment"], theirs["cancellation"]
+    own = await world.register(wallet_id="wallet-of-shop-1")
+    await world.ask(own)
+    filters = {
+        "payments": [
+            {},
+            {"merchant_id": "shop-2"},
+            {"wallet_id": "wallet-of-shop-2"},
+            {"reference": payment["reference"]},
+            {"order_reference": "order of shop 2"},
+            {"state": "cancel_requested"},
+        ],
+        "cancellations": [{}, {"merchant_id": "shop-2"}, {"payment_id": payment["id"]}, {"route": "agent"}, {"state": "awaiting_agent"}],
+        "refunds": [{}, {"payment_id": payment["id"]}, {"cancellation_id": cancellation["id"]}, {"provider": "sandbox"}],
+    }
+
+    for resource, queries in filters.items():
+        for query in queries:
+            mine = (await world.get(f"/v1/{resource}", "merchant", params={**query, "limit": 200})).json()["data"]
+            owners = {
+                one["merchant_id"] if resource == "payments" else (await world.payment({"id": one["payment_id"]}))["merchant_id"]
+                for one in mine
+            }
+            assert owners <= {"shop-1"}, (resource, query)
+            assert mine or query, resource
+
+
+async def test_a_merchants_cursor_does_not_open_others_lists(world: World, theirs: Json) -> None:
+    page = (await world.get("/v1/payments", "merchant", merchant="shop-2", params={"limit": 1})).json()
+    await world.register(merchant_id="shop-2")
+    cursor = (await world.get("/v1/payments", "agent", params={"limit": 1})).json()["next_cursor"]
+
+    found = (await world.get("/v1/payments", "merchant", params={"cursor": cursor, "limit": 200})).json()["data"]
+
+    assert page["data"][0]["merchant_id"] == "shop-2"
+    assert {one["merchant_id"] for one in found} <= {"shop-1"}
+
+
+async def test_the_actions_shown_are_those_of_the_caller(world: World) -> None:
+    payment = await world.register(completed_at=None)
+    shown = {
+        role: (await world.get(f"/v1/payments/{payment['id']}", role)).json()["available_actions"]
+        for role in ("wallet", "agent", "merchant", "auditor")
+    }
+
+    assert {role: set(actions) for role, actions in shown.items()} == {
+        "wallet": {"complete", "fail", "modify", "fulfilment", "request_cancellation"},
+        "agent": {"request_cancellation"},
+        "merchant": {"fulfilment", "request_cancellation"},
+        "auditor": set(),
+    }
+
+
+async def test_only_a_supervisor_overrides(world: World) -> None:
+    payment = await world.register(completed_at=world.clock.ago(days=400))
+    override = {"justification": "goodwill", "ticket": "T-1"}
+
+    for role, channel in (("wallet", "app"), ("agent", "hotline"), ("merchant", "merchant")):
+        assert_problem(await world.ask(payment, role=role, channel=channel, override=override), 403, "forbidden")
+    asked = await world.ask(payment, role="supervisor", channel="hotline", override=override)
+
+    assert (asked.status_code, asked.json()["state"]) == (201, "awaiting_second_approval")
+    await world.worker.drain()
+    assert await world.movements(payment) == []

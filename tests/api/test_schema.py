@@ -1,0 +1,114 @@
+"""The service against its own OpenAPI document: whatever it allows, and more, gets an answer that it names."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as some
+from schemathesis.checks import CheckFunction, not_a_server_error
+from schemathesis.python.asgi import shutdown_lifespans
+from schemathesis.specs.openapi import checks
+
+from service.api.rights import OPERATIONS, Operation
+from service.app import create_app
+from tests.api.world import World
+from workflows.domain.words import Role
+
+EXAMPLES = 8
+CHECKS: list[CheckFunction] = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+]
+BOUNDED = settings(
+    max_examples=EXAMPLES,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+# Where nothing can be said, nothing wrong can be said either.
+NEGATIVE = [one for one in OPERATIONS if one.roles is not None or "{" in one.path]
+POSITIVE, WRONG = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
+TRIALS = [*((one, POSITIVE) for one in OPERATIONS), *((one, WRONG) for one in NEGATIVE)]
+Schema = Any  # schemathesis ships types, but not of what its loaders return
+
+
+@pytest.fixture(scope="module")
+def schema(world: World) -> Iterator[Schema]:
+    """The document, as a client gets it from an application that runs on the library's own loop."""
+    app = create_app(world.settings, clock=world.clock)
+    yield schemathesis.openapi.from_asgi("/openapi.json", app)
+    shutdown_lifespans()
+
+
+@pytest.fixture(scope="module")
+async def known(world: World) -> dict[str, list[str]]:
+    """Things that are there, so that not every answer is 404."""
+    pending, waiting, refunded = (
+        await world.register(completed_at=None),
+        await world.register(completed_at=world.clock.ago(hours=1)),
+        await world.register(),
+    )
+    asked, done = (await world.ask(waiting)).json(), (await world.ask(refunded)).json()
+    await world.worker.drain()
+    await world.worker.runtime.store.beat(world.worker.id, world.clock.now)
+    refund = (await world.cancellation(done))["refund"]
+    return {
+        "payment_id": [pending["id"], waiting["id"], refunded["id"]],
+        "cancellation_id": [asked["id"], done["id"]],
+        "refund_id": [refund["id"]],
+        "version": ["2026-11-a"],
+        "provider": ["sandbox"],
+        "slug": ["policy-refused"],
+    }
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(_: Any, value: Any) -> bytes:
+    """What is generated for a text goes as it is; what is generated instead of a text goes as JSON."""
+    return value.encode(errors="replace") if isinstance(value, str) else json.dumps(value, default=repr).encode()
+
+
+@pytest.mark.parametrize(("operation", "mode"), TRIALS, ids=[f"{one.name}-{mode.value}" for one, mode in TRIALS])
+def test_every_answer_is_documented(world: World, schema: Schema, known: dict[str, list[str]], operation: Operation, mode: Any) -> None:
+    described = schema[operation.path][operation.method]
+    callers = [*Role] if mode is WRONG else sorted(operation.roles or [Role.wallet])
+
+    @BOUNDED
+    @given(
+        case=described.as_strategy(generation_mode=mode),
+        role=some.sampled_from([*callers, None]),
+        chance=some.randoms(use_true_random=False),
+    )
+    def run(case: Any, role: Role | None, chance: Any) -> None:
+        if chance.random() < 0.7:
+            case.path_parameters = {name: chance.choice(known[name]) for name in case.path_parameters or {}}
+        headers = {} if role is None else {"Authorization": f"Bearer {world.token(role.value)}"}
+        response = case.call(headers=headers)
+        case.validate_response(response, checks=CHECKS)
+
+    run()
+
+
+def test_where_the_links_lead_is_documented_too(world: World, schema: Schema) -> None:
+    token = world.token("wallet")
+
+    class Walk(schema.as_state_machine()):  # type: ignore[misc]  # a class made at run time
+        def get_call_kwargs(self, case: Any) -> dict[str, Any]:
+            headers = {"Authorization": f"Bearer {token}"}
+            if "Idempotency-Key" in (case.headers or {}):
+                headers["Idempotency-Key"] = uuid4().hex
+            return {"headers": headers}
+
+        def validate_response(self, response: Any, case: Any, **_: Any) -> None:
+            case.validate_response(response, checks=CHECKS)
+
+    Walk.run(settings=settings(BOUNDED, max_examples=8, stateful_step_count=6))
