@@ -78,12 +78,10 @@ class Settings(BaseSettings):
     worker_concurrency: int = Field(16, ge=1, le=500, description="Jobs that one worker carries at the same time")
     worker_poll_seconds: float = Field(0.2, gt=0, le=60, description="How often an idle worker looks for due jobs")
 
-    webhook_allow_private: bool = Field(False, description="Whether webhooks may go to private addresses, this machine's own included")
-
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.lease_seconds <= self.rail_timeout_seconds:
-            raise ValueError("lease_seconds must be more than rail_timeout_seconds: a job must not change hands during its call")
+        if self.lease_seconds <= 4 * self.rail_timeout_seconds:
+            raise ValueError("lease_seconds must be more than four times rail_timeout_seconds: a job asks and sends before it ends")
         if self.jwks_file is not None and self.jwks_url is not None:
             raise ValueError("give jwks_file or jwks_url, not both")
         return self

@@ -70,7 +70,11 @@ async def rails(settings: Settings) -> AsyncIterator[Rails]:
     async with httpx.AsyncClient(base_url=settings.sandbox_url or "http://127.0.0.1", limits=limits, trust_env=False) as client:
         if settings.sandbox_url is not None:
             providers[SandboxProvider.name] = SandboxProvider(client, timeout_seconds=settings.rail_timeout_seconds)
-        yield Rails(providers=providers, enquiries=tuple(timedelta(seconds=wait) for wait in settings.enquiry_seconds))
+        yield Rails(
+            providers=providers,
+            enquiries=tuple(timedelta(seconds=wait) for wait in settings.enquiry_seconds),
+            on_the_way=timedelta(seconds=5 * settings.rail_timeout_seconds),
+        )
 
 
 async def run_worker(settings: Settings, stop: asyncio.Event) -> None:

@@ -1,4 +1,4 @@
-"""run(command): load, decide, apply, and again where somebody else was faster. The only writer.
+"""run(command): load, decide, apply, and again where somebody else was faster: how a caller's step is carried out.
 
 A command holds no transaction and no lock in the database while it thinks. Two commands for one payment in the same process wait
 for each other here, which only saves them a lost race; between processes the payment's version decides.

@@ -183,6 +183,7 @@ create table leg (
   attempts integer not null,
   failure_code text,
   next_attempt_at timestamptz,
+  sent_at timestamptz,
   replaces uuid,
   created_at timestamptz not null,
   updated_at timestamptz not null,
@@ -338,7 +339,7 @@ UPDATED = {
     "cancellation": "version state route amount items partial rule policy_version window facts refusal refusal_next_steps deadline_at"
     " on_deadline second_approval override_ticket assigned_to approvals reopened updated_at",
     "refund": "version state updated_at",
-    "leg": "state outcome_source provider_refund_id rail_reference attempts failure_code next_attempt_at updated_at",
+    "leg": "state outcome_source provider_refund_id rail_reference attempts failure_code next_attempt_at sent_at updated_at",
     "notification": "handled_at verdict",
 }
 

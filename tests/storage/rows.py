@@ -101,7 +101,7 @@ SECOND: dict[str, Row] = {
 
 async def insert(connection: Connection, table: str, row: Row) -> None:
     """Insert one row; members that are left out are null."""
-    await connection.execute(f"insert into {table} select * from jsonb_populate_record(null::public.{table}, $1::jsonb)", json.dumps(row))  # noqa: S608 - our own names
+    await connection.execute(f"insert into {table} select * from jsonb_populate_record(null::public.{table}, $1::jsonb)", json.dumps(row))  # noqa: S608 -- our own names
 
 
 async def insert_first(connection: Connection) -> None:

@@ -1,6 +1,6 @@
 """Every invariant holds over what the core writes, and each one that is broken on purpose is found by its name."""
 
-# ruff: noqa: S608 - the statements are put together of our own words
+# ruff: noqa: S608 -- the statements are put together of our own words
 
 import io
 import random

@@ -1,6 +1,6 @@
 """Who may do what to which table: every kind of statement on every table, as the application and as the owner."""
 
-# ruff: noqa: S608 - the names in the statements are our own
+# ruff: noqa: S608 -- the names in the statements are our own
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -48,7 +48,7 @@ UPDATED = {
     "cancellation": "version state route amount items partial rule policy_version window facts refusal refusal_next_steps deadline_at"
     " on_deadline second_approval override_ticket assigned_to approvals reopened updated_at",
     "refund": "version state updated_at",
-    "leg": "state outcome_source provider_refund_id rail_reference attempts failure_code next_attempt_at updated_at",
+    "leg": "state outcome_source provider_refund_id rail_reference attempts failure_code next_attempt_at sent_at updated_at",
     "notification": "handled_at verdict",
 }
 

@@ -81,7 +81,7 @@ async def create_all(database: Database, declared: MetaData) -> None:
     statements: list[str] = []
     engine = create_mock_engine(
         "postgresql+asyncpg://",
-        lambda statement, *_, **__: statements.append(str(statement.compile(dialect=postgresql.dialect()))),  # type: ignore[no-untyped-call] # SQLAlchemy's own
+        lambda statement, *_, **__: statements.append(str(statement.compile(dialect=postgresql.dialect()))),  # type: ignore[no-untyped-call]  # SQLAlchemy's own
     )
     declared.create_all(engine, checkfirst=False)
     connection = await asyncpg.connect(database.owner_url, ssl=False)

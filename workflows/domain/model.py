@@ -204,6 +204,7 @@ class Leg:
     attempts: int
     failure_code: str | None
     next_attempt_at: datetime | None
+    sent_at: datetime | None = None  # when the last attempt to send it was written down
     replaces: UUID | None
     created_at: datetime
     updated_at: datetime
@@ -263,7 +264,7 @@ class Snapshot:
         """The one that the one-open rule counts."""
         return next((c for c in self.cancellations if c.state in CANCELLATION_OPEN and not c.reopened), None)
 
-    def cancellation(self, id: UUID) -> Cancellation | None:  # noqa: A002 - the domain's own word
+    def cancellation(self, id: UUID) -> Cancellation | None:
         return next((c for c in self.cancellations if c.id == id), None)
 
     def refund_of(self, cancellation: Cancellation) -> Refund | None:
@@ -272,7 +273,7 @@ class Snapshot:
     def legs_of(self, cancellation_id: UUID, kind: LegKind) -> tuple[Leg, ...]:
         return tuple(leg for leg in self.legs if leg.cancellation_id == cancellation_id and leg.kind is kind)
 
-    def leg(self, id: UUID) -> Leg | None:  # noqa: A002 - the domain's own word
+    def leg(self, id: UUID) -> Leg | None:
         return next((leg for leg in self.legs if leg.id == id), None)
 
     def text(self, subject_id: UUID, name: str) -> DataValue:

@@ -15,7 +15,7 @@ from workflows.domain.decisions import outcomes
 from workflows.domain.decisions.execution import order
 from workflows.domain.errors import LeaseLost, Unavailable
 from workflows.domain.model import Actor, Leg, Snapshot
-from workflows.domain.ports import Absent, Declined, Outcome, Provider, Settled
+from workflows.domain.ports import Absent, Declined, Outcome, Provider, Settled, Unknown
 from workflows.domain.ports import Unavailable as RailUnavailable
 from workflows.domain.words import ActorRole, Channel, LegKind, LegState, OutcomeSource, PaymentState
 from workflows.run import Runtime
@@ -33,11 +33,16 @@ class Rails:
 
     providers: Mapping[str, Provider]
     enquiries: Sequence[timedelta] = field(default=(timedelta(minutes=1),))  # the last one repeats
+    on_the_way: timedelta = timedelta(minutes=1)  # how long a call that was given up may still reach its rail
 
     def wait(self, attempt: int) -> timedelta:
         """How long until the next enquiry, a fifth more or less, so that a rail that was away is not asked by all at once."""
         base = self.enquiries[min(max(attempt, 1), len(self.enquiries)) - 1]
         return base * (0.8 + secrets.randbelow(401) / 1000)
+
+
+class _Overtaken(Exception):
+    """Between loading and sending somebody else changed what there is to do."""
 
 
 async def move(runtime: Runtime, rails: Rails, claim: Claim) -> None:
@@ -52,21 +57,22 @@ async def move(runtime: Runtime, rails: Rails, claim: Claim) -> None:
         # A rail that this worker was not given: nothing is lost, another one may have it.
         await runtime.store.finish_job(claim.again(runtime.clock() + rails.enquiries[-1]))
         return
-    outcome, source = await _call(runtime, provider, snapshot, leg, claim)
+    try:
+        outcome, source = await _call(runtime, rails, snapshot, leg, claim)
+    except _Overtaken:
+        await runtime.store.finish_job(claim.again(runtime.clock()))  # what is due now is another thing: look again
+        return
     await _learn(runtime, rails, claim, outcome, source)
 
 
-async def _call(runtime: Runtime, provider: Provider, snapshot: Snapshot, leg: Leg, claim: Claim) -> tuple[Outcome, OutcomeSource]:
-    told = order(snapshot.payment, leg)
+async def _call(runtime: Runtime, rails: Rails, snapshot: Snapshot, leg: Leg, claim: Claim) -> tuple[Outcome, OutcomeSource]:
+    provider, told = rails.providers[leg.provider], order(snapshot.payment, leg)
     if leg.state in _ASKED:
         outcome = await provider.find(told)
         if not isinstance(outcome, Absent):
             return outcome, OutcomeSource.query
         if leg.kind is LegKind.void and snapshot.payment.origin_state is not PaymentState.pending:
-            if snapshot.payment.state is PaymentState.failed:
-                return Declined("payment_failed"), OutcomeSource.query  # nothing was captured, and nothing is left to void
-            # The rail never had the void, and the payment has settled meanwhile: nothing is left to void.
-            return Settled(), OutcomeSource.query
+            return _nothing_to_void(snapshot, may_arrive=runtime.clock() < (leg.sent_at or leg.created_at) + rails.on_the_way)
     await _intend(runtime, claim)
     match leg.kind:
         case LegKind.refund:
@@ -77,12 +83,25 @@ async def _call(runtime: Runtime, provider: Provider, snapshot: Snapshot, leg: L
             assert_never(leg.kind)
 
 
+def _nothing_to_void(snapshot: Snapshot, *, may_arrive: bool) -> tuple[Outcome, OutcomeSource]:
+    """The rail knows of no void, and the payment has settled or failed meanwhile: it is not sent again.
+
+    A refund is never sent twice, since its key stays the same; but here a refund would follow a void that may still be on its way.
+    """
+    if may_arrive:
+        return Unknown("on_the_way"), OutcomeSource.query
+    if snapshot.payment.state is PaymentState.failed:
+        return Declined("payment_failed"), OutcomeSource.query  # nothing was captured
+    return Settled(), OutcomeSource.query
+
+
 async def _intend(runtime: Runtime, claim: Claim) -> None:
-    """Write that the leg is being sent. If it is no longer to be sent, give the job back."""
+    """Write that the leg is being sent. Raises _Overtaken where it is no longer to be sent."""
 
     def decide(snapshot: Snapshot, leg: Leg, context: Context) -> Change | None:
-        if leg.state not in _ASKED | {LegState.scheduled}:
-            raise LeaseLost
+        overtaken = leg.kind is LegKind.void and snapshot.payment.origin_state is not PaymentState.pending
+        if overtaken or leg.state not in _ASKED | {LegState.scheduled}:
+            raise _Overtaken
         return outcomes.submit(snapshot, leg, context)
 
     await _change(runtime, claim, decide, context=lambda _: worker_context(runtime), fate=lambda _: claim.held())

@@ -303,6 +303,7 @@ def leg_from(row: Row) -> Leg:
         attempts=row["attempts"],
         failure_code=row["failure_code"],
         next_attempt_at=_time(row["next_attempt_at"]),
+        sent_at=_time(row["sent_at"]),
         replaces=UUID(row["replaces"]) if row["replaces"] else None,
         created_at=_moment(row["created_at"]),
         updated_at=_moment(row["updated_at"]),

@@ -263,6 +263,7 @@ class LegRow(SQLModel, table=True):
     attempts: int = Field(sa_type=Integer)
     failure_code: str | None = Field(sa_type=Text)
     next_attempt_at: datetime | None = Field(sa_type=Time)
+    sent_at: datetime | None = Field(sa_type=Time)
     replaces: UUID | None
     created_at: datetime = Field(sa_type=Time)
     updated_at: datetime = Field(sa_type=Time)

@@ -5,11 +5,12 @@ What is executed follows the payment's state at execution: a void while it is pe
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Literal
 
 from workflows.domain import ids
 from workflows.domain.changes import Draught
 from workflows.domain.machines import CANCELLATION, LEG, PAYMENT, Facts
-from workflows.domain.model import Cancellation, DataValue, Leg, Payment, Refund
+from workflows.domain.model import Cancellation, DataValue, ItemQuantity, Leg, Payment, Refund
 from workflows.domain.money import allocate
 from workflows.domain.ports import Order
 from workflows.domain.words import (
@@ -38,7 +39,7 @@ _WORST = (
     LegState.processing,
     LegState.succeeded,
 )
-_UNFINISHED = frozenset({CancellationState.executing, CancellationState.needs_attention})
+UNFINISHED = frozenset({CancellationState.executing, CancellationState.needs_attention})
 WAITING = LEG_IN_FLIGHT | {LegState.scheduled, LegState.held}
 
 
@@ -72,7 +73,7 @@ def execute(draught: Draught, cancellation: Cancellation, allocation: Allocation
 def settle_open_cancellation(draught: Draught) -> None:
     """The payment has just completed: a void that was not sent is dropped, and a refund takes its place unless one is under way."""
     cancellation = draught.now.open_cancellation
-    if cancellation is None or cancellation.state not in _UNFINISHED:
+    if cancellation is None or cancellation.state not in UNFINISHED:
         return
     if draught.now.legs_of(cancellation.id, LegKind.void):
         drop_unsent_voids(draught, cancellation, "payment_settled")
@@ -91,8 +92,6 @@ def moot(draught: Draught, cancellation: Cancellation) -> None:
 def release(draught: Draught, cancellation: Cancellation) -> None:
     """A cancellation came to nothing: give back what it had reserved, and the payment its earlier state."""
     payment = draught.payment
-    taken = {item.reference: item.quantity for item in cancellation.items}
-    quantities = tuple(has - taken.pop(item.reference, 0) for item, has in zip(payment.items, payment.cancelled_quantities, strict=True))
     state = PAYMENT.step(payment.state, PaymentTrigger.keep, Facts(origin=payment.origin_state))
     if others_unfinished(draught, cancellation):
         # Money of an earlier refund came back meanwhile, and still waits for a person.
@@ -103,19 +102,52 @@ def release(draught: Draught, cancellation: Cancellation) -> None:
             state=state,
             origin_state=None,
             amount_reserved=payment.amount_reserved - cancellation.amount,
-            cancelled_quantities=quantities,
+            cancelled_quantities=cancelled_quantities(payment, cancellation.items, -1),
         )
     )
 
 
+def cancelled_quantities(payment: Payment, items: Iterable[ItemQuantity], sign: Literal[1, -1]) -> tuple[int, ...]:
+    """The payment's count of what was cancelled, line by line, with these items taken (1) or given back (-1)."""
+    taken = {item.reference: item.quantity for item in items}
+    return tuple(has + sign * taken.get(item.reference, 0) for item, has in zip(payment.items, payment.cancelled_quantities, strict=True))
+
+
 def others_unfinished(draught: Draught, cancellation: Cancellation) -> bool:
     """Whether another cancellation of the payment has money on its way, or stuck."""
-    return any(c.id != cancellation.id and c.state in _UNFINISHED for c in draught.now.cancellations)
+    return any(c.id != cancellation.id and c.state in UNFINISHED for c in draught.now.cancellations)
 
 
 def moved(payment: Payment, amount: int) -> Payment:
     """Reserved money that arrived; negative where it came back."""
     return replace(payment, amount_refunded=payment.amount_refunded + amount, amount_reserved=payment.amount_reserved - amount)
+
+
+def shares(payment: Payment, amount: int, allocation: Allocation) -> list[int]:
+    """What a refund of `amount` takes from each funding source, in the payment's order."""
+    return allocate(
+        amount,
+        capacities=[funding.amount for funding in payment.funding],
+        taken=payment.allocated,
+        sources=[funding.source for funding in payment.funding],
+        rule=allocation,
+    )
+
+
+def allocated(payment: Payment, position: int, amount: int) -> Payment:
+    """What a leg takes from a funding source; negative where it gives it back."""
+    taken = list(payment.allocated)
+    taken[position] += amount
+    return replace(payment, allocated=tuple(taken))
+
+
+def fulfil(draught: Draught, cancellation: Cancellation) -> Cancellation:
+    """All that was asked for is done, be it after a person was called."""
+    if cancellation.state is CancellationState.needs_attention:
+        cancellation = replace(cancellation, state=CANCELLATION.step(cancellation.state, CancellationTrigger.retry))
+    row = draught.put_cancellation(replace(cancellation, state=CANCELLATION.step(cancellation.state, CancellationTrigger.done)))
+    draught.record_cancellation(RecordType.cancellation_completed, row)
+    return row
 
 
 def stuck(draught: Draught, cancellation: Cancellation) -> None:
@@ -142,7 +174,7 @@ def after_void(draught: Draught, cancellation: Cancellation) -> None:
             cancellation = draught.put_cancellation(replace(cancellation, state=state))
         for leg in voided:
             # This source was released, not paid out: its part of the money is with the customer all the same.
-            draught.set_payment(_allocated(moved(draught.payment, leg.amount), leg.position, leg.amount))
+            draught.set_payment(allocated(moved(draught.payment, leg.amount), leg.position, leg.amount))
         _start_refund(draught, cancellation, Allocation.pro_rata)
     elif cancellation.state is CancellationState.executing:
         stuck(draught, cancellation)
@@ -151,10 +183,7 @@ def after_void(draught: Draught, cancellation: Cancellation) -> None:
 def _confirm_void(draught: Draught, cancellation: Cancellation) -> None:
     payment = draught.payment
     contradicted = payment.origin_state is PaymentState.completed
-    if cancellation.state is CancellationState.needs_attention:
-        cancellation = replace(cancellation, state=CANCELLATION.step(cancellation.state, CancellationTrigger.retry))
-    row = draught.put_cancellation(replace(cancellation, state=CANCELLATION.step(cancellation.state, CancellationTrigger.done)))
-    draught.record_cancellation(RecordType.cancellation_completed, row)
+    row = fulfil(draught, cancellation)
     state = PAYMENT.step(payment.state, PaymentTrigger.confirm_void)
     draught.set_payment(replace(payment, state=state, origin_state=None, amount_reserved=payment.amount_reserved - row.amount))
     data: dict[str, DataValue] = {"cancellation_id": ids.public("can", row.id)}
@@ -167,13 +196,6 @@ def _start_refund(draught: Draught, cancellation: Cancellation, allocation: Allo
     payment, context = draught.payment, draught.context
     voided = sum(leg.amount for leg in draught.now.legs_of(cancellation.id, LegKind.void) if leg.state is LegState.succeeded)
     amount = cancellation.amount - voided
-    shares = allocate(
-        amount,
-        capacities=[funding.amount for funding in payment.funding],
-        taken=payment.allocated,
-        sources=[funding.source for funding in payment.funding],
-        rule=allocation,
-    )
     partial = cancellation.amount < payment.amount
     state = PAYMENT.step(payment.state, PaymentTrigger.start_refund)
     draught.set_payment(
@@ -198,16 +220,10 @@ def _start_refund(draught: Draught, cancellation: Cancellation, allocation: Allo
             updated_at=context.now,
         )
     )
-    for position, share in enumerate(shares):
+    for position, share in enumerate(shares(payment, amount, allocation)):
         if share:
-            draught.set_payment(_allocated(draught.payment, position, share))
+            draught.set_payment(allocated(draught.payment, position, share))
             _schedule(draught, cancellation, position=position, amount=share, refund=refund)
-
-
-def _allocated(payment: Payment, position: int, amount: int) -> Payment:
-    allocated = list(payment.allocated)
-    allocated[position] += amount
-    return replace(payment, allocated=tuple(allocated))
 
 
 def _schedule(draught: Draught, cancellation: Cancellation, *, position: int, amount: int, refund: Refund | None) -> None:

@@ -6,10 +6,21 @@ from datetime import datetime
 from workflows.domain import ids
 from workflows.domain.canonical import INTEGER_MAX
 from workflows.domain.changes import Change, Context, Draught
-from workflows.domain.decisions.execution import WAITING, after_void, drop_unsent_voids, moved, others_unfinished, refresh_refund, stuck
+from workflows.domain.decisions.execution import (
+    UNFINISHED,
+    WAITING,
+    after_void,
+    allocated,
+    drop_unsent_voids,
+    fulfil,
+    moved,
+    others_unfinished,
+    refresh_refund,
+    stuck,
+)
 from workflows.domain.errors import InvalidState
 from workflows.domain.machines import CANCELLATION, LEG, PAYMENT, Facts
-from workflows.domain.model import Cancellation, DataValue, Leg, Payment, Snapshot
+from workflows.domain.model import Cancellation, DataValue, Leg, Snapshot
 from workflows.domain.ports import Absent, Declined, Done, NeedsAction, Outcome, Pending, Returned, Settled, Unavailable, Unknown
 from workflows.domain.words import (
     LEG_IN_FLIGHT,
@@ -31,7 +42,7 @@ def submit(snapshot: Snapshot, leg: Leg, context: Context) -> Change:
     """The intent to send, written before the rail is called. Sending again under the same key is an attempt more."""
     draught = Draught(snapshot, context)
     state = LEG.step(leg.state, LegTrigger.submit) if leg.state is LegState.scheduled else leg.state
-    row = replace(leg, state=state, attempts=leg.attempts + 1, next_attempt_at=None)
+    row = replace(leg, state=state, attempts=leg.attempts + 1, next_attempt_at=None, sent_at=context.now)
     draught.put_leg(row, silent=leg.state is not LegState.scheduled)
     refresh_refund(draught, row)
     return draught.build()
@@ -155,7 +166,7 @@ def _consequences(draught: Draught, leg: Leg) -> None:
     if cancellation is None:
         raise LookupError("a leg without its cancellation was loaded")
     if leg.kind is LegKind.void:
-        if cancellation.state in {CancellationState.executing, CancellationState.needs_attention}:
+        if cancellation.state in UNFINISHED:
             after_void(draught, cancellation)
         elif leg.state is LegState.succeeded:
             draught.record_payment(RecordType.payment_anomaly, {"said": "voided", "leg_id": ids.public("leg", leg.id)}, amount=leg.amount)
@@ -165,19 +176,13 @@ def _consequences(draught: Draught, leg: Leg) -> None:
         case LegState.succeeded:
             draught.set_payment(moved(payment, leg.amount))
         case LegState.failed:
-            draught.set_payment(_unallocated(payment, leg))
+            draught.set_payment(allocated(payment, leg.position, -leg.amount))
         case LegState.returned:
-            draught.set_payment(moved(_unallocated(payment, leg), -leg.amount))
+            draught.set_payment(moved(allocated(payment, leg.position, -leg.amount), -leg.amount))
         case _:
             pass
     refresh_refund(draught, leg)
     _after_refund(draught, cancellation, leg)
-
-
-def _unallocated(payment: Payment, leg: Leg) -> Payment:
-    allocated = list(payment.allocated)
-    allocated[leg.position] -= leg.amount
-    return replace(payment, allocated=tuple(allocated))
 
 
 def _after_refund(draught: Draught, cancellation: Cancellation, leg: Leg) -> None:
@@ -188,12 +193,7 @@ def _after_refund(draught: Draught, cancellation: Cancellation, leg: Leg) -> Non
     if leg.state is LegState.returned:
         _reopen(draught, cancellation)
     elif all(each.state is LegState.succeeded for each in live):
-        if cancellation.state is CancellationState.needs_attention:
-            cancellation = replace(cancellation, state=CANCELLATION.step(cancellation.state, CancellationTrigger.retry))
-        row = replace(cancellation, state=CANCELLATION.step(cancellation.state, CancellationTrigger.done))
-        row = draught.put_cancellation(row)
-        draught.record_cancellation(RecordType.cancellation_completed, row)
-        _confirm(draught, row)
+        _confirm(draught, fulfil(draught, cancellation))
     elif cancellation.state is CancellationState.executing and not any(each.state in WAITING for each in live):
         stuck(draught, cancellation)
 

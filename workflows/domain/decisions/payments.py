@@ -168,7 +168,7 @@ def fail(snapshot: Snapshot, *, code: PaymentFailure, detail: str | None, contex
     return draught.build()
 
 
-def modify(  # noqa: PLR0913 - the members of the request
+def modify(  # noqa: PLR0913 -- the members of the request
     snapshot: Snapshot,
     *,
     amount: int,
@@ -225,7 +225,7 @@ def change_fulfilment(
 ) -> Change:
     """The goods moved on; never backwards. The same status again only fills in a time that was missing."""
     payment = snapshot.payment
-    if payment.state in {PaymentState.failed, PaymentState.cancelled}:
+    if payment.state in PAYMENT_FINAL:
         raise InvalidState(state=payment.state.value)
     if _ORDER.index(status) < _ORDER.index(payment.fulfilment):
         raise InvalidState(state=payment.state.value)

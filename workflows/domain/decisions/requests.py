@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from workflows.domain.changes import Change, Context, Draught
-from workflows.domain.decisions.execution import execute, release
+from workflows.domain.decisions.execution import cancelled_quantities, execute, release
 from workflows.domain.errors import (
     AmountExceedsRefundable,
     CancellationOpen,
@@ -29,7 +29,6 @@ from workflows.domain.times import rfc3339
 from workflows.domain.windows import deadline
 from workflows.domain.words import (
     ActorRole,
-    Allocation,
     Anchor,
     CancellationState,
     CancellationTrigger,
@@ -184,11 +183,6 @@ def must_find(snapshot: Snapshot, cancellation: Cancellation | None) -> Cancella
     return cancellation
 
 
-def allocation_of(policy: Policy, rule: str | None) -> Allocation:
-    """How the rule that decided spreads a partial refund; an override, which no rule decided, spreads it pro rata."""
-    return next((each.allocation for each in policy.rules if each.name == rule), Allocation.pro_rata)
-
-
 def _wanted(payment: Payment, ask: Ask) -> tuple[int, tuple[ItemQuantity, ...]]:
     """The amount asked for, in minor units, and the items that it stands for."""
     if ask.items is None:
@@ -252,15 +246,13 @@ def _open(draught: Draught, ask: Ask, assessment: Assessment, terms: Terms) -> C
     row = _row(draught, ask, assessment, state=state, route=route)
     row = replace(row, second_approval=second, deadline_at=clock.at, on_deadline=clock.then)
     row = draught.put_cancellation(row)
-    taken = {item.reference: item.quantity for item in row.items}
-    quantities = tuple(has + taken.pop(item.reference, 0) for item, has in zip(payment.items, payment.cancelled_quantities, strict=True))
     draught.set_payment(
         replace(
             payment,
             state=PAYMENT.step(payment.state, PaymentTrigger.request_cancellation),
             origin_state=payment.state,
             amount_reserved=payment.amount_reserved + row.amount,
-            cancelled_quantities=quantities,
+            cancelled_quantities=cancelled_quantities(payment, row.items, 1),
         )
     )
     draught.record_cancellation(RecordType.cancellation_requested, row, _decision_data(draught, ask, row))

@@ -1,0 +1,144 @@
+"""The sandbox rail inside the test's own process: its real routes over its real book, and a clock that a test moves."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import Message
+
+from service.providers.sandbox import SandboxProvider
+from service.sandbox.book import Movement, Notice
+from service.sandbox.faults import Chance
+from service.sandbox.scribe import Scribe
+from service.sandbox.server import Rail
+
+START = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
+EVERYTHING = 10**6
+_FAR_MS = 10**15
+
+
+@dataclass
+class Clock:
+    """The one clock of the rail and of all who call it."""
+
+    now: datetime = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, span: timedelta) -> None:
+        self.now += span
+
+    def milliseconds(self) -> int:
+        return int(self.now.timestamp() * 1000)
+
+
+Early = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class InProcessRail:
+    """What a test asks of the rail besides calling it. `before_reply`: what happens once an effect is made and before its reply."""
+
+    provider: SandboxProvider
+    clock: Clock
+    _scribe: Scribe
+    _transport: "_Transport"
+
+    def before_reply(self, happens: Early | None) -> None:
+        self._transport.before_reply = happens
+
+    async def mature(self) -> None:
+        """Confirm and return what is due by the clock."""
+        await self._scribe(lambda book: book.mature(self.clock.milliseconds()))
+
+    async def notices(self) -> list[Notice]:
+        """What the rail has to tell and has not told yet, oldest first."""
+        return await self._scribe(lambda book: book.notices(_FAR_MS, ()))
+
+    async def delivered(self, notice: Notice) -> None:
+        await self._scribe(lambda book: book.notices_delivered([notice], [], self.clock.milliseconds()))
+
+    async def set_chance(self, chance: Chance) -> None:
+        """Random faults on top of those that the references ask for."""
+        await self._scribe(lambda book: book.set_chance(chance))
+
+    async def movements(self, payment_reference: str | None = None) -> list[Movement]:
+        return await self._scribe(lambda book: book.movements(payment_reference, 0, EVERYTHING))
+
+
+class _Transport(httpx.AsyncBaseTransport):
+    """Calls the application as a client that gives up at once where no answer is coming: a time-out without the time."""
+
+    def __init__(self, app: Starlette, clock: Clock) -> None:
+        self._app = app
+        self._clock = clock
+        self.before_reply: Early | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self._clock.advance(timedelta(milliseconds=1))  # no two calls at the same moment: what is due first is then never a toss-up
+        body = await request.aread()
+        asked, hung = False, False
+        started: dict[str, Any] = {}
+        chunks: list[bytes] = []
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": request.method,
+            "headers": [(name.lower(), value) for name, value in request.headers.raw],
+            "scheme": "http",
+            "path": request.url.path,
+            "raw_path": request.url.raw_path,
+            "query_string": request.url.query,
+            "server": ("rail", 80),
+            "client": ("test", 1),
+            "root_path": "",
+        }
+
+        async def receive() -> Message:
+            nonlocal asked, hung
+            if asked:
+                hung = True
+                return {"type": "http.disconnect"}
+            asked = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                started.update(message)
+            else:
+                chunks.append(message.get("body", b""))
+
+        await self._app(scope, receive, send)
+        if self.before_reply is not None and request.method == "POST":
+            await self.before_reply()
+        if hung:
+            raise httpx.ReadTimeout("the rail kept silent", request=request)
+        return httpx.Response(started["status"], headers=started["headers"], content=b"".join(chunks))
+
+
+@asynccontextmanager
+async def in_process_rail(folder: Path, clock: Clock) -> AsyncIterator[InProcessRail]:
+    """A rail that delivers no notification by itself: the test says when, how often and in which order."""
+    path = folder / "book.sqlite"
+    scribe = Scribe(path, notifies=True)
+    await scribe.open()
+    rail = Rail(scribe, clock)
+    app = Starlette(
+        routes=[
+            Route("/sandbox/refunds", rail.endpoint("refund"), methods=["POST"]),
+            Route("/sandbox/voids", rail.endpoint("void"), methods=["POST"]),
+            Route("/sandbox/movements/{rail_key}", rail.find),
+        ]
+    )
+    transport = _Transport(app, clock)
+    async with httpx.AsyncClient(transport=transport, base_url="http://rail") as client:
+        yield InProcessRail(SandboxProvider(client, timeout_seconds=30), clock, scribe, transport)
+    await scribe.close()

@@ -1,0 +1,66 @@
+"""Words of the rail that come late, in the wrong order, or not at all, to the same end as those that come in time."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from tests.crash.world import World, terms, world_on
+from tests.database import Cluster
+from workflows.domain.model import Snapshot
+from workflows.domain.words import CancellationState, LegState, PaymentState
+
+
+@pytest.fixture(scope="module")
+async def world(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with world_on(cluster, tmp_path_factory.mktemp("disorder")) as made:
+        yield made
+        await made.check()
+
+
+async def refunded_unheard(world: World, reference: str, fault: str) -> UUID:
+    """A refund that the rail has made, and returned, before anybody heard of either."""
+    made = terms(reference, world.clock, 1_250, provider_references=[f"timeout_after_effect,return_after:1s{fault}"], completed=True)
+    payment = await world.register(made)
+    await world.request(payment, "once")
+    await world.worker.drain()
+    world.clock.advance(timedelta(milliseconds=1_100))
+    await world.rail.mature()
+    return payment
+
+
+def assert_reopened(found: Snapshot) -> None:
+    """What came back is reserved again, and a person has to find another way for it."""
+    row, (leg,), (cancellation,) = found.payment, found.legs, found.cancellations
+    assert leg.state in {LegState.returned, LegState.failed}, "failed where nobody had heard that it had arrived"
+    assert leg.failure_code == "account_closed"
+    assert cancellation.state is CancellationState.needs_attention
+    assert (row.state, row.amount_refunded, row.amount_reserved) == (PaymentState.refunding, 0, 1_250)
+    assert row.allocated == (0,)
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+async def test_returned_is_heard_before_succeeded(world: World, newest_first: bool) -> None:
+    payment = await refunded_unheard(world, f"order-{newest_first}", "")
+
+    await world.tell(newest_first=newest_first, only=lambda one: one == payment)
+    await world.worker.drain()
+    while await world.pass_time():
+        await world.worker.drain()
+
+    assert_reopened(await world.snapshot(payment))
+
+
+async def test_returned_is_all_that_is_ever_heard(world: World) -> None:
+    """The rail drops its words; asked, it says that the money came back, which it could only after it had gone."""
+    payment = await refunded_unheard(world, "asked", ",drop_notification")
+
+    for _ in range(10):
+        await world.pass_time()
+        await world.worker.drain()
+
+    assert_reopened(await world.snapshot(payment))
+    assert not await world.pass_time(), "nobody goes on asking"
+    types = [row["type"] for row in await world.pool.fetch("select type from record where payment_id = $1 order by sequence", payment)]
+    assert types[-3:] == ["refund.unknown", "refund.failed", "cancellation.needs_attention"], "said once, not at every question"

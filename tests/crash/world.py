@@ -1,0 +1,240 @@
+"""The service in one process, on a real database and a real rail: may die at any step, and goes on with nothing but what was written."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from service.calendars import calendar
+from tests.crash.rail import Clock, InProcessRail, in_process_rail
+from tests.crash.steps import Killed, SteppingProvider, SteppingStore, Steps
+from tests.database import Cluster
+from workflows.domain.changes import Change, Context
+from workflows.domain.decisions import payments, requests
+from workflows.domain.decisions.requests import Ask, Terms
+from workflows.domain.errors import Refused
+from workflows.domain.ids import from_rail_key, payment_id
+from workflows.domain.model import Actor, Funding, Item, KeptReply, Snapshot
+from workflows.domain.words import ActorRole, Channel, PaymentFailure, Reason, Source
+from workflows.flows.check import run_checks
+from workflows.flows.move import Rails
+from workflows.run import Command, Idempotency, Runner, Runtime
+from workflows.storage.notifications import Incoming
+from workflows.storage.snapshot import Wanted
+from workflows.worker import Pace, Worker
+
+LEASE = timedelta(seconds=10)
+ENQUIRIES = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 5, 10))
+WALLET = Actor(role=ActorRole.wallet, id="wallet-backend", channel=Channel.app)
+SOURCES = (Source.card, Source.balance, Source.points)
+
+Decide = Callable[[Snapshot, Terms, Context], Change | None]
+
+
+class EvenRails(Rails):
+    """Asks at even intervals, so that a flow has the same steps each time."""
+
+    def wait(self, attempt: int) -> timedelta:
+        return self.enquiries[min(max(attempt, 1), len(self.enquiries)) - 1]
+
+
+class Ids:
+    """UUIDs of version 7 that count instead of being random: chance that is drawn from a rail key then falls the same way each time."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def __call__(self) -> UUID:
+        self._last += 1
+        return UUID(int=(self._last >> 30) << 80 | 0x7 << 76 | 0x2 << 62 | self._last & (1 << 30) - 1)
+
+    def salt(self) -> bytes:
+        return self().bytes
+
+
+class World:
+    """One process at a time over one database and one rail; `steps` are those of the process that lives now."""
+
+    def __init__(self, pool: asyncpg.Pool, rail: InProcessRail, ids: "Ids | None" = None) -> None:
+        self.pool = pool
+        self.rail = rail
+        self.clock = rail.clock
+        self._ids = ids or Ids()
+        self.start()
+
+    def start(self, steps: Steps | None = None, *, concurrency: int = 1) -> None:
+        """A new process: nothing of the old one is left but what it wrote."""
+        self.steps = steps or Steps()
+        runtime = Runtime(
+            store=SteppingStore(self.pool, self.steps), clock=self.clock, new_id=self._ids, new_salt=self._ids.salt, calendar=calendar
+        )
+        rails = EvenRails(providers={"sandbox": SteppingProvider(self.rail.provider, self.steps)}, enquiries=ENQUIRIES)
+        self.runner = Runner(runtime)
+        self.worker = Worker(runtime, rails, Pace(concurrency=concurrency, lease=LEASE))
+
+    def beside(self) -> "World":
+        """Another process of the same service, which nobody kills."""
+        return World(self.pool, self.rail, self._ids)
+
+    def restart(self) -> None:
+        """After a death: a new process, once the leases of the old one have ended."""
+        self.clock.advance(LEASE + timedelta(seconds=1))
+        self.start()
+
+    # -- what callers do --------------------------------------------------------------------------------------------
+
+    async def register(self, terms: payments.Terms) -> UUID:
+        await self.runner.register(terms, actor=WALLET, request_id=None)
+        return payment_id(terms.reference)
+
+    async def request(self, payment: UUID, key: str, ask: Ask | None = None) -> KeptReply:
+        wish = ask or Ask(actor=WALLET, reason=Reason.changed_mind)
+        return await self._command(payment, key, lambda snapshot, terms, context: requests.request(snapshot, wish, terms, context))
+
+    async def withdraw(self, payment: UUID, key: str) -> KeptReply:
+        def decide(snapshot: Snapshot, _: Terms, context: Context) -> Change:
+            return requests.withdraw(snapshot, requests.must_find(snapshot, snapshot.open_cancellation), context)
+
+        return await self._command(payment, key, decide)
+
+    async def complete(self, payment: UUID, key: str) -> KeptReply:
+        return await self._command(
+            payment,
+            key,
+            lambda snapshot, _, context: payments.complete(snapshot, completed_at=None, provider_reference=None, context=context),
+        )
+
+    async def fail(self, payment: UUID, key: str) -> KeptReply:
+        return await self._command(
+            payment, key, lambda snapshot, _, context: payments.fail(snapshot, code=PaymentFailure.network, detail=None, context=context)
+        )
+
+    async def _command(self, payment: UUID, key: str, decide: Decide) -> KeptReply:
+        def reply(_: Snapshot, __: Terms, ___: bool) -> KeptReply:
+            return KeptReply(fingerprint=key, status=200, body=b"{}")
+
+        def refuse(why: Exception, _: Snapshot, __: Terms) -> KeptReply:
+            if not isinstance(why, Refused):
+                raise why
+            return KeptReply(fingerprint=key, status=409, body=type(why).__name__.encode())
+
+        replied = await self.runner.run(
+            Command(
+                wanted=Wanted(payment_id=payment, caller=WALLET.id, key=key),
+                actor=lambda: WALLET,
+                request_id=key,
+                visible=lambda _: True,
+                check=lambda: None,
+                version=lambda _: None,
+                decide=decide,
+                reply=reply,
+                refuse=refuse,
+                idempotency=Idempotency(caller=WALLET.id, key=key, fingerprint=key),
+            )
+        )
+        return replied.reply
+
+    # -- what the rail and the worker do ----------------------------------------------------------------------------
+
+    async def tell(self, *, copies: int = 1, only: Callable[[UUID], bool] = lambda _: True, newest_first: bool = False) -> None:
+        """The rail's outstanding words reach the service; one that is not acknowledged stays outstanding."""
+        notices = await self.rail.notices()
+        for notice in reversed(notices) if newest_first else notices:
+            key = from_rail_key(notice.rail_key)
+            if key is None or not only(key[0]):
+                continue
+            for _ in range(copies):
+                incoming = Incoming(
+                    payment_id=key[0],
+                    provider="sandbox",
+                    rail_id=json.loads(notice.body)["id"],
+                    body=notice.body.encode(),
+                    received_at=self.clock(),
+                )
+                await self.runner.runtime.store.store_notification(incoming, id=self._ids(), job_id=self._ids())
+            await self.rail.delivered(notice)
+
+    async def forget_notices(self, only: Callable[[UUID], bool] = lambda _: True) -> None:
+        for notice in await self.rail.notices():
+            key = from_rail_key(notice.rail_key)
+            if key is not None and only(key[0]):
+                await self.rail.delivered(notice)
+
+    async def drain(self) -> None:
+        await self.worker.drain()
+
+    async def pass_time(self) -> bool:
+        """Until the next job or the next lease's end, and what the rail does meanwhile. False: there is nothing left to do."""
+        due = await self.pool.fetchval("select min(coalesce(leased_until, run_at)) from job")
+        if due is None:
+            return False
+        self.clock.now = max(self.clock.now, due) + timedelta(milliseconds=1)
+        await self.rail.mature()
+        return True
+
+    async def surviving(self, action: Callable[[], Any]) -> str | None:
+        """Do it, and where the process dies of it, do it again with the next one. Answers the step that killed it."""
+        try:
+            await action()
+        except Killed as death:
+            self.restart()
+            await action()
+            return str(death)
+        return None
+
+    # -- what must hold ---------------------------------------------------------------------------------------------
+
+    async def snapshot(self, payment: UUID) -> Snapshot:
+        """The payment with all its cancellations."""
+        store = SteppingStore(self.pool, Steps())
+        ids = [row["id"] for row in await self.pool.fetch("select id from cancellation where payment_id = $1", payment)]
+        found = (await store.load_many([payment], ids))[payment]
+        return replace(found, cancellations=tuple(sorted(found.cancellations, key=lambda each: each.id)))
+
+    async def check(self) -> None:
+        """Every invariant over the whole database, chains of records included."""
+        broken = [result for result in await run_checks(self.pool) if result.broken]
+        assert not broken, "\n".join(f"{result.name}: {result.examples[:3]}" for result in broken)
+
+
+def terms(
+    reference: str,
+    clock: Clock,
+    *amounts: int,
+    provider_references: Iterable[str],
+    completed: bool,
+    items: tuple[Item, ...] = (),
+) -> payments.Terms:
+    """A payment from as many sources as there are amounts; the sources' references choose how the rail behaves."""
+    now = clock()
+    funding = tuple(
+        Funding(source=source, amount=amount, provider="sandbox", provider_reference=told)
+        for source, amount, told in zip(SOURCES, amounts, provider_references, strict=False)
+    )
+    return payments.Terms(
+        reference=reference,
+        wallet_id="wallet-1",
+        merchant_id="merchant-1",
+        amount=sum(amounts),
+        currency="CNY",
+        funding=funding,
+        items=items or None,
+        authorised_at=now,
+        completed_at=now if completed else None,
+    )
+
+
+@asynccontextmanager
+async def world_on(cluster: Cluster, folder: Path) -> AsyncIterator[World]:
+    async with (
+        cluster.clone() as database,
+        asyncpg.create_pool(database.app_url, min_size=1, max_size=4, ssl=False) as pool,
+        in_process_rail(folder, Clock()) as rail,
+    ):
+        yield World(pool, rail)
