@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 _RANDOM_BITS = 74
-_STEP_BITS = 32
 
 
 class _Uuid7:
@@ -18,11 +17,11 @@ class _Uuid7:
         self._last = 0  # milliseconds, then 74 bits that are random at first and grow within a millisecond
 
     def __call__(self) -> UUID:
-        fresh = (time.time_ns() // 1_000_000) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS - 1)
+        now = time.time_ns() // 1_000_000
         with self._lock:
-            if fresh >> _RANDOM_BITS <= self._last >> _RANDOM_BITS:
-                fresh = self._last + 1 + secrets.randbits(_STEP_BITS)
-            self._last = fresh
+            later = now > self._last >> _RANDOM_BITS
+            # Within a millisecond the random part counts on: RFC 9562, section 6.2, method 2.
+            self._last = fresh = now << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS - 1) if later else self._last + 1
         milliseconds, tail = fresh >> _RANDOM_BITS, fresh & ((1 << _RANDOM_BITS) - 1)
         return UUID(int=milliseconds << 80 | 0x7 << 76 | (tail >> 62) << 64 | 0x2 << 62 | tail & ((1 << 62) - 1))
 
@@ -36,4 +35,4 @@ def new_salt() -> bytes:
 
 def utc_now() -> datetime:
     """The one clock of a running service."""
-    return datetime.now(UTC)  # noqa: TID251 - this is the clock that everybody else is given
+    return datetime.now(UTC)  # noqa: TID251 -- this is the clock that everybody else is given
