@@ -21,6 +21,7 @@ from service.embedded import EmbeddedError
 from service.keys import KeysUnusable, LocalKeys, load_or_create_keys
 from service.settings import PREFIX, Settings
 from service.terminal.failure import UserError
+from workflows.chance import utc_now
 from workflows.domain.words import Role
 
 _HELP = "Refundry: what may still be cancelled, who decides, and where the money is."
@@ -68,12 +69,12 @@ def up(
     *,
     data: Data = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 unless told.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port of API and console; 8000 unless told, 0 takes a free one.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the API; 8000 unless told, 0 takes a free one.")] = None,
     api: Annotated[int, typer.Option(min=1, max=64, help="API processes; they share the port.")] = 1,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 1,
     database_url: Annotated[str | None, typer.Option(metavar="URL", help="A database of your own instead of the embedded one.")] = None,
 ) -> None:
-    """Everything in one go: database, migrations, API, console, workers and the sandbox rail."""
+    """Everything in one go: database, migrations, API, workers and the sandbox rail."""
     from service.supervisor import Plan
     from service.supervisor import up as run
 
@@ -91,7 +92,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port; REFUNDRY_PORT unless told.")] = None,
     descriptor: Descriptor = None,
 ) -> None:
-    """One API process with the console."""
+    """One API process."""
     from service import serving
     from service.app import create_app
 
@@ -201,7 +202,7 @@ def replay(
 def export(  # noqa: PLR0913 -- each argument is an option of the terminal
     *,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where the records go.")],
-    format_: Annotated[Literal["ndjson", "csv", "parquet"], typer.Option("--format", help="parquet needs its extra.")] = "ndjson",
+    format_: Annotated[Literal["ndjson", "csv"], typer.Option("--format", help="Only ndjson can be verified.")] = "ndjson",
     from_: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="From this moment on: 2026-11-01 or 2026-11-01T00:00:00Z.")
     ] = None,
@@ -230,7 +231,7 @@ def export(  # noqa: PLR0913 -- each argument is an option of the terminal
 @application.command()
 def verify(
     *,
-    files: Annotated[list[Path], typer.Argument(help="Exports, dispute files or proofs.")],
+    files: Annotated[list[Path], typer.Argument(help="Exports as NDJSON, gzipped or not.")],
     key: Annotated[str | None, typer.Option(help="The signer's key or a file with it; else the local one, where there is one.")] = None,
     data: Data = None,
 ) -> None:
@@ -288,8 +289,7 @@ def _keys(read: Settings) -> LocalKeys:
 
 def _sign(read: Settings, role: Role, *, sub: str, merchant_id: str | None = None, ttl_seconds: int = _UNITS["h"]) -> str:
     """A token of the local key. Raises ValueError where such a token may not be."""
-    now = datetime.now(UTC)  # noqa: TID251 -- the program's edge: this is where the time comes from
-    return _keys(read).sign_token(sub=sub, role=role, merchant_id=merchant_id, ttl_seconds=ttl_seconds, now=now)
+    return _keys(read).sign_token(sub=sub, role=role, merchant_id=merchant_id, ttl_seconds=ttl_seconds, now=utc_now())
 
 
 def _seconds(text: str) -> int:

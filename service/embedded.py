@@ -28,9 +28,9 @@ import asyncpg
 
 from service.namespace import NOBODY
 from service.roles import prepare_role
+from workflows.storage.guards import APP_ROLE
 
 OWNER = "refundry"  # owns the tables and migrates them
-APPLICATION = "refundry_app"  # what the API and the workers run as
 DATABASE = "refundry"
 _HOST = "127.0.0.1"
 _START_SECONDS_MAX = 60
@@ -69,7 +69,7 @@ class Server:
 
     def app_url(self, database: str = DATABASE) -> str:
         """For the API and the workers. Holds the password."""
-        return self._url(APPLICATION, "app", database)
+        return self._url(APP_ROLE, "app", database)
 
     def ensure_database(self, name: str = DATABASE) -> None:
         """Create the database and the application's role in it, where they are missing."""
@@ -98,7 +98,7 @@ class Server:
             await connection.close()
         connection = await asyncpg.connect(self.owner_url(name), ssl=False)
         try:
-            await prepare_role(connection, APPLICATION, _password(self.home, "app"), renew_password=True)
+            await prepare_role(connection, APP_ROLE, _password(self.home, "app"), renew_password=True)
         finally:
             await connection.close()
 

@@ -192,7 +192,7 @@ class UrlKeys:
     def __init__(self, url: str, http: httpx.AsyncClient, monotonic: Monotonic = time.monotonic) -> None:
         """Raises ValueError for a URL that is neither https nor on this machine."""
         parsed = httpx.URL(url)
-        if parsed.scheme != "https" and not (parsed.scheme == "http" and _is_loopback(parsed.host)):
+        if parsed.scheme != "https" and not (parsed.scheme == "http" and is_loopback(parsed.host)):
             raise ValueError("keys are fetched over https, or from this machine")
         self._url = parsed
         self._http = http
@@ -255,7 +255,8 @@ class UrlKeys:
         return bytes(body)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether an address stays on this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -3,6 +3,7 @@
 import logging
 import sys
 
+import asyncpg
 import structlog
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -14,6 +15,7 @@ def configure(level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        _without_rows,
         structlog.processors.format_exc_info,
         _event_first,
     ]
@@ -34,6 +36,19 @@ def configure(level: str) -> None:
     root.setLevel(logging.WARNING)
     for ours in ("api", "worker", "sandbox"):
         logging.getLogger(ours).setLevel(LEVELS[level])
+
+
+def _without_rows(_: object, __: str, fields: structlog.types.EventDict) -> structlog.types.EventDict:
+    """PostgreSQL tells, of a row that it refuses, all that stands in it: notes and names too."""
+    given = fields.get("exc_info")
+    error = given if isinstance(given, BaseException) else given[1] if isinstance(given, tuple) else sys.exc_info()[1] if given else None
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, asyncpg.PostgresError):
+            error.detail = None
+        error = error.__cause__ or error.__context__
+    return fields
 
 
 def _event_first(_: object, __: str, fields: structlog.types.EventDict) -> structlog.types.EventDict:

@@ -11,7 +11,6 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -23,6 +22,7 @@ from service.keys import LocalKeys, load_or_create_keys
 from service.settings import Settings, environment_for_child, origin_of_each, without_password
 from service.terminal.failure import UserError
 from service.terminal.panel import print_ready
+from workflows.chance import utc_now
 from workflows.domain.words import Role
 
 # A person waits here: quicker than production, unless configured otherwise.
@@ -124,7 +124,7 @@ def _environment(plan: Plan, database: _Database, keys: LocalKeys, sockets: _Soc
     decided: dict[str, object] = {
         "data_dir": plan.directory,
         "database_url": database.app_url,
-        "database_owner_url": database.owner_url,
+        "database_owner_url": "",  # for migrations, which are over: no child needs an owner's rights
         "host": settings.host,
         "port": sockets.api.getsockname()[1],
         "jwks_file": None if configured_keys else keys.jwks_path,
@@ -257,9 +257,8 @@ def _announce(plan: Plan, sockets: _Sockets, database: _Database, keys: LocalKey
 
 
 def _token(keys: LocalKeys, role: Role) -> str:
-    now = datetime.now(UTC)  # noqa: TID251 -- the program's edge: this is where the time comes from
     merchant = _MERCHANT if role is Role.merchant else None
-    return keys.sign_token(sub=f"demo-{role.value}", role=role, merchant_id=merchant, ttl_seconds=_TOKEN_SECONDS, now=now)
+    return keys.sign_token(sub=f"demo-{role.value}", role=role, merchant_id=merchant, ttl_seconds=_TOKEN_SECONDS, now=utc_now())
 
 
 def _address_file(directory: Path) -> Path:

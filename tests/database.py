@@ -93,7 +93,7 @@ union all
 select pg_get_indexdef(indexrelid) from pg_index where indrelid in ({_TABLES})
 union all
 select format('options %s %s %s', relname, relpersistence, reloptions) from pg_class where oid in ({_TABLES})
-"""  # noqa: S608 - our own text
+"""  # noqa: S608 -- our own text
 _GUARDS = f"""
 select pg_get_triggerdef(oid) || tgenabled::text from pg_trigger where tgrelid in ({_TABLES}) and not tgisinternal
 union all
@@ -104,7 +104,7 @@ union all
 select format('rights %s.%s %s', attrelid::regclass, attname, attacl) from pg_attribute where attrelid in ({_TABLES}) and attacl is not null
 union all
 select format('rights schema %s', nspacl) from pg_namespace where nspname = 'public'
-"""  # noqa: S608 - our own text
+"""  # noqa: S608 -- our own text
 
 
 async def shape(url: str) -> list[str]:

@@ -86,6 +86,27 @@ def test_only_the_migration_knows_the_owners_password(services: dict[str, Any]) 
     assert knowing == {"migrate"}
 
 
+def test_each_part_is_told_what_it_needs_and_nothing_else(services: dict[str, Any]) -> None:
+    told = {name: {variable.removeprefix(PREFIX) for variable in services[name]["environment"]} for name in OURS}
+
+    assert told == {
+        "migrate": {"DATABASE_URL", "DATABASE_OWNER_URL"},
+        "api": {"DATABASE_URL", "SANDBOX_URL", "SANDBOX_SECRET", "JWKS_URL", "ISSUER", "AUDIENCE", "DATA_DIR"},
+        "worker": {"DATABASE_URL", "SANDBOX_URL"},
+        "sandbox": {"SANDBOX_SECRET"},
+    }
+    assert {name for name in OURS if "data:/data" in services[name].get("volumes", [])} == {"api"}
+
+
+def test_the_rail_and_the_world_do_not_reach_the_database(services: dict[str, Any]) -> None:
+    near = {name for name, service in services.items() if "database" in service.get("networks", [])}
+    document = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+
+    assert near == {"postgres", "migrate", "api", "worker"}
+    assert services["postgres"]["networks"] == ["database"]
+    assert document["networks"]["database"] == {"internal": True}
+
+
 def test_nothing_but_loopback_is_published(services: dict[str, Any]) -> None:
     ports = [port for service in services.values() for port in service.get("ports", [])]
 

@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 
 from service import embedded, namespace
+from workflows.storage.guards import APP_ROLE
 
 SMALL = {"shared_buffers": "16MB", "max_connections": "20"}
 
@@ -100,7 +101,7 @@ def test_the_application_may_do_what_it_was_granted_and_no_more(directory: Path)
     server.ensure_database("books")  # twice changes nothing
 
     ask(server.owner_url("books"), "create table later (id int generated always as identity, word text)", change=True)
-    ask(server.owner_url("books"), f"grant select, insert on later to {embedded.APPLICATION}", change=True)
+    ask(server.owner_url("books"), f"grant select, insert on later to {APP_ROLE}", change=True)
     ask(server.app_url("books"), "insert into later (word) values ('x')", change=True)
 
     assert ask(server.app_url("books"), "select count(*) from later") == 1

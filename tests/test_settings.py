@@ -25,7 +25,6 @@ def test_the_defaults_are_productions() -> None:
 
     assert (read.rail_timeout_seconds, read.lease_seconds) == (10, 60)
     assert read.enquiry_seconds == (30, 60, 300, 900, 3600, 14400, 86400)
-    assert read.webhook_allow_private is False
     assert read.database_url == ""
 
 
@@ -61,7 +60,6 @@ def test_a_list_is_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("rail_timeout_seconds", "0"),
         ("lease_seconds", "10"),  # not more than a call may take
         ("log_level", "loud"),
-        ("webhook_allow_private", "perhaps"),
     ],
 )
 def test_nonsense_is_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -4,12 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 from uuid import UUID
 
 from service.api.sentences import Advice
 from workflows.domain import ids
 from workflows.domain.errors import Window
+from workflows.domain.eta import Eta
 from workflows.domain.model import Actor, Cancellation, DataValue, Item, Leg, Payment, Refund
 from workflows.domain.times import rfc3339
 from workflows.domain.words import Route, Source
@@ -18,17 +18,6 @@ Answer = dict[str, object]  # JSON-able
 Texts = Mapping[str, DataValue]  # the erasable texts of one payment or cancellation, by name; an erased one is not there
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False).encode
-
-
-class Eta(Protocol):
-    """When the money will be there, and how we know."""
-
-    @property
-    def earliest(self) -> datetime: ...
-    @property
-    def latest(self) -> datetime: ...
-    @property
-    def basis(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,16 +68,7 @@ def payment_answer(
         "amount": payment.amount,
         "currency": payment.currency,
         **_amounts(payment),
-        "funding": [
-            {
-                "source": source.source.value,
-                "amount": source.amount,
-                "provider": source.provider,
-                "provider_reference": source.provider_reference,
-                "funder": source.funder,
-            }
-            for source in payment.funding
-        ],
+        "funding": _funding(payment),
         "items": _items(payment.items, texts),
         "earned": [
             {"kind": one.kind.value, "amount": one.amount, "provider": one.provider, "provider_reference": one.provider_reference}
@@ -216,7 +196,7 @@ def window_answer(window: Window | None) -> Answer | None:
 
 
 def eta_answer(eta: Eta | None) -> Answer | None:
-    return None if eta is None else {"earliest": rfc3339(eta.earliest), "latest": rfc3339(eta.latest), "basis": str(eta.basis)}
+    return None if eta is None else {"earliest": rfc3339(eta.earliest), "latest": rfc3339(eta.latest), "basis": eta.basis}
 
 
 def moment(at: datetime | None) -> str | None:
@@ -230,6 +210,19 @@ def _amounts(payment: Payment) -> Answer:
         "amount_charged_back": payment.amount_charged_back,
         "amount_refundable": payment.amount_refundable,
     }
+
+
+def _funding(payment: Payment) -> list[Answer]:
+    return [
+        {
+            "source": source.source.value,
+            "amount": source.amount,
+            "provider": source.provider,
+            "provider_reference": source.provider_reference,
+            "funder": source.funder,
+        }
+        for source in payment.funding
+    ]
 
 
 def _items(items: Sequence[Item], texts: Texts) -> list[Answer]:

@@ -27,7 +27,6 @@ from service.api.schemas import (
 )
 from workflows.domain.words import Category, Channel, EarnedKind, Fulfilment, PaymentFailure, Reason, Source
 
-DEFAULT_PROVIDER: Final = "sandbox"
 CLOCK_SKEW_MAX: Final = timedelta(minutes=5)  # how far ahead of ours a caller's clock may run
 _MOMENTS: Final = ("authorised_at", "completed_at", "shipped_at", "delivered_at", "at")
 
@@ -114,12 +113,6 @@ class RegisterPayment(Body):
         if self.authorised_at and self.completed_at and self.authorised_at > self.completed_at:
             raise problem("Must not be later than completed_at.", "/authorised_at")
         return self
-
-    def funding_or_default(self, provider: str = DEFAULT_PROVIDER) -> tuple[FundingBody, ...]:
-        """The sources as told, else the whole amount from the balance at `provider`, which then knows it by our reference."""
-        if self.funding is not None:
-            return self.funding
-        return (FundingBody(source=Source.balance, amount=self.amount, provider=provider, provider_reference=self.reference),)
 
 
 class CompletePayment(Body):

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from service.api import answers
 from service.api.problems import problem_for
 from service.api.queries import Query, read_query
-from service.api.reading import Inbound
+from service.api.reading import JSON_TYPE, Inbound
 from service.api.rights import Operation
 from service.api.sentences import Language, language
 from service.keys import EvidenceKey
@@ -37,7 +37,6 @@ B = TypeVar("B", bound=BaseModel)
 Q = TypeVar("Q", bound=Query)
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-JSON_TYPE = "application/json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,11 +17,11 @@ from service.api.views import cancellation_actions, cancellation_view, payment_a
 from workflows.domain import ids
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import requests
+from workflows.domain.decisions.execution import shares
 from workflows.domain.decisions.requests import Ask, Assessment, Override, Terms
 from workflows.domain.errors import Invalid, RefundryError
 from workflows.domain.eta import estimate
 from workflows.domain.model import Actor, Cancellation, ItemQuantity, Snapshot
-from workflows.domain.money import allocate
 from workflows.domain.policy import Denied
 from workflows.domain.records import digest_text
 from workflows.domain.words import ActorRole, Channel, PaymentState, Source
@@ -197,7 +197,7 @@ def _eligibility(call: Call, snapshot: Snapshot, ask: Ask, terms: Terms) -> Elig
         refusal, steps = verdict.refusal.value, verdict.next_steps
     route = None if verdict is None or isinstance(verdict, Denied) else verdict.route
     amount = assessment.amount if assessment else payment.amount_refundable
-    shares = _shares(snapshot, assessment)
+    parts = _parts(snapshot, assessment)
     zone = terms.policy.zone
     allowed = refusal is None and route is not None
     now = call.services.runner.runtime.clock()
@@ -208,8 +208,8 @@ def _eligibility(call: Call, snapshot: Snapshot, ask: Ask, terms: Terms) -> Elig
         policy_version=payment.policy_version,
         window=verdict.window if verdict else None,
         amount_refundable=payment.amount_refundable,
-        allocation=shares if allowed else (),
-        eta=estimate([source for source, _ in shares], now, terms.calendar, zone) if allowed else None,
+        allocation=parts if allowed else (),
+        eta=estimate([source for source, _ in parts], now, terms.calendar, zone) if allowed else None,
         refusal=refusal,
         message=eligibility_message(
             route,
@@ -224,21 +224,15 @@ def _eligibility(call: Call, snapshot: Snapshot, ask: Ask, terms: Terms) -> Elig
     )
 
 
-def _shares(snapshot: Snapshot, assessment: Assessment | None) -> tuple[tuple[Source, int], ...]:
+def _parts(snapshot: Snapshot, assessment: Assessment | None) -> tuple[tuple[Source, int], ...]:
     """Where the money would go; the sources of a void are released whole."""
     payment = snapshot.payment
     if assessment is None or isinstance(assessment.verdict, Denied):
         return ()
     if payment.state is PaymentState.pending:
         return tuple((funding.source, funding.amount) for funding in payment.funding)
-    shares = allocate(
-        assessment.amount,
-        capacities=[funding.amount for funding in payment.funding],
-        taken=payment.allocated,
-        sources=[funding.source for funding in payment.funding],
-        rule=assessment.verdict.allocation,
-    )
-    return tuple((funding.source, share) for funding, share in zip(payment.funding, shares, strict=True) if share)
+    taken = shares(payment, assessment.amount, assessment.verdict.allocation)
+    return tuple((funding.source, share) for funding, share in zip(payment.funding, taken, strict=True) if share)
 
 
 _DAY = timedelta(days=1)

@@ -2,8 +2,8 @@
 
 from starlette.responses import Response
 
-from service.api.calls import JSON_TYPE, Call
-from service.api.reading import read_body
+from service.api.calls import Call
+from service.api.reading import JSON_TYPE, read_body
 from service.providers.sandbox import SandboxProvider, verify_notification
 from service.security import TokenFault, Unauthenticated
 from workflows.chance import new_id

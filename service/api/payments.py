@@ -145,7 +145,7 @@ def place(after: After | None) -> search.Place | None:
 def _funding(sources: tuple[bodies.FundingBody, ...], call: Call) -> tuple[Funding, ...]:
     for position, source in enumerate(sources):
         if source.provider not in call.services.rails.providers:
-            known = ", ".join(sorted(call.services.rails.providers)) or "none"
+            known = ", ".join(f"'{name}'" for name in sorted(call.services.rails.providers)) or "none"
             detail = f"Must be a provider that is set up here: {known}."
             raise RequestProblem("validation-failed", members={"errors": [{"pointer": f"/funding/{position}/provider", "detail": detail}]})
     return tuple(

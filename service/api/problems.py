@@ -254,5 +254,5 @@ def problem_detail(error: Exception, language: Language) -> tuple[str, str]:
         raise error
     told = json.loads(reply.body)
     errors_ = told.get("errors") or []
-    where = "; ".join(f"{one['pointer']}: {one['detail']}" for one in errors_[:3])
+    where = "; ".join(": ".join(filter(None, (one["pointer"], one["detail"]))) for one in errors_[:3])
     return told["code"], where or told["detail"]

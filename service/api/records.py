@@ -7,8 +7,9 @@ from uuid import UUID
 from starlette.responses import Response, StreamingResponse
 
 from service.api import cursor, queries
-from service.api.calls import JSON_TYPE, Call, raw_json_list
+from service.api.calls import Call, raw_json_list
 from service.api.cursor import Kind
+from service.api.reading import JSON_TYPE, NDJSON_TYPE
 from workflows.flows.export import export_csv, export_lines
 from workflows.storage import search
 from workflows.storage.search import RecordText
@@ -54,14 +55,16 @@ async def export(call: Call) -> Response:
             sign=evidence.sign,
             key=evidence.verifier_key(),
         )
-        media_type = "application/x-ndjson"
+        media_type = NDJSON_TYPE
+    first = await anext(lines)  # before the status is said: a database that is away is a 503, not a stream cut short
     headers = {"content-disposition": f'attachment; filename="records.{query.format}"'}
-    return StreamingResponse(_closing(lines), 200, headers, media_type)
+    return StreamingResponse(_closing(first, lines), 200, headers, media_type)
 
 
-async def _closing(lines: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+async def _closing(first: bytes, lines: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
     """A caller who goes away must not leave a transaction open."""
     async with aclosing(lines):
+        yield first
         async for chunk in lines:
             yield chunk
 

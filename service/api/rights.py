@@ -1,4 +1,4 @@
-"""Every operation of the interface, and who may call it: the one table behind the dependencies, the OpenAPI and the matrix test."""
+"""Every operation of the interface, and who may call it: the one table behind the routes, the OpenAPI and the matrix test."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -9,9 +9,10 @@ import iso4217
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from workflows.domain import money
 from workflows.domain.times import parse_rfc3339
 
-AMOUNT_MAX: Final = 10**15
+AMOUNT_MAX: Final = money.AMOUNT_MAX
 QUANTITY_MAX: Final = 10**6
 ENTRIES_MAX: Final = 1000  # of any array in a body
 NOTE_LENGTH_MAX: Final = 2000

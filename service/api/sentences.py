@@ -22,7 +22,7 @@ from workflows.domain.words import CancellationState, LegState, Refusal, Route
 
 ACCEPT_LANGUAGE_LENGTH_MAX = 1_000
 _WEIGHTED = re.compile(r"\s*([A-Za-z]{1,8}|\*)(?:-[A-Za-z0-9]{1,8})*\s*(?:;\s*[qQ]\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*)?")
-_NUMBER = re.compile(r"\d+")
+_NUMBER_OR_CHOICE = re.compile(r"\d+|'\w+'(?:(?:, | or )'\w+')*")
 _MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
 _CHINA = frozenset({"Asia/Shanghai", "PRC", "Asia/Chongqing", "Asia/Chungking", "Asia/Harbin"})
 _VOID = (CancellationState.executing, CancellationState.needs_attention, CancellationState.completed)
@@ -30,7 +30,7 @@ _VOID = (CancellationState.executing, CancellationState.needs_attention, Cancell
 
 class Language(StrEnum):
     en = "en"
-    zh_CN = "zh-CN"  # noqa: N815 - the language tag's own writing
+    zh_CN = "zh-CN"  # noqa: N815 -- the language tag's own writing
 
 
 class NextStep(StrEnum):
@@ -159,13 +159,13 @@ def next_steps(actions: Iterable[str], spoken: Language) -> list[Advice]:
 def fault(detail: str, spoken: Language) -> str:
     """What is wrong with a value. Those who find it say it in English; where there is no translation, it stays so.
 
-    Limits differ, the sentences do not: each number is `{}` in the locale's file.
+    Limits and choices differ, the sentences do not: each number, and each list of quoted words, is `{}` in the locale's file.
     """
-    told = words(spoken, "faults").get(_NUMBER.sub("{}", detail))
-    return detail if told is None else told.format(*_NUMBER.findall(detail))
+    told = words(spoken, "faults").get(_NUMBER_OR_CHOICE.sub("{}", detail))
+    return detail if told is None else told.format(*_NUMBER_OR_CHOICE.findall(detail))
 
 
-def eligibility_message(  # noqa: PLR0913 - a sentence over six facts; all but the route are named by the caller
+def eligibility_message(  # noqa: PLR0913 -- a sentence over six facts; all but the route are named by the caller
     route: Route | None,
     *,
     refusal: str | None,

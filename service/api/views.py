@@ -10,7 +10,7 @@ from workflows.domain.errors import NotFound
 from workflows.domain.eta import Eta, estimate
 from workflows.domain.machines import CANCELLATION, PAYMENT, Facts
 from workflows.domain.model import Cancellation, Leg, Refund, Snapshot
-from workflows.domain.words import Fulfilment, LegKind, PaymentState, PaymentTrigger
+from workflows.domain.words import PAYMENT_FINAL, Fulfilment, LegKind, PaymentState, PaymentTrigger
 
 WALLETS_FROZEN = False  # no wallet can be put on hold yet, so none is
 
@@ -69,7 +69,7 @@ def payment_actions(snapshot: Snapshot) -> tuple[str, ...]:
     actions = [trigger.value for trigger in (PaymentTrigger.complete, PaymentTrigger.fail) if PAYMENT.may(payment.state, trigger, facts)]
     if payment.state is PaymentState.pending:
         actions.append("modify")
-    if payment.state not in {PaymentState.cancelled, PaymentState.failed} and payment.fulfilment is not Fulfilment.returned:
+    if payment.state not in PAYMENT_FINAL and payment.fulfilment is not Fulfilment.returned:
         actions.append("fulfilment")
     if PAYMENT.may(payment.state, PaymentTrigger.request_cancellation) and payment.amount_refundable and not payment.disputes_open:
         actions.append(PaymentTrigger.request_cancellation.value)

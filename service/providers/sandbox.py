@@ -32,6 +32,7 @@ from urllib.parse import quote
 
 import httpx
 
+from workflows.domain.money import AMOUNT_MAX
 from workflows.domain.ports import (
     Absent,
     Declined,
@@ -51,7 +52,6 @@ SIGNATURE_HEADER = "Refundry-Sandbox-Signature"
 REPLY_BYTES_MAX = 64 * 1024
 RETRY_AFTER_SECONDS_MAX = 3600.0
 TEXT_LENGTH_MAX = 255
-AMOUNT_MAX = 10**15
 _SIGNATURE_PART = re.compile(r"(t|v1)=([0-9a-f]{1,64})", re.ASCII)
 _STAMP = re.compile(r"[0-9]{1,12}")
 

@@ -35,7 +35,7 @@ ROWS_AT_ONCE = 1_000
 GARBAGE = b'\x00<html>502 {"status": "succ'
 
 Clock = Callable[[], datetime]
-_log = logging.getLogger("refundry.sandbox")
+_log = logging.getLogger("sandbox")  # the name whose level `log_level` sets
 
 
 def _system_clock() -> datetime:
@@ -203,7 +203,7 @@ async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
         except Exception:
-            _log.exception("event=sandbox_background_failed")
+            _log.exception("background_work_failed")
             await asyncio.sleep(IDLE_SECONDS_MAX)
 
 

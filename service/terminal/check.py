@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.settings import Settings
+from service.terminal.plain import plain, say
 from workflows.flows.check import Result, Watch, run_checks
 
 _SESSION = {"application_name": "refundry check", "timezone": "UTC", "jit": "off"}
@@ -44,9 +45,9 @@ def print_results(console: Console, results: Sequence[Result], *, seconds: float
     for result in broken:
         console.print(_examples(result))
     if broken:
-        _say(console, f"{len(broken)} of {len(results)} invariants are broken ({seconds:.1f} s).", "bold red")
+        say(console, f"{len(broken)} of {len(results)} invariants are broken ({seconds:.1f} s).", "bold red")
     else:
-        _say(console, f"All {len(results)} invariants hold ({seconds:.1f} s).", "bold green")
+        say(console, f"All {len(results)} invariants hold ({seconds:.1f} s).", "bold green")
 
 
 async def _run(url: str, watch: Watch) -> list[Result]:
@@ -75,11 +76,7 @@ def _examples(result: Result) -> Table:
     table.add_column()
     for example in result.examples:
         # The database may hold what a terminal would obey.
-        table.add_row(Text("".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in example), overflow="fold"))
+        table.add_row(Text(plain(example), overflow="fold"))
     if more > 0:
         table.add_row(Text(f"and {more:,} more", "dim"))
     return table
-
-
-def _say(console: Console, sentence: str, style: str) -> None:
-    console.print(sentence, style=style, markup=False, highlight=False, soft_wrap=True)

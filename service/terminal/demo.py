@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -37,7 +37,6 @@ class _Tour:
         return told
 
     def payment(self, *, age: timedelta, provider_reference: str = "ok") -> dict[str, Any]:
-        completed_at = datetime.now(UTC) - age  # noqa: TID251 - the tour sets its own scene
         funding = {"source": "balance", "amount": 4200, "provider": "sandbox", "provider_reference": provider_reference}
         return self.call(
             "POST",
@@ -49,7 +48,7 @@ class _Tour:
                 "amount": 4200,
                 "currency": "CNY",
                 "funding": [funding],
-                "completed_at": rfc3339(completed_at),
+                "completed_at": rfc3339(utc_now() - age),
             },
         )
 

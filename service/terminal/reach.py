@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import httpx
 
+from service.jwks import is_loopback
 from service.terminal.failure import UserError
 
 Pause = Callable[[float], Awaitable[None]]
@@ -53,7 +54,9 @@ class Reach:
         limits = httpx.Limits(max_connections=_CONNECTIONS_MAX, max_keepalive_connections=_CONNECTIONS_MAX)
         headers = {"Authorization": f"Bearer {token}"}
         try:
-            self._client = httpx.AsyncClient(base_url=url, headers=headers, timeout=_TIMEOUT, limits=limits, transport=transport)
+            self._client = httpx.AsyncClient(
+                base_url=url, headers=headers, timeout=_TIMEOUT, limits=limits, transport=transport, trust_env=by_environment(url)
+            )
         except httpx.InvalidURL as error:
             raise UserError(f"{url} is no address of a service: {error}") from error
         if self._client.base_url.scheme not in ("http", "https"):
@@ -125,6 +128,11 @@ class Reach:
                 "Tokens of the local key: name the directory that the service was started with: --data DIR."
             )
         return reply
+
+
+def by_environment(url: str) -> bool:
+    """Whether the environment's proxies and roots count on the way to a service: not to one on this machine. Raises httpx.InvalidURL."""
+    return not is_loopback(httpx.URL(url).host)
 
 
 def _seconds(text: str) -> float:

@@ -20,11 +20,13 @@ from rich.table import Table
 from rich.text import Text
 
 from service.keys import KeysUnusable, Verifier, VerifierKeyUnreadable, load_or_create_keys
+from service.terminal.plain import plain, say
+from service.terminal.reach import by_environment
 from workflows.domain.exports import read_trailer
 from workflows.domain.times import rfc3339
 from workflows.domain.verifying import Finding, Status, Verdict, verify_export
 
-Format = Literal["ndjson", "csv", "parquet"]
+Format = Literal["ndjson", "csv"]
 
 EXIT_STATUS = {Status.verified: 0, Status.tampered: 1, Status.unreadable: 2}
 STYLE = {Status.verified: "bold green", Status.tampered: "bold red", Status.unreadable: "bold yellow"}
@@ -56,7 +58,7 @@ def run_verify(files: list[Path], key: str | None = None, data_dir: Path | None 
     try:
         trusted = _trusted_key(key, data_dir)
     except (OSError, ValueError, KeysUnusable) as error:
-        _say(console, f"The key cannot be used: {error}", style="red")
+        say(console, f"The key cannot be used: {error}", style="red")
         return 2
     checked = {path: _check(path, trusted, console) for path in files}
     console.print(_overview(checked))
@@ -64,7 +66,7 @@ def run_verify(files: list[Path], key: str | None = None, data_dir: Path | None 
         if one.verdict is not None and one.verdict.findings:
             console.print(_findings(path, one.verdict))
     if trusted is None and any(one.verdict is not None and one.verdict.signer for one in checked.values()):
-        _say(console, "Whose key signed was not checked: give it with --key. The signature only fits the key that the file itself names.")
+        say(console, "Whose key signed was not checked: give it with --key. The signature only fits the key that the file itself names.")
     statuses = {one.status for one in checked.values()}
     return next(EXIT_STATUS[status] for status in (Status.tampered, Status.unreadable, Status.verified) if status in statuses)
 
@@ -73,7 +75,7 @@ def run_export(  # noqa: PLR0913 -- each is an option of the command
     url: str,
     token: str,
     *,
-    format: Format,  # noqa: A002 -- the query's own word
+    format: Format,
     start: datetime | None,
     end: datetime | None,
     output: Path,
@@ -87,21 +89,23 @@ def run_export(  # noqa: PLR0913 -- each is an option of the command
     query |= {name: rfc3339(moment) for name, moment in (("from", start), ("to", end)) if moment is not None}
     try:
         with (
-            httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=_TIMEOUT) as client,
+            httpx.Client(
+                base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=_TIMEOUT, trust_env=by_environment(url)
+            ) as client,
             client.stream("GET", "/v1/records/export", params=query) as response,
         ):
             if response.status_code != httpx.codes.OK:
                 response.read()
-                _say(console, f"The service refused: {_problem(response)}", style="red")
+                say(console, f"The service refused: {_problem(response)}", style="red")
                 return 1
             with _destination(output) as (file, keep):
                 last_line = _copy(response, file, console if output != STDOUT else Console(stderr=True))
                 if format == "ndjson" and not _is_trailer(last_line):
-                    _say(console, "The export was cut: it ends without its trailer. Nothing was kept.", style="red")
+                    say(console, "The export was cut: it ends without its trailer. Nothing was kept.", style="red")
                     return 1
                 keep()
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        _say(console, f"The export failed, nothing was kept: {type(error).__name__}: {error}", style="red")
+        say(console, f"The export failed, nothing was kept: {type(error).__name__}: {error}", style="red")
         return 1
     return 0
 
@@ -166,7 +170,7 @@ def _watched(path: Path, file: IO[bytes], console: Console) -> Iterator[Callable
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(_plain(path.name), total=size)
+        task = progress.add_task(plain(path.name), total=size)
         yield lambda: progress.update(task, completed=file.tell())
 
 
@@ -175,12 +179,12 @@ def _overview(checked: dict[Path, _Checked]) -> Table:
     for path, one in checked.items():
         verdict = one.verdict
         table.add_row(
-            Text(_plain(str(path)), overflow="fold"),
+            Text(plain(str(path)), overflow="fold"),
             Text(one.status, STYLE[one.status]),
             f"{verdict.records:,}" if verdict else "",
             f"{verdict.chains:,}" if verdict else "",
             Text(_signer(verdict), overflow="fold"),
-            Text(_plain(one.note), overflow="fold"),
+            Text(plain(one.note), overflow="fold"),
         )
     return table
 
@@ -188,13 +192,13 @@ def _overview(checked: dict[Path, _Checked]) -> Table:
 def _signer(verdict: Verdict | None) -> str:
     if verdict is None or verdict.signer is None:
         return "nobody"
-    return f"{_plain(verdict.signer)} ({'trusted' if verdict.signer_trusted else 'not checked'})"
+    return f"{plain(verdict.signer)} ({'trusted' if verdict.signer_trusted else 'not checked'})"
 
 
 def _findings(path: Path, verdict: Verdict) -> Table:
     shown = len(verdict.findings)
     more = "" if shown == verdict.findings_total else f", the first {shown} of {verdict.findings_total:,}"
-    table = Table("Line", "Fault", "Chain", "Sequence", "What", title=Text(f"{_plain(str(path))}{more}"), title_justify="left")
+    table = Table("Line", "Fault", "Chain", "Sequence", "What", title=Text(f"{plain(str(path))}{more}"), title_justify="left")
     for finding in verdict.findings:
         table.add_row(*(Text(cell, overflow="fold") for cell in _cells(finding)))
     return table
@@ -202,16 +206,7 @@ def _findings(path: Path, verdict: Verdict) -> Table:
 
 def _cells(finding: Finding) -> tuple[str, str, str, str, str]:
     sequence = "" if finding.sequence is None else str(finding.sequence)
-    return str(finding.line), finding.fault, _plain(finding.chain or ""), sequence, _plain(finding.detail)
-
-
-def _plain(text: str) -> str:
-    """Text of unknown origin, without what a terminal would obey."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
-
-
-def _say(console: Console, sentence: str, style: str = "") -> None:
-    console.print(_plain(sentence), style=style, markup=False, highlight=False, soft_wrap=True)
+    return str(finding.line), finding.fault, plain(finding.chain or ""), sequence, plain(finding.detail)
 
 
 def _problem(response: httpx.Response) -> str:

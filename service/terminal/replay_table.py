@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.api.sentences import Language, amount_text
+from service.terminal.plain import say
 from service.terminal.replay_tally import Check, Outcome, Tally, percentile
 
 _SHOWN_MAX = 10
@@ -42,10 +43,10 @@ def print_result(console: Console, tally: Tally, found: list[Check], timing: Tim
     _list(console, "errors", (f"{one.reference} {one.invoice}: {one.detail}" for one in tally.errors()))
     for outcome, sentence in _EXPLAINED.items():
         if tally.count(outcome):
-            _say(console, f"{outcome}: {sentence}.")
-    _say(console, _TIME, style="dim")
-    _say(console, f"This run is {tally.plan.run.name}: `--run {tally.plan.run.name}` sends the very same again, and nothing happens twice.")
-    _say(
+            say(console, f"{outcome}: {sentence}.")
+    say(console, _TIME, style="dim")
+    say(console, f"This run is {tally.plan.run.name}: `--run {tally.plan.run.name}` sends the very same again, and nothing happens twice.")
+    say(
         console,
         "Next: `refundry check` holds the whole database against its invariants; `refundry export` and `refundry verify` the records.",
     )
@@ -101,15 +102,10 @@ def _checks(found: list[Check]) -> Table:
 def _list(console: Console, name: str, faults: Iterable[str]) -> None:
     told = list(faults)
     for fault in told[:_SHOWN_MAX]:
-        _say(console, f"{name}: {fault}", style="red")
+        say(console, f"{name}: {fault}", style="red")
     if len(told) > _SHOWN_MAX:
-        _say(console, f"{name}: and {len(told) - _SHOWN_MAX:,} more", style="red")
+        say(console, f"{name}: and {len(told) - _SHOWN_MAX:,} more", style="red")
 
 
 def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value * 1000:,.0f} ms" if value < 10 else f"{value:,.1f} s"
-
-
-def _say(console: Console, sentence: str, style: str = "") -> None:
-    plain = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in sentence)
-    console.print(plain, style=style, markup=False, highlight=False, soft_wrap=True)

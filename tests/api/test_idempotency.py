@@ -107,7 +107,9 @@ async def test_bad_keys(world: World, key: str) -> None:
         headers=[*((n.encode(), v.encode()) for n, v in headers.items()), (b"idempotency-key", key.encode())],
     )
 
-    assert_problem(response, 400, "malformed-request")
+    said = assert_problem(response, 400, "malformed-request")
+    assert said["errors"][0]["pointer"] == "/headers/idempotency-key"
+    assert "header" in said["detail"]
     assert await world.rows() == before
 
 

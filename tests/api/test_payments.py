@@ -154,5 +154,7 @@ async def test_an_import_takes_the_good_lines_and_names_the_bad(world: World) ->
         (4, "validation-failed"),
         (7, "malformed-request"),
     ]
+    details = [error["detail"] for error in said["errors"]]
+    assert details[1:] == ["/amount: Must be an integer.", "Must be JSON; it is not at line 1, column 2."]
     found = await world.get("/v1/payments", params={"reference": good["reference"]})
     assert [(one["merchant_id"], one["amount"]) for one in found.json()["data"]] == [(SHOP, 10_000)]

@@ -4,12 +4,15 @@ import csv
 import io
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
+import asyncpg
 import pytest
 import structlog
 
+from service.app import create_app
 from service.keys import Verifier
-from tests.api.world import Json, World
+from tests.api.world import Json, World, assert_problem, calling
 from workflows.domain.records import GENESIS, hash_of
 from workflows.domain.verifying import Status, verify_export
 
@@ -262,6 +265,19 @@ async def test_an_empty_export_is_signed_too(world: World) -> None:
 
     assert len(lines) == 1
     assert b'"signature"' in lines[0]
+
+
+@pytest.mark.parametrize("format_", ["ndjson", "csv"])
+async def test_an_export_without_a_database_is_a_problem_and_no_stream(world: World, format_: str) -> None:
+    app = create_app(world.settings, clock=world.clock)
+    headers = {"authorization": f"Bearer {world.token('auditor')}"}
+    async with calling(app) as http, asyncpg.create_pool("postgresql://nobody@127.0.0.1:1/nothing", min_size=0) as away:
+        app.state.services = replace(app.state.services, reads=away)
+
+        response = await http.get("/v1/records/export", params={"format": format_}, headers=headers)
+
+    assert_problem(response, 503, "unavailable")
+    assert response.headers["retry-after"]
 
 
 async def test_what_is_personal_is_in_no_record_and_in_no_log(

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from service.api import bodies
 from service.api.field_errors import ERRORS_MAX, field_errors, pointer
 from service.api.schemas import AMOUNT_MAX, EXPONENTS, Body
-from workflows.domain.words import Source
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MODELS: tuple[type[Body], ...] = (
@@ -234,16 +233,6 @@ def test_funding_sums_to_the_amount() -> None:
 )
 def test_a_source_of_another_form_is_refused(name: str, value: object) -> None:
     assert list(payment_with(amount=600, funding=[{**FUNDING, name: value}])) == [f"/funding/0/{name}"]
-
-
-def test_without_funding_the_balance_pays_it_all_and_knows_it_by_our_reference() -> None:
-    body = bodies.RegisterPayment.model_validate_json(json.dumps(PAYMENT))
-
-    (leg,) = body.funding_or_default("wallet")
-
-    assert (leg.source, leg.amount, leg.provider, leg.provider_reference) == (Source.balance, 1000, "wallet", "r-1")
-    assert body.funding_or_default()[0].provider == "sandbox"
-    assert "funding" not in body.model_fields_set
 
 
 def lines(*amounts: int) -> list[dict[str, object]]:

@@ -101,9 +101,9 @@ _CASES: list[tuple[Exception, str, dict[str, object]]] = [
     (errors.VersionMismatch(7), "version-mismatch", {"current_version": 7}),
     (errors.RefundableAmountChanged(0), "refundable-amount-changed", {"amount_refundable": 0}),
     (
-        errors.Invalid("/at", "must not lie in the future"),
+        errors.Invalid("/at", "Must not lie in the future."),
         "validation-failed",
-        {"errors": [{"pointer": "/at", "detail": "must not lie in the future"}]},
+        {"errors": [{"pointer": "/at", "detail": "Must not lie in the future."}]},
     ),
     (errors.IdempotencyKeyReused(), "idempotency-key-reused", {}),
     (errors.IdempotencyInFlight(), "idempotency-in-flight", {}),

@@ -1,5 +1,6 @@
 """Sentences: the right language, every word told in both, amounts and times exact."""
 
+import ast
 import re
 import string
 import tomllib
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import service.api
+import workflows.domain.decisions
 from service.api.problems import PROBLEMS
 from service.api.sentences import (
     Language,
@@ -37,6 +39,7 @@ from workflows.domain.model import Actor, Cancellation
 from workflows.domain.words import ActorRole, Anchor, CancellationState, Channel, LegState, OnDeadline, Reason, Refusal, Route
 
 EN, ZH = Language.en, Language.zh_CN
+FAULT = re.compile(r"(Must|Is|The (sources|lines) must) [^\n]+\.")
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 AT = datetime(2026, 11, 25, 10, 30, tzinfo=UTC)
 WINDOW = Window(Anchor.completed_at, datetime(2026, 11, 10, 8, 0, tzinfo=UTC), AT)
@@ -351,7 +354,7 @@ def test_every_cancellation_has_a_message(state: CancellationState, spoken: Lang
     ],
 )
 def test_what_the_customer_is_told(changed: dict[str, object], refund_state: LegState | None, english: str, chinese: str) -> None:
-    given = replace(CANCELLATION, **changed)  # type: ignore[arg-type] # each changed member has its own type
+    given = replace(CANCELLATION, **changed)  # type: ignore[arg-type]  # each changed member has its own type
 
     assert cancellation_message(given, EN, SHANGHAI, refund_state) == english
     assert cancellation_message(given, ZH, SHANGHAI, refund_state) == chinese
@@ -370,6 +373,22 @@ def test_faults_keep_their_numbers_and_stay_english_where_untranslated() -> None
     assert fault("Must have at most 64 characters.", ZH) == "最多 64 个字符"
     assert fault("Must have at most 64 characters.", EN) == "Must have at most 64 characters."
     assert fault("Something {nobody} has translated, 7 times.", ZH) == "Something {nobody} has translated, 7 times."
+
+
+def test_faults_keep_their_choices() -> None:
+    assert fault("Must be one of 'wallet', 'agent' or 'merchant'.", ZH) == "必须是以下之一：'wallet', 'agent' or 'merchant'"
+    assert fault("Must be a provider that is set up here: 'sandbox'.", ZH) == "必须是此处已配置的支付渠道：'sandbox'"
+
+
+def test_every_fault_that_is_written_down_is_translated() -> None:
+    """Found in the sources: what begins like a fault and is one sentence. Those with a name in the middle are tested above."""
+    roots = (Path(service.api.__file__).parent, Path(workflows.domain.decisions.__file__).parent)
+    texts = (path.read_text("utf-8") for root in roots for path in root.glob("*.py"))
+    constants = (node.value for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant))
+    faults = {one for one in constants if isinstance(one, str) and FAULT.fullmatch(one)}
+
+    assert len(faults) > 40
+    assert {one for one in faults if fault(one, ZH) == one} == set()
 
 
 def test_a_sentence_that_is_not_there_is_a_fault_of_ours() -> None:

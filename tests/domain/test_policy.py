@@ -346,7 +346,7 @@ def test_an_override_and_a_refusal_always_need_a_second_person(role: ActorRole) 
     assert not needs_second_approval(decide(form), role, 100, "CNY", False)
 
 
-_moments = st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  bounds are naive by hypothesis's own rule
+_moments = st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 -- bounds are naive by hypothesis's own rule
 _facts = st.builds(
     Facts,
     state=st.sampled_from(PaymentState),

@@ -125,7 +125,7 @@ def test_times_may_come_decoded_or_as_text(moment: object) -> None:
         ("version", "x" * 65),
         ("version", 7),
         ("effective_from", "2026-01-01T00:00:00"),  # naive
-        ("effective_from", datetime(2026, 1, 1)),  # noqa: DTZ001  that it is naive is the point
+        ("effective_from", datetime(2026, 1, 1)),  # noqa: DTZ001 -- that it is naive is the point
         ("effective_from", date(2026, 1, 1)),
         ("effective_from", "soon"),
         ("effective_from", "9999-12-31T23:59:59-12:00"),

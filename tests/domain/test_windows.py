@@ -184,7 +184,7 @@ def test_no_moment_and_no_length_overflows(start: datetime, unit: Unit, share: i
 
 
 @given(
-    start=st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2080, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001  bounds are naive by hypothesis's own rule
+    start=st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2080, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 -- bounds are naive by hypothesis's own rule
     unit=st.sampled_from(Unit),
     amounts=st.tuples(st.integers(1, 60), st.integers(1, 60)),
     next_day=st.booleans(),

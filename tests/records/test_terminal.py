@@ -170,7 +170,7 @@ def service(status: int, body: bytes, *, promised: int | None = None) -> Iterato
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's own word
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
@@ -189,7 +189,7 @@ class TestExport:
         (tmp_path / "out").mkdir()
         return tmp_path / "out" / "records"
 
-    def fetch(self, url: str, output: Path, console: Console, format: str = "ndjson") -> int:  # noqa: A002 - as the command has it
+    def fetch(self, url: str, output: Path, console: Console, format: str = "ndjson") -> int:
         assert format in ("ndjson", "csv")
         start = datetime(2026, 11, 1, tzinfo=UTC)
         return run_export(
@@ -230,7 +230,7 @@ class TestExport:
         assert "was cut" in said(console)
 
     @pytest.mark.parametrize("format", ["ndjson", "csv"])
-    def test_a_broken_stream_is_not_kept(self, output: Path, console: Console, format: str) -> None:  # noqa: A002 - as the command has it
+    def test_a_broken_stream_is_not_kept(self, output: Path, console: Console, format: str) -> None:
         whole = b"".join(export(RECORDS))
         with service(200, whole, promised=len(whole) + 1) as url:
             assert self.fetch(url, output, console, format) == 1

@@ -18,7 +18,7 @@ def test_another_name_of_utc_is_utc() -> None:
     assert rfc3339(datetime(2026, 11, 22, tzinfo=timezone(timedelta(0), "Zulu"))) == "2026-11-22T00:00:00.000000Z"
 
 
-@pytest.mark.parametrize("moment", [datetime(2026, 11, 22), datetime(2026, 11, 22, tzinfo=timezone(timedelta(hours=8)))])  # noqa: DTZ001 - naive on purpose
+@pytest.mark.parametrize("moment", [datetime(2026, 11, 22), datetime(2026, 11, 22, tzinfo=timezone(timedelta(hours=8)))])  # noqa: DTZ001 -- naive on purpose
 def test_naive_and_local_moments_are_refused(moment: datetime) -> None:
     with pytest.raises(ValueError, match="UTC"):
         rfc3339(moment)
@@ -77,7 +77,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     assert moment.utcoffset() == timedelta(0)
 
 
-MOMENTS = st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis wants its bounds naive
+MOMENTS = st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 -- hypothesis wants its bounds naive
 
 
 @given(MOMENTS, MOMENTS)

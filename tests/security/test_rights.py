@@ -6,6 +6,7 @@ import pytest
 
 from service.api.problems import PROBLEMS
 from service.api.rights import ACTION_OPERATIONS, OPERATIONS, Operation, allowed, available, operation
+from service.app import HANDLERS
 from service.security import Principal
 from workflows.domain.words import CancellationTrigger, PaymentTrigger, Role
 
@@ -56,6 +57,10 @@ def test_the_table_names_the_expected_calls_and_no_other() -> None:
 
 def test_names_and_addresses_are_unique() -> None:
     assert len({one.name for one in OPERATIONS}) == len(OPERATIONS) == len({(one.method, one.path) for one in OPERATIONS})
+
+
+def test_what_answers_is_in_the_table() -> None:
+    assert set(HANDLERS) == {one.name for one in OPERATIONS}
 
 
 @pytest.mark.parametrize("found", OPERATIONS, ids=lambda one: one.name)

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from service.terminal.failure import UserError
-from service.terminal.reach import ATTEMPTS_MAX, Reach
+from service.terminal.reach import ATTEMPTS_MAX, Reach, by_environment
 
 URL = "http://fake"
 
@@ -65,3 +65,11 @@ async def test_a_service_that_stays_away_is_given_up() -> None:
 def test_what_is_no_address_is_told_at_once(url: str) -> None:
     with pytest.raises(UserError, match="no address"):
         Reach(url, "t")
+
+
+@pytest.mark.parametrize(
+    ("url", "far"),
+    [("http://127.0.0.1:8000", False), ("http://localhost:8000", False), ("http://[::1]:8000", False), ("https://refunds.example", True)],
+)
+def test_a_proxy_stands_only_before_services_elsewhere(url: str, far: bool) -> None:
+    assert by_environment(url) is far

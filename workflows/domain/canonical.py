@@ -5,8 +5,8 @@ writes what RFC 8785 asks for; floats, greater integers, other keys, lone surrog
 """
 
 from collections.abc import Callable
-from json import JSONEncoder, encoder
-from typing import Any
+from json import JSONDecoder, JSONEncoder, encoder
+from typing import Any, NoReturn
 
 INTEGER_MAX = 2**53 - 1
 DEPTH_MAX = 32
@@ -60,4 +60,12 @@ def _refuse(value: object) -> None:
     raise ValueError(f"{type(value).__name__} has no canonical form")
 
 
+def _refuse_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} has no canonical form")
+
+
 _text = _encoder()
+
+# Reads JSON, and refuses with a ValueError the numbers that have no canonical form. What it does not refuse is written again as it
+# was, so that bytes can be compared without a walk through every member.
+DECODER = JSONDecoder(parse_float=_refuse_number, parse_constant=_refuse_number)

@@ -23,7 +23,6 @@ from workflows.domain.ports import NewId
 from workflows.domain.records import Draft, Record, digest_text, seal
 from workflows.domain.words import JobKind, LegKind, LegState, RecordType
 
-SALT_BYTES = 16
 T = TypeVar("T", Cancellation, Refund, Leg)
 
 

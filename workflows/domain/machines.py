@@ -38,7 +38,6 @@ class Facts:
     on_deadline: OnDeadline | None = None
     offers: int = 0  # offers made so far
     intact: bool = False  # the goods came back whole
-    shipped: bool = False  # the goods are on their way back
 
 
 Guard = Callable[[Facts], bool]

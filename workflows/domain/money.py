@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from workflows.domain.words import Allocation, Source
 
+AMOUNT_MAX = 10**15  # of any payment, in minor units: every reader of JSON holds it exactly
 _PROMOTIONS = frozenset({Source.coupon, Source.points, Source.cashback})
 
 

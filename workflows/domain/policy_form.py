@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from workflows.domain.errors import RefundryError
 from workflows.domain.forms import Form, Problem
 from workflows.domain.model import DataValue
+from workflows.domain.money import AMOUNT_MAX
 from workflows.domain.policy import Condition, Deadlines, Limits, Policy, Rule, Subject, Timeout, When
 from workflows.domain.times import rfc3339
 from workflows.domain.windows import Length, Unit, WindowForm
@@ -28,7 +29,6 @@ from workflows.domain.words import (
     Source,
 )
 
-AMOUNT_MAX = 10**15
 RULES_MAX = 200
 WORDS_MAX = 1_000
 

@@ -46,7 +46,7 @@ class Record:
     body: str
 
 
-def seal(draft: Draft, *, id: UUID, chain: str, payment_id: UUID | None, sequence: int, previous_hash: str) -> Record:  # noqa: A002 - the record's own word
+def seal(draft: Draft, *, id: UUID, chain: str, payment_id: UUID | None, sequence: int, previous_hash: str) -> Record:
     """The record of `draft` at its place in its chain; ValueError where it cannot be written in canonical form."""
     actor = draft.actor
     check((draft.data, draft.amount, sequence))

@@ -1,12 +1,11 @@
 """Is an export what the service wrote? Checked line by line, without database or network, with the place of every fault."""
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import Any
 
-from workflows.domain.canonical import canonical
+from workflows.domain.canonical import DECODER, canonical
 from workflows.domain.exports import CSV_COLUMNS, ExportDigest, Scope, Trailer, export_line, read_trailer
 from workflows.domain.records import GENESIS, chain_id, hash_of
 
@@ -234,14 +233,7 @@ def _is_hash(value: object) -> bool:
 
 def _parse(raw: bytes) -> dict[str, Any] | None:
     try:
-        value = _decoder.decode(raw.decode())
+        value = DECODER.decode(raw.decode())
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def _refuse(text: str) -> NoReturn:
-    raise ValueError(f"{text} has no canonical form")
-
-
-_decoder = json.JSONDecoder(parse_float=_refuse, parse_constant=_refuse)

@@ -1,20 +1,20 @@
 """Check the invariants over the whole database: in constant memory, from one unchanging view of it, with no right but to read."""
 
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
 
-from workflows.domain.canonical import canonical_unchecked
+from workflows.domain.canonical import DECODER, canonical_unchecked
 from workflows.domain.records import GENESIS, LEAF, chain_id
 from workflows.domain.times import rfc3339
 from workflows.storage.invariants import IN_SQL, Invariant
+from workflows.storage.views import Source, unchanging
 
 EXAMPLES_MAX = 20
 EXAMPLE_LENGTH_MAX = 300
@@ -65,9 +65,9 @@ def _nobody_watches(_: str, __: int, ___: int) -> None:
     """Where no progress is shown."""
 
 
-async def run_checks(source: asyncpg.Pool | asyncpg.Connection, *, watch: Watch = _nobody_watches) -> list[Result]:
+async def run_checks(source: Source, *, watch: Watch = _nobody_watches) -> list[Result]:
     """Every invariant's result. `source` may belong to the application's role, which may read everything."""
-    async with _connection(source) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+    async with unchanging(source) as connection:
         counts: dict[str, int] = {}
         results = []
         for done, invariant in enumerate(IN_SQL):
@@ -172,7 +172,7 @@ def _read(row: _Row) -> dict[str, Any] | None:
         raw = row.body.encode()
         if sha256(LEAF + raw).digest() != row.hash:
             return None
-        value, _ = _decoder.raw_decode(row.body)
+        value, _ = DECODER.raw_decode(row.body)
         return value if isinstance(value, dict) and canonical_unchecked(value) == raw else None
     except (ValueError, RecursionError):
         return None
@@ -211,20 +211,3 @@ def _follows(row: _Row, before: _Before | None, from_state: Any, to_state: Any) 
     if row.occurred_at < before.row.occurred_at:
         return False
     return from_state == before.to_state or (from_state, to_state) == (before.from_state, before.to_state)
-
-
-def _refuse(text: str) -> NoReturn:
-    raise ValueError(f"{text} has no canonical form")
-
-
-# What it does not refuse comes back as it was written, so that bytes can be compared without a walk through every member.
-_decoder = json.JSONDecoder(parse_float=_refuse, parse_constant=_refuse)
-
-
-@asynccontextmanager
-async def _connection(source: asyncpg.Pool | asyncpg.Connection) -> AsyncIterator[asyncpg.Connection]:
-    if isinstance(source, asyncpg.Pool):
-        async with source.acquire() as connection:
-            yield connection
-    else:
-        yield source

@@ -1,12 +1,12 @@
 """The export of records as a stream, in constant memory, from one unchanging view of the database."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, time, timedelta
 
 import asyncpg
 
 from workflows.domain.exports import ExportDigest, Scope, Sign, csv_header, csv_line, trailer_line
+from workflows.storage.views import Source, unchanging
 
 CHUNK_BYTES = 64 * 1024
 FETCH_ROWS = 1000
@@ -36,7 +36,7 @@ select min(occurred_at)
 
 
 async def export_lines(
-    source: asyncpg.Pool | asyncpg.Connection,
+    source: Source,
     *,
     start: datetime | None,
     end: datetime | None,
@@ -65,7 +65,7 @@ async def export_lines(
 
 
 async def export_csv(
-    source: asyncpg.Pool | asyncpg.Connection, *, start: datetime | None, end: datetime | None, merchant_id: str | None = None
+    source: Source, *, start: datetime | None, end: datetime | None, merchant_id: str | None = None
 ) -> AsyncGenerator[bytes]:
     """CSV (RFC 4180) in chunks, in the same order. It is for reading: only the NDJSON form can be verified."""
     scope = Scope(start=start, end=end, merchant_id=merchant_id)
@@ -82,12 +82,12 @@ async def export_csv(
     yield "".join(chunk).encode()
 
 
-async def _batches(source: asyncpg.Pool | asyncpg.Connection, statement: str, scope: Scope) -> AsyncIterator[list[asyncpg.Record]]:
+async def _batches(source: Source, statement: str, scope: Scope) -> AsyncIterator[list[asyncpg.Record]]:
     """The rows of `statement`, day by day, at most FETCH_ROWS at a time.
 
     Day by day, since a sort of the whole table would keep the first byte waiting for the last record.
     """
-    async with _connection(source) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+    async with unchanging(source) as connection:
         async for start, end in _days(connection, scope):
             cursor = await connection.cursor(statement, start, end, scope.merchant_id)
             while rows := await cursor.fetch(FETCH_ROWS):
@@ -105,12 +105,3 @@ async def _days(connection: asyncpg.Connection, scope: Scope) -> AsyncIterator[t
             moment = until
         else:
             moment = await connection.fetchval(_NEXT_MOMENT, until, scope.end)
-
-
-@asynccontextmanager
-async def _connection(source: asyncpg.Pool | asyncpg.Connection) -> AsyncIterator[asyncpg.Connection]:
-    if isinstance(source, asyncpg.Pool):
-        async with source.acquire() as connection:
-            yield connection
-    else:
-        yield source

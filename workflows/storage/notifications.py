@@ -37,7 +37,7 @@ class Incoming:
     received_at: datetime
 
 
-async def store(connection: Any, incoming: Incoming, *, id: UUID, job_id: UUID) -> bool:  # noqa: A002 - the row's own word
+async def store(connection: Any, incoming: Incoming, *, id: UUID, job_id: UUID) -> bool:
     """False where the same word came before: then there is nothing more to do."""
     new: int = await connection.fetchval(
         _STORE,
@@ -52,14 +52,14 @@ async def store(connection: Any, incoming: Incoming, *, id: UUID, job_id: UUID) 
     return new > 0
 
 
-async def load(connection: Any, payment_id: UUID, id: UUID) -> Stored | None:  # noqa: A002 - the row's own word
+async def load(connection: Any, payment_id: UUID, id: UUID) -> Stored | None:
     row = await connection.fetchrow(
         "select provider, body, received_at, handled_at from notification where payment_id = $1 and id = $2", payment_id, id
     )
     return None if row is None else Stored(**row)
 
 
-async def mark(connection: Any, payment_id: UUID, id: UUID, *, verdict: str, now: datetime) -> None:  # noqa: A002 - the row's own word
+async def mark(connection: Any, payment_id: UUID, id: UUID, *, verdict: str, now: datetime) -> None:
     """Say what became of it; the first verdict stands."""
     await connection.execute(
         "update notification set handled_at = $3, verdict = $4 where payment_id = $1 and id = $2 and handled_at is null",

@@ -47,13 +47,13 @@ class Store:
     async def finish_job(self, fence: Fence) -> bool:
         return await apply.finish_job(self.pool, fence)
 
-    async def store_notification(self, incoming: Incoming, *, id: UUID, job_id: UUID) -> bool:  # noqa: A002 - the row's own word
+    async def store_notification(self, incoming: Incoming, *, id: UUID, job_id: UUID) -> bool:
         return await notifications.store(self.pool, incoming, id=id, job_id=job_id)
 
-    async def load_notification(self, payment_id: UUID, id: UUID) -> Stored | None:  # noqa: A002 - the row's own word
+    async def load_notification(self, payment_id: UUID, id: UUID) -> Stored | None:
         return await notifications.load(self.pool, payment_id, id)
 
-    async def mark_notification(self, payment_id: UUID, id: UUID, *, verdict: str, now: datetime) -> None:  # noqa: A002 - as above
+    async def mark_notification(self, payment_id: UUID, id: UUID, *, verdict: str, now: datetime) -> None:
         await notifications.mark(self.pool, payment_id, id, verdict=verdict, now=now)
 
     async def payment_of_cancellation(self, cancellation_id: UUID) -> UUID | None:

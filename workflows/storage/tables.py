@@ -12,6 +12,7 @@ from sqlalchemy import ARRAY, BigInteger, CheckConstraint, DateTime, ForeignKeyC
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+from workflows.domain.money import AMOUNT_MAX
 from workflows.domain.words import (
     CANCELLATION_OPEN,
     LEG_FINAL,
@@ -34,7 +35,6 @@ from workflows.domain.words import (
 )
 from workflows.storage.constraints import checked, listed, one_of
 
-AMOUNT_MAX = 10**15
 Time = DateTime(timezone=True)
 APPEND_ONLY = ("record", "policy", "personal_text", "kept_reply")  # UPDATE is refused by a trigger
 NEVER_DELETED = ("record", "policy", "payment", "cancellation", "refund", "leg")  # so are DELETE and TRUNCATE

@@ -137,7 +137,7 @@ def complete(snapshot: Snapshot, *, completed_at: datetime | None, provider_refe
     state = PAYMENT.step(payment.state, PaymentTrigger.complete, Facts(origin=payment.origin_state))
     at = completed_at or max(context.now, payment.authorised_at)
     if at < payment.authorised_at or at > context.now + CLOCK_SKEW_MAX:
-        raise Invalid(pointer="/completed_at", detail="must lie between authorised_at and now")
+        raise Invalid(pointer="/completed_at", detail="Must lie between authorised_at and now.")
     draught = Draught(snapshot, context)
     draught.set_payment(
         replace(
@@ -185,13 +185,13 @@ def modify(  # noqa: PLR0913 -- the members of the request
     if payment.state is not PaymentState.pending:
         raise InvalidState(state=payment.state.value)
     if amount >= payment.amount:
-        raise Invalid(pointer="/amount", detail="must be lower than the payment's amount: a modification never raises it")
+        raise Invalid(pointer="/amount", detail="Must be lower than the payment's amount: a modification never raises it.")
     if funding is None:
         if len(payment.funding) > 1:
-            raise Invalid(pointer="/funding", detail="must be given anew: the payment has more than one funding source")
+            raise Invalid(pointer="/funding", detail="Must be given anew: the payment has more than one funding source.")
         funding = (replace(payment.funding[0], amount=amount),)
     if not items and payment.items:
-        raise Invalid(pointer="/items", detail="must be given anew: the payment has items")
+        raise Invalid(pointer="/items", detail="Must be given anew: the payment has items.")
     items = items or ()
     draught = Draught(snapshot, context)
     draught.set_payment(
@@ -231,7 +231,7 @@ def change_fulfilment(
         raise InvalidState(state=payment.state.value)
     moment = at or context.now
     if moment > context.now + CLOCK_SKEW_MAX:
-        raise Invalid(pointer="/at", detail="must not lie in the future")
+        raise Invalid(pointer="/at", detail="Must not lie in the future.")
     shipped_at, delivered_at = payment.shipped_at, payment.delivered_at
     if status is Fulfilment.shipped:
         shipped_at = shipped_at or moment
@@ -256,20 +256,20 @@ def change_fulfilment(
 def _check_times(terms: Terms, authorised_at: datetime, now: datetime) -> None:
     latest = now + CLOCK_SKEW_MAX
     if terms.authorised_at is not None and authorised_at > latest:
-        raise Invalid(pointer="/authorised_at", detail="must not lie in the future")
+        raise Invalid(pointer="/authorised_at", detail="Must not lie in the future.")
     if terms.completed_at is not None and not authorised_at <= terms.completed_at <= latest:
-        raise Invalid(pointer="/completed_at", detail="must lie between authorised_at and now")
+        raise Invalid(pointer="/completed_at", detail="Must lie between authorised_at and now.")
     for name in ("shipped_at", "delivered_at"):
         moment: datetime | None = getattr(terms, name)
         if moment is not None and moment > latest:
-            raise Invalid(pointer=f"/{name}", detail="must not lie in the future")
+            raise Invalid(pointer=f"/{name}", detail="Must not lie in the future.")
 
 
 def _with_reference(funding: tuple[Funding, ...], provider_reference: str | None) -> tuple[Funding, ...]:
     if provider_reference is None:
         return funding
     if len(funding) > 1:
-        raise Invalid(pointer="/provider_reference", detail="is ambiguous: the payment has more than one funding source")
+        raise Invalid(pointer="/provider_reference", detail="Is ambiguous: the payment has more than one funding source.")
     return (replace(funding[0], provider_reference=provider_reference),)
 
 

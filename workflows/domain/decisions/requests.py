@@ -93,11 +93,11 @@ class _Clock(NamedTuple):
 def actor_channel(role: ActorRole, channel: Channel | None) -> Channel:
     """The channel a request came by. An agent must name the one by which the customer spoke. Raises Invalid."""
     if role in {ActorRole.agent, ActorRole.supervisor} and channel in {None, Channel.app}:
-        raise Invalid(pointer="/channel", detail="must name the channel by which the customer asked, and an agent's is never app")
+        raise Invalid(pointer="/channel", detail="Must name the channel by which the customer asked, and an agent's is never app.")
     if role is ActorRole.merchant and channel not in {None, Channel.merchant}:
-        raise Invalid(pointer="/channel", detail="must be merchant, or left out, when a merchant asks")
+        raise Invalid(pointer="/channel", detail="Must be merchant, or left out, when a merchant asks.")
     if channel in _OURS:
-        raise Invalid(pointer="/channel", detail="system is for the service's own steps: name the channel by which the customer asked")
+        raise Invalid(pointer="/channel", detail="System is for the service's own steps: name the channel by which the customer asked.")
     return channel or (Channel.merchant if role is ActorRole.merchant else Channel.app)
 
 
@@ -192,14 +192,14 @@ def _wanted(payment: Payment, ask: Ask) -> tuple[int, tuple[ItemQuantity, ...]]:
     for index, wanted in enumerate(ask.items):
         position = positions.get(wanted.reference)
         if position is None:
-            raise Invalid(pointer=f"/items/{index}/reference", detail="must be the reference of one of the payment's items")
+            raise Invalid(pointer=f"/items/{index}/reference", detail="Must be the reference of one of the payment's items.")
         line, taken = payment.items[position], payment.cancelled_quantities[position]
         after = taken + wanted.quantity
         if after > line.quantity:
             raise AmountExceedsRefundable(payment.amount_refundable)
         amount += line_amount(line.amount, line.quantity, after) - line_amount(line.amount, line.quantity, taken)
     if amount == 0:
-        raise Invalid(pointer="/items", detail="must be worth something: these items came to nothing")
+        raise Invalid(pointer="/items", detail="Must be worth something: these items came to nothing.")
     return amount, ask.items
 
 
