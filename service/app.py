@@ -21,7 +21,7 @@ from service.api.rights import OPERATIONS, Operation, allowed
 from service.api.sentences import language
 from service.jwks import FileKeys, KeySource, UrlKeys
 from service.keys import load_or_create_keys
-from service.security import Authenticator, Principal
+from service.security import Authenticator, Principal, TokenFault, Unauthenticated
 from service.settings import Settings
 from workflows.chance import utc_now
 from workflows.domain.errors import Forbidden, Unavailable
@@ -130,7 +130,7 @@ async def _answer(request: Request, operation: Operation, handler: Handler) -> R
     principal = None
     try:
         if operation.roles is not None:
-            principal = await services.authenticator.authenticate(request.headers.get("authorization"))
+            principal = await services.authenticator.authenticate(_authorization(request))
             if not allowed(operation, principal):
                 raise Forbidden
         return await handler(Call(request, services, operation, principal))
@@ -141,6 +141,14 @@ async def _answer(request: Request, operation: Operation, handler: Handler) -> R
         return _problem(request, Unavailable(), principal)
     except Exception as error:
         return _problem(request, error, principal)
+
+
+def _authorization(request: Request) -> str | None:
+    """One caller speaks for itself: of two headers, who could say which was checked on the way here?"""
+    sent = request.headers.getlist("authorization")
+    if len(sent) > 1:
+        raise Unauthenticated(TokenFault.twice)
+    return sent[0] if sent else None
 
 
 def _problem(request: Request, error: Exception, principal: Principal | None = None) -> Response:

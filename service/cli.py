@@ -160,6 +160,8 @@ def token(
 ) -> None:
     """Print a token signed with the local key, and nothing else."""
     seconds = _seconds(ttl)
+    if role is Role.merchant and merchant_id is None:
+        raise typer.BadParameter("a merchant's token names the merchant", param_hint="--merchant-id")
     try:
         signed = _sign(settings.load(data_dir=data), role, sub=sub, merchant_id=merchant_id, ttl_seconds=seconds)
     except ValueError as error:
@@ -284,6 +286,9 @@ def _with_database(read: Settings) -> Settings:
 
 
 def _keys(read: Settings) -> LocalKeys:
+    """The keys that `up` made. Where there are none, a token would be one that nobody accepts."""
+    if not (read.data_dir / "keys").exists():
+        raise UserError(f"No keys in {read.data_dir}: `refundry up` makes them at its first start. Name its directory with --data.")
     return load_or_create_keys(read.data_dir, issuer=read.issuer, audience=read.audience)
 
 

@@ -75,6 +75,8 @@ class TokenFault(StrEnum):
     subject = "subject"
     role = "role"
     merchant = "merchant"
+    twice = "twice"  # more than one was sent
+    notification = "notification"  # a rail's word that is not signed by that rail, or not lately
 
 
 class Unauthenticated(Exception):

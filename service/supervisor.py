@@ -28,6 +28,7 @@ from workflows.domain.words import Role
 # A person waits here: quicker than production, unless configured otherwise.
 _QUICK: Mapping[str, object] = {"rail_timeout_seconds": 2, "enquiry_seconds": (1, 2, 5, 10), "lease_seconds": 10}
 _READY_SECONDS_MAX = 60
+_DATABASE_POLL_SECONDS = 2
 _READY_POLL_SECONDS = 0.1
 _TOKEN_SECONDS = 12 * 3600
 _HANDOVER_SECONDS_MAX = 8  # the children of a killed `up` let go of its ports in this time
@@ -77,7 +78,7 @@ async def _up(plan: Plan, console: Console) -> None:
     serving.stop_on_signals(stop)
     plan.directory.mkdir(mode=0o711, parents=True, exist_ok=True)
     with _alone(plan.directory):
-        async with _sockets(plan) as sockets, _database(plan) as database:
+        async with _sockets(plan) as sockets, _database(plan, console) as database:
             await _migrate(plan.migrate, database)
             keys = load_or_create_keys(plan.directory, issuer=plan.settings.issuer, audience=plan.settings.audience)
             async with Children(plan.directory / "logs", lambda text: console.print(text, style="yellow", markup=False)) as children:
@@ -155,17 +156,33 @@ async def _migrate(migrate: Callable[[str, str | None], None], database: _Databa
 
 
 @asynccontextmanager
-async def _database(plan: Plan) -> AsyncIterator[_Database]:
-    """The database that was given, or the embedded one, which is stopped at the end."""
+async def _database(plan: Plan, console: Console) -> AsyncIterator[_Database]:
+    """The database that was given, or the embedded one, which is started again if it dies, and stopped at the end."""
     if plan.settings.database_url:
         yield _Database(plan.settings.database_url, plan.settings.owner_url)
         return
     server = await asyncio.to_thread(embedded.start, plan.directory)
+    watching = asyncio.create_task(_watch(server, plan.directory, console))
     try:
         await asyncio.to_thread(server.ensure_database)
         yield _Database(server.app_url(), server.owner_url())
     finally:
+        watching.cancel()
+        await asyncio.wait([watching])
         await asyncio.to_thread(server.stop)
+
+
+async def _watch(server: embedded.Server, directory: Path, console: Console) -> None:
+    """PostgreSQL outlives us, so it is no child that we would hear of: ask now and then, and start it again at its port."""
+    while True:
+        await asyncio.sleep(_DATABASE_POLL_SECONDS)
+        if await asyncio.to_thread(server.running):
+            continue
+        console.print("PostgreSQL has ended; starting it again.", style="yellow")
+        try:
+            await asyncio.to_thread(embedded.start, directory)
+        except embedded.EmbeddedError as why:
+            console.print(f"{why} Trying again.", style="yellow", markup=False)
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from service import locate, settings
+from service.keys import load_or_create_keys
 from service.settings import PREFIX, Settings, environment_for_child, load, show, without_password
 
 
@@ -189,10 +190,19 @@ def test_the_terminal_names_the_setting_that_is_wrong(monkeypatch: pytest.Monkey
 
 
 def test_a_token_and_nothing_else_is_on_stdout(tmp_path: Path) -> None:
+    load_or_create_keys(tmp_path)
     done = refundry("token", "--role", "merchant", "--sub", "m", "--merchant-id", "shop", "--ttl", "30m", "--data", str(tmp_path))
 
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+\n", done.stdout)
+
+
+def test_no_token_is_made_of_keys_that_nobody_knows(tmp_path: Path) -> None:
+    done = refundry("token", "--role", "agent", "--sub", "a", "--data", str(tmp_path))
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "refundry up" in done.stderr
+    assert not (tmp_path / "keys").exists()
 
 
 @pytest.mark.parametrize(
@@ -220,6 +230,17 @@ def test_no_database_says_what_to_do() -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "REFUNDRY_DATABASE_URL" in done.stderr
     assert "--data" in done.stderr
+
+
+def test_the_tour_looks_where_it_is_told(tmp_path: Path) -> None:
+    (tmp_path / "up.json").write_text('{"api": "http://127.0.0.1:1"}')
+    command = [sys.executable, "-P", "-m", "service.terminal.demo"]
+
+    done = subprocess.run([*command, "--data", str(tmp_path)], capture_output=True, text=True, check=False, env=environment_for_child({}))
+    wrong = subprocess.run([*command, "--date", "x"], capture_output=True, text=True, check=False, env=environment_for_child({}))
+
+    assert (done.returncode, "http://127.0.0.1:1." in done.stdout) == (1, True)
+    assert wrong.returncode == 2
 
 
 COMMANDS = ["up", "serve", "worker", "sandbox", "migrate", "token", "import", "replay", "export", "verify", "check"]

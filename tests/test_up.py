@@ -196,6 +196,16 @@ def test_it_goes_on_after_kill_9_of_everything(start: Callable[..., Up], directo
     assert again.ended() == 0
 
 
+def test_a_database_that_dies_is_started_again_at_its_port(start: Callable[..., Up], directory: Path) -> None:
+    start().ready()
+    server = embedded.find(directory)
+    assert server is not None
+
+    os.kill(int((directory / "postgres" / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    until(lambda: not server.running(), "dead")
+    until(server.running, "alive again, at the same port")
+
+
 def test_a_child_that_dies_is_started_again_and_the_port_stays_open(start: Callable[..., Up]) -> None:
     running = start().ready()
     first = who_answers(running.api())

@@ -121,7 +121,7 @@ class Runner:
                     except TRANSIENT:
                         if attempt >= _TRANSIENT_ATTEMPTS:
                             raise Unavailable from None
-                    await _pause(attempt)
+                    await pause(attempt)
         except TimeoutError:
             # It may have come through all the same: only the same key again can tell.
             raise (IdempotencyInFlight if command.idempotency else Unavailable)() from None
@@ -138,7 +138,7 @@ class Runner:
                     except TRANSIENT:
                         if attempt >= _TRANSIENT_ATTEMPTS:
                             raise Unavailable from None
-                    await _pause(attempt)
+                    await pause(attempt)
         except TimeoutError:
             raise Unavailable from None
         raise Unavailable
@@ -210,7 +210,7 @@ def _keep(command: Command, reply: KeptReply, context: Context) -> Keep | None:
 _TRANSIENT_ATTEMPTS = 4
 
 
-async def _pause(attempt: int) -> None:
+async def pause(attempt: int) -> None:
     """A growing, uneven wait, so that those who lost a race do not meet again."""
     await asyncio.sleep(secrets.randbelow(_JITTER_MICROSECONDS) / 1e6 * min(attempt + 1, 10))
 

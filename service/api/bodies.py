@@ -55,7 +55,7 @@ class ItemBody(Body):
 
 
 class EarnedBody(Body):
-    """What the payment earned its user; taken back in proportion after a refund."""
+    """What the payment earned its user; kept, and not yet taken back after a refund."""
 
     kind: EarnedKind = Field(description="Cashback or points.")
     amount: Amount = Field(description="How much was earned, in minor units or points.")

@@ -23,7 +23,7 @@ async def receive(call: Call) -> Response:
     now = runtime.clock()
     said = verify_notification(call.request.headers, body, secret, now)
     if said is None:
-        raise Unauthenticated(TokenFault.signature)
+        raise Unauthenticated(TokenFault.notification)
     key = from_rail_key(said.rail_key)
     # A word about a key that is none of ours is kept too, under a name of its own.
     payment_id = key[0] if key is not None else scope_id(f"notifications:{provider}")

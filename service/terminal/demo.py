@@ -3,9 +3,11 @@
 import secrets
 import time
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import httpx
+import typer
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Column, Table
@@ -74,11 +76,13 @@ class _Tour:
         self.console.rule(f"[bold]{title}", align="left")
 
 
-def main() -> None:
-    """`make demo`."""
+def main(
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Where `refundry up` keeps what it knows (REFUNDRY_DATA_DIR).")] = None,
+) -> None:
+    """A short guided tour, against the service that `refundry up` runs."""
     console = Console()
-    read = locate.settings_for()
-    url = locate.service_url(settings.load())
+    read = settings.load(data_dir=data)
+    url = locate.service_url(read)
     try:
         with httpx.Client(base_url=url, timeout=10, trust_env=False) as client:
             client.get("/readyz").raise_for_status()
@@ -125,4 +129,4 @@ def _tour(tour: _Tour) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

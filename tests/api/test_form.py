@@ -364,3 +364,11 @@ async def test_readiness_follows_the_workers_heart(world: World) -> None:
     await world.worker.runtime.store.beat(world.worker.id, world.clock.now)
 
     assert (await world.http.get("/readyz")).status_code == 200
+
+
+async def test_one_caller_speaks_for_itself(world: World) -> None:
+    headers = [("authorization", f"Bearer {world.token('wallet')}"), ("authorization", f"Bearer {world.token('auditor')}")]
+
+    said = assert_problem(await world.http.get("/v1/meta", headers=headers), 401, "unauthenticated")
+
+    assert "More than one" in said["detail"]

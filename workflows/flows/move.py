@@ -5,25 +5,23 @@ where the rail knows of nothing, under the same rail key.
 """
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import assert_never
 
-from workflows.domain.changes import Change, Context
+from workflows.domain.changes import Change
 from workflows.domain.decisions import outcomes
 from workflows.domain.decisions.execution import order
-from workflows.domain.errors import LeaseLost, Unavailable
-from workflows.domain.model import Actor, Leg, Snapshot
+from workflows.domain.model import Leg, Snapshot
 from workflows.domain.ports import Absent, Declined, Outcome, Provider, Settled, Unknown
 from workflows.domain.ports import Unavailable as RailUnavailable
-from workflows.domain.words import ActorRole, Channel, LegKind, LegState, OutcomeSource, PaymentState
+from workflows.domain.words import LegKind, LegState, OutcomeSource, PaymentState
+from workflows.flows.legs import change_leg, load_leg, rail_context, worker_context
 from workflows.run import Runtime
-from workflows.storage.apply import Applied, Fence, Lost
+from workflows.storage.apply import Fence
 from workflows.storage.jobs import Claim
-from workflows.storage.snapshot import Wanted
 
-CONFLICTS_MAX = 20
 _ASKED = frozenset({LegState.submitted, LegState.processing, LegState.unknown, LegState.requires_action})
 
 
@@ -47,11 +45,11 @@ class _Overtaken(Exception):
 
 async def move(runtime: Runtime, rails: Rails, claim: Claim) -> None:
     """Do what is due for a leg, and end or put off its job. Raises LeaseLost where another worker has it now."""
-    snapshot = await _load(runtime, claim)
-    leg = None if snapshot is None else snapshot.leg(claim.subject_id)
-    if snapshot is None or leg is None or leg.state not in _ASKED | {LegState.scheduled}:
+    found = await load_leg(runtime, claim.payment_id, claim.subject_id)
+    if found is None or found[1].state not in _ASKED | {LegState.scheduled}:
         await runtime.store.finish_job(claim.done())
         return
+    snapshot, leg = found
     provider = rails.providers.get(leg.provider)
     if provider is None:
         # A rail that this worker was not given: nothing is lost, another one may have it.
@@ -98,13 +96,13 @@ def _nothing_to_void(snapshot: Snapshot, *, may_arrive: bool) -> tuple[Outcome, 
 async def _intend(runtime: Runtime, claim: Claim) -> None:
     """Write that the leg is being sent. Raises _Overtaken where it is no longer to be sent."""
 
-    def decide(snapshot: Snapshot, leg: Leg, context: Context) -> Change | None:
+    def decide(snapshot: Snapshot, leg: Leg) -> Change:
         overtaken = leg.kind is LegKind.void and snapshot.payment.origin_state is not PaymentState.pending
         if overtaken or leg.state not in _ASKED | {LegState.scheduled}:
             raise _Overtaken
-        return outcomes.submit(snapshot, leg, context)
+        return outcomes.submit(snapshot, leg, worker_context(runtime))
 
-    await _change(runtime, claim, decide, context=lambda _: worker_context(runtime), fate=lambda _: claim.held())
+    await change_leg(runtime, claim.payment_id, claim.subject_id, decide, lambda _: claim.held())
 
 
 async def _learn(runtime: Runtime, rails: Rails, claim: Claim, outcome: Outcome, source: OutcomeSource) -> None:
@@ -112,7 +110,8 @@ async def _learn(runtime: Runtime, rails: Rails, claim: Claim, outcome: Outcome,
     if isinstance(outcome, RailUnavailable) and outcome.retry_after_seconds is not None:
         next_at = max(next_at, runtime.clock() + timedelta(seconds=outcome.retry_after_seconds))
 
-    def decide(snapshot: Snapshot, leg: Leg, context: Context) -> Change | None:
+    def decide(snapshot: Snapshot, leg: Leg) -> Change | None:
+        context = rail_context(runtime, leg.provider)
         change = outcomes.learn(snapshot, leg, outcome, source=source, next_attempt_at=next_at, context=context)
         if change is None and leg.state in _ASKED and leg.next_attempt_at != next_at:
             change = outcomes.postpone(snapshot, leg, next_attempt_at=next_at, context=context)
@@ -121,44 +120,6 @@ async def _learn(runtime: Runtime, rails: Rails, claim: Claim, outcome: Outcome,
     def fate(leg: Leg) -> Fence:
         return claim.again(next_at) if leg.state in _ASKED else claim.done()
 
-    await _change(runtime, claim, decide, context=lambda leg: rail_context(runtime, leg.provider), fate=fate)
-
-
-async def _change(
-    runtime: Runtime,
-    claim: Claim,
-    decide: Callable[[Snapshot, Leg, Context], Change | None],
-    *,
-    context: Callable[[Leg], Context],
-    fate: Callable[[Leg], Fence],
-) -> None:
-    """Load, decide, apply for a leg, together with what becomes of the job. Raises LeaseLost, Unavailable."""
-    for _ in range(CONFLICTS_MAX):
-        snapshot = await _load(runtime, claim)
-        leg = None if snapshot is None else snapshot.leg(claim.subject_id)
-        if snapshot is None or leg is None:
-            raise LeaseLost
-        change = decide(snapshot, leg, context(leg))
-        if change is None:
-            await runtime.store.finish_job(fate(leg))
-            return
-        after = next((row for row in change.legs if row.id == leg.id), leg)
-        answer = await runtime.store.apply(change, fence=fate(after))
-        if answer is Applied:
-            return
-        if answer is Lost:
-            raise LeaseLost
-    raise Unavailable
-
-
-async def _load(runtime: Runtime, claim: Claim) -> Snapshot | None:
-    return await runtime.store.load(Wanted(payment_id=claim.payment_id, leg_id=claim.subject_id))
-
-
-def worker_context(runtime: Runtime) -> Context:
-    return runtime.context(Actor(role=ActorRole.system, id="worker", channel=Channel.system), None)
-
-
-def rail_context(runtime: Runtime, provider: str) -> Context:
-    """What a rail's word leads to, the rail has done."""
-    return runtime.context(Actor(role=ActorRole.provider, id=provider, channel=Channel.system), None)
+    decided = await change_leg(runtime, claim.payment_id, claim.subject_id, decide, fate)
+    if decided is not None and decided.change is None:
+        await runtime.store.finish_job(fate(decided.leg))

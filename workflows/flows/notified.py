@@ -2,15 +2,14 @@
 
 from workflows.domain.changes import Change
 from workflows.domain.decisions import outcomes
-from workflows.domain.errors import LeaseLost, Unavailable
 from workflows.domain.ids import from_rail_key
+from workflows.domain.model import Leg, Snapshot
 from workflows.domain.ports import Unknown
 from workflows.domain.words import OutcomeSource
-from workflows.flows.move import CONFLICTS_MAX, Rails, rail_context
+from workflows.flows.legs import change_leg, rail_context
+from workflows.flows.move import Rails
 from workflows.run import Runtime
-from workflows.storage.apply import Applied, Lost
 from workflows.storage.jobs import Claim
-from workflows.storage.snapshot import Wanted
 
 
 async def handle_notification(runtime: Runtime, rails: Rails, claim: Claim) -> None:
@@ -30,24 +29,15 @@ async def _handle(runtime: Runtime, rails: Rails, claim: Claim, provider_name: s
         return "unreadable"
     if isinstance(said.outcome, Unknown):
         return "unreadable"  # it is kept; the leg's own job asks the rail
-    for _ in range(CONFLICTS_MAX):
-        snapshot = await runtime.store.load(Wanted(payment_id=key[0], leg_id=key[1]))
-        leg = None if snapshot is None else snapshot.leg(key[1])
-        if snapshot is None or leg is None:
-            return "unknown_key"
-        change: Change | None = outcomes.learn(
-            snapshot,
-            leg,
-            said.outcome,
-            source=OutcomeSource.notification,
-            next_attempt_at=leg.next_attempt_at,
-            context=rail_context(runtime, provider_name),
-        )
-        if change is None:
-            return "known"
-        answer = await runtime.store.apply(change, fence=claim.held())
-        if answer is Applied:
-            return "applied" if change.legs else "anomaly"
-        if answer is Lost:
-            raise LeaseLost
-    raise Unavailable
+
+    def decide(snapshot: Snapshot, leg: Leg) -> Change | None:
+        context = rail_context(runtime, provider_name)
+        source, next_at = OutcomeSource.notification, leg.next_attempt_at
+        return outcomes.learn(snapshot, leg, said.outcome, source=source, next_attempt_at=next_at, context=context)
+
+    decided = await change_leg(runtime, *key, decide, lambda _: claim.held())
+    if decided is None:
+        return "unknown_key"
+    if decided.change is None:
+        return "known"
+    return "applied" if decided.change.legs else "anomaly"
