@@ -36,7 +36,7 @@ demo: install ## A short guided tour in the terminal, against a running service
 	$(PY) -m service.terminal.demo $(ARGS)
 
 lock: install ## Choose versions anew and write requirements.lock
-	$(PY) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	$(PY) -m uv pip compile --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --upgrade --group dev pyproject.toml --output-file requirements.lock
 
 clean: ## Remove .venv and caches; data directories stay
