@@ -22,14 +22,6 @@ from workflows.worker import Pace, Worker
 DEFAULT_PROVIDER = "sandbox"
 STATEMENTS_KEPT = 500  # prepared statements of each connection: one for each shape of a change
 COMMAND_SECONDS_MAX = 30
-_SESSION = {
-    "application_name": "refundry",
-    "timezone": "UTC",
-    "jit": "off",
-    # A prepared statement's plan is kept. One that was made while a table was empty would go on reading it from end to end when it
-    # has grown, where every statement of a command is a probe of an index.
-    "enable_seqscan": "off",
-}
 
 
 async def _keep_as_it_is(_: asyncpg.Connection) -> None:
@@ -47,7 +39,7 @@ async def database(url: str, *, size: int) -> AsyncIterator[Any]:
         statement_cache_size=STATEMENTS_KEPT,
         max_cached_statement_lifetime=0,
         command_timeout=COMMAND_SECONDS_MAX,
-        server_settings=_SESSION,
+        server_settings={"application_name": "refundry", "timezone": "UTC", "jit": "off"},
     )
     try:
         yield pool

@@ -17,6 +17,4 @@ async def unchanging(source: Source) -> AsyncIterator[asyncpg.Connection]:
             yield connection
     else:
         async with source.transaction(isolation="repeatable_read", readonly=True):
-            # Whoever reads all of a table had better read it from end to end, which the service's sessions avoid otherwise.
-            await source.execute("set local enable_seqscan = on")
             yield source
