@@ -1,0 +1,80 @@
+"""The compare-and-swap and the fence, each alone: with changes that no unique index would stop in their place."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from tests.database import Database
+from tests.storage.world import WALLET, World, world
+from workflows.domain.changes import Change
+from workflows.domain.decisions import outcomes
+from workflows.domain.model import KeptReply, Leg
+from workflows.storage.apply import Applied, Conflict, Keep, Lost
+from workflows.storage.jobs import Claim
+from workflows.storage.snapshot import Wanted
+
+
+@pytest.fixture
+async def made(database: Database) -> AsyncIterator[World]:
+    async with world(database.app_url) as one:
+        yield one
+
+
+async def put_off(made: World, leg: Leg, seconds: int) -> Change:
+    """A change without a record: nothing but the payment's version can tell that it comes too late."""
+    snapshot = await made.store.load(Wanted(payment_id=leg.payment_id, leg_id=leg.id))
+    assert snapshot is not None
+    context = made.runner.runtime.context(WALLET, None)
+    change = outcomes.postpone(snapshot, leg, next_attempt_at=made.now + timedelta(seconds=seconds), context=context)
+    assert not change.records
+    return change
+
+
+async def a_leg(made: World) -> Leg:
+    payment = await made.register("p-1")
+    await made.request(payment)
+    return (await made.legs(payment))[0]
+
+
+async def claimed(made: World) -> Claim:
+    (claim,) = await made.store.claim(now=made.now, lease=timedelta(seconds=10), limit=1)
+    return claim
+
+
+async def test_of_two_changes_to_one_version_the_second_writes_nothing(made: World) -> None:
+    leg = await a_leg(made)
+    first, second = await put_off(made, leg, 10), await put_off(made, leg, 20)
+    keep = Keep(caller="c", key="k", reply=KeptReply(fingerprint="f", status=200, body=b"{}"), at=made.now)
+
+    assert await made.store.apply(first) is Applied
+    assert await made.store.apply(second, keep=keep) is Conflict
+
+    (now,) = await made.legs(leg.payment_id)
+    assert now.next_attempt_at == made.now + timedelta(seconds=10)
+    assert await made.pool.fetchval("select version from payment") == first.payment.version
+    assert await made.pool.fetchval("select count(*) from kept_reply") == 0
+
+
+async def test_who_lost_the_job_writes_nothing_and_leaves_it_to_its_holder(made: World) -> None:
+    leg = await a_leg(made)
+    late = await claimed(made)
+    made.now += timedelta(seconds=11)
+    holder = await claimed(made)
+
+    assert await made.store.apply(await put_off(made, leg, 10), fence=late.done()) is Lost
+
+    (now,) = await made.legs(leg.payment_id)
+    assert now.next_attempt_at == leg.next_attempt_at
+    assert await made.pool.fetchval("select attempt from job") == holder.attempt == late.attempt + 1
+
+
+async def test_a_change_that_comes_too_late_leaves_the_job_alone(made: World) -> None:
+    leg = await a_leg(made)
+    claim = await claimed(made)
+    first, second = await put_off(made, leg, 10), await put_off(made, leg, 20)
+    await made.store.apply(first)
+
+    assert await made.store.apply(second, fence=claim.done()) is Conflict
+
+    assert await made.pool.fetchval("select count(*) from job") == 1
