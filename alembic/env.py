@@ -1,4 +1,4 @@
-"""Runs the migrations in one transaction, one migrator at a time.
+"""Runs the migrations, each in a transaction of its own, one migrator at a time.
 
 The database's address, the owner's, comes from `config.attributes["url"]` or from `alembic -x url=…`; libpq's form as asyncpg
 reads it. With `--sql` nothing is connected to.
@@ -30,7 +30,7 @@ def _url() -> str:
 
 
 def _migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=metadata, compare_server_default=True)
+    context.configure(connection=connection, target_metadata=metadata, compare_server_default=True, transaction_per_migration=True)
     with context.begin_transaction():
         context.run_migrations()
 
@@ -62,7 +62,7 @@ async def _online(url: str) -> None:
 
 
 if context.is_offline_mode():
-    context.configure(dialect_name="postgresql", target_metadata=metadata, literal_binds=True)
+    context.configure(dialect_name="postgresql", target_metadata=metadata, literal_binds=True, transaction_per_migration=True)
     with context.begin_transaction():
         context.run_migrations()
 else:

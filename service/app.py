@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from service import wiring
-from service.api import about, cancellations, importing, notifications, payments, records, refunds
+from service.api import about, cancellations, decisions, importing, notifications, payments, records, refunds
 from service.api.calls import Call, Services, instance, trace_id
 from service.api.measures import CALLS, SECONDS
 from service.api.problems import RequestProblem, problem_for
@@ -47,7 +47,15 @@ HANDLERS: dict[str, Handler] = {
     "request_cancellation": cancellations.request,
     "get_cancellation": cancellations.get,
     "list_cancellations": cancellations.list_,
-    "withdraw_cancellation": cancellations.withdraw,
+    "withdraw_cancellation": decisions.withdraw,
+    "escalate_cancellation": decisions.escalate,
+    "decide_hand_off": decisions.decide_hand_off,
+    "respond_to_offer": decisions.respond_to_offer,
+    "ship_return": decisions.ship_return,
+    "receive_return": decisions.receive_return,
+    "assign_cancellation": decisions.assign,
+    "approve_cancellation": decisions.approve,
+    "deny_cancellation": decisions.deny,
     "get_refund": refunds.get,
     "list_refunds": refunds.list_,
     "search_records": records.list_,

@@ -17,7 +17,7 @@ from workflows.domain.ports import Clock, Provider
 from workflows.flows.move import Rails
 from workflows.run import Runtime
 from workflows.storage.store import Store
-from workflows.worker import Pace, Worker
+from workflows.worker import Pace, Worker, lanes
 
 DEFAULT_PROVIDER = "sandbox"
 STATEMENTS_KEPT = 500  # prepared statements of each connection: one for each shape of a change
@@ -81,9 +81,10 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
     """One worker, until `stop` is set."""
     async with database(settings.database_url, size=settings.worker_pool_size) as pool, rails(settings) as ready:
         pace = Pace(
-            concurrency=settings.worker_concurrency,
+            lanes=lanes(settings.worker_concurrency, settings.worker_deadlines),
             lease=timedelta(seconds=settings.lease_seconds),
             poll=timedelta(seconds=settings.worker_poll_seconds),
+            skew_max=timedelta(seconds=settings.clock_skew_seconds),
         )
         worker = Worker(runtime(pool), ready, pace)
         running = asyncio.create_task(worker.run())

@@ -15,7 +15,7 @@ import asyncpg
 
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import payments
-from workflows.domain.decisions.requests import Terms
+from workflows.domain.decisions.terms import Terms
 from workflows.domain.errors import (
     IdempotencyInFlight,
     IdempotencyKeyReused,
@@ -24,7 +24,7 @@ from workflows.domain.errors import (
     Unavailable,
 )
 from workflows.domain.ids import payment_id
-from workflows.domain.model import Actor, KeptReply, Snapshot
+from workflows.domain.model import Actor, KeptReply, Payment, Snapshot
 from workflows.domain.ports import Calendar, Clock, NewId
 from workflows.storage.apply import Applied, Keep
 from workflows.storage.snapshot import Wanted
@@ -95,9 +95,9 @@ class Runtime:
     def context(self, actor: Actor, request_id: str | None) -> Context:
         return Context(actor=actor, now=self.clock(), new_id=self.new_id, new_salt=self.new_salt, request_id=request_id)
 
-    async def terms(self, policy_version: str) -> Terms:
-        """The pinned policy. Raises Unavailable where the database does not have it: a payment is never decided without its own."""
-        published = await self.store.policies.get(policy_version)
+    async def terms(self, payment: Payment) -> Terms:
+        """The policy that is pinned to the payment. Raises Unavailable where it is not there: none is ever decided without its own."""
+        published = await self.store.policies.get(payment.policy_version)
         if published is None:
             raise Unavailable
         return Terms(policy=published.policy, calendar=self.calendar(published.policy.calendar))
@@ -176,7 +176,7 @@ class Runner:
                 raise IdempotencyKeyReused
             return Replied(snapshot.reply, replayed=True)
         command.version(snapshot)
-        terms = await runtime.terms(snapshot.payment.policy_version)
+        terms = await runtime.terms(snapshot.payment)
         context = runtime.context(command.actor(), command.request_id)
         try:
             change = command.decide(snapshot, terms, context)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
@@ -12,25 +12,44 @@ from workflows.domain.errors import LeaseLost, Unavailable
 from workflows.domain.words import JobKind
 from workflows.flows.move import Rails, move
 from workflows.flows.notified import handle_notification
+from workflows.flows.strike import strike_clock
 from workflows.run import TRANSIENT, Runtime
 from workflows.storage.jobs import Claim
 
 log = structlog.get_logger("worker")
 
 Flow = Callable[[Runtime, Rails, Claim], Awaitable[None]]
-FLOWS: dict[JobKind, Flow] = {JobKind.move: move, JobKind.notification: handle_notification}
+FLOWS: dict[JobKind, Flow] = {JobKind.move: move, JobKind.notification: handle_notification, JobKind.deadline: strike_clock}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """Jobs that stand in nobody's way but their own: each lane claims and works by itself."""
+
+    name: str
+    kinds: frozenset[JobKind]
+    concurrency: int
+
+
+def lanes(concurrency: int, deadlines: int) -> tuple[Lane, ...]:
+    """Refunds wait for rails, deadlines for nobody: ten thousand of these in one minute must not hold up one of those."""
+    return (
+        Lane(name="rails", kinds=frozenset({JobKind.move, JobKind.notification}), concurrency=concurrency),
+        Lane(name="deadlines", kinds=frozenset({JobKind.deadline}), concurrency=deadlines),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """How much at once, and how often to look."""
 
-    concurrency: int = 32
+    lanes: tuple[Lane, ...] = field(default=lanes(32, 8))
     lease: timedelta = timedelta(seconds=60)
     poll: timedelta = timedelta(milliseconds=200)
     beat: timedelta = timedelta(seconds=2)
     sweep: timedelta = timedelta(minutes=1)
     patience: timedelta = timedelta(seconds=10)  # for the jobs in hand, when told to stop
+    skew_max: timedelta | None = None  # how far this machine's clock may be from the database's; None: it is not asked
 
 
 class Worker:
@@ -39,8 +58,7 @@ class Worker:
         self.rails = rails
         self.pace = pace
         self.id: UUID = runtime.new_id()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._freed = asyncio.Event()
+        self._lanes = [_Queue(self, lane) for lane in pace.lanes]
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -51,60 +69,35 @@ class Worker:
         side = [asyncio.create_task(self._beat()), asyncio.create_task(self._sweep())]
         log.info("worker_started", worker=str(self.id))
         try:
-            while not self._stopping.is_set():
-                if not await self._claim():
-                    await self._rest()
+            async with asyncio.TaskGroup() as group:
+                for queue in self._lanes:
+                    group.create_task(queue.serve(self._stopping))
         finally:
             for task in side:
                 task.cancel()
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=self.pace.patience.total_seconds())
-            for task in self._tasks:
+            tasks = {task for queue in self._lanes for task in queue.tasks}
+            if tasks:
+                await asyncio.wait(tasks, timeout=self.pace.patience.total_seconds())
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*side, *self._tasks, return_exceptions=True)
+            await asyncio.gather(*side, *tasks, return_exceptions=True)
             log.info("worker_stopped", worker=str(self.id))
 
     async def drain(self) -> int:
         """Do all that is due now, and return how many jobs that were; for tests and tools."""
         done = 0
-        while claims := await self.runtime.store.claim(now=self.runtime.clock(), lease=self.pace.lease, limit=self.pace.concurrency):
-            await asyncio.gather(*(self._do(claim) for claim in claims))
+        while claims := [claim for lane in self.pace.lanes for claim in await self.claim(lane, lane.concurrency)]:
+            await asyncio.gather(*(self.do(claim) for claim in claims))
             done += len(claims)
         return done
 
-    async def _claim(self) -> bool:
-        """Take what there is room for. True where there may be more at once."""
-        room = self.pace.concurrency - len(self._tasks)
-        if room <= 0:
-            return False
-        try:
-            claims = await self.runtime.store.claim(now=self.runtime.clock(), lease=self.pace.lease, limit=room)
-        except TRANSIENT as why:
-            log.warning("queue_unreachable", why=type(why).__name__)
-            return False
-        for claim in claims:
-            task = asyncio.create_task(self._do(claim))
-            self._tasks.add(task)
-            task.add_done_callback(self._free)
-        return len(claims) == room
+    async def claim(self, lane: Lane, room: int) -> list[Claim]:
+        pace = self.pace
+        return await self.runtime.store.claim(
+            now=self.runtime.clock(), lease=pace.lease, limit=room, kinds=lane.kinds, skew_max=pace.skew_max
+        )
 
-    def _free(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._freed.set()
-
-    async def _rest(self) -> None:
-        """Until a place is free, or it is time to look again."""
-        self._freed.clear()
-        if len(self._tasks) >= self.pace.concurrency:
-            await self._freed.wait()
-            return
-        try:
-            async with asyncio.timeout(self.pace.poll.total_seconds()):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
-
-    async def _do(self, claim: Claim) -> None:
+    async def do(self, claim: Claim) -> None:
         """One job. Whatever goes wrong, the lease ends by itself, and the job is taken up again."""
         try:
             await FLOWS[claim.kind](self.runtime, self.rails, claim)
@@ -130,3 +123,50 @@ class Worker:
             except Exception:  # a fault of ours must not silence the sign of life for good
                 log.exception("housekeeping_failed")
             await asyncio.sleep(interval.total_seconds())
+
+
+class _Queue:
+    """One lane being worked on: it never holds more than its share, and waits for no other."""
+
+    def __init__(self, worker: Worker, lane: Lane) -> None:
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._worker = worker
+        self._lane = lane
+        self._freed = asyncio.Event()
+
+    async def serve(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            if not await self._claim():
+                await self._rest(stopping)
+
+    async def _claim(self) -> bool:
+        """Take what there is room for. True where there may be more at once."""
+        room = self._lane.concurrency - len(self.tasks)
+        if room <= 0:
+            return False
+        try:
+            claims = await self._worker.claim(self._lane, room)
+        except TRANSIENT as why:
+            log.warning("queue_unreachable", lane=self._lane.name, why=type(why).__name__)
+            return False
+        for claim in claims:
+            task = asyncio.create_task(self._worker.do(claim))
+            self.tasks.add(task)
+            task.add_done_callback(self._free)
+        return len(claims) == room
+
+    def _free(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        self._freed.set()
+
+    async def _rest(self, stopping: asyncio.Event) -> None:
+        """Until a place is free, or it is time to look again."""
+        self._freed.clear()
+        if len(self.tasks) >= self._lane.concurrency:
+            await self._freed.wait()
+            return
+        try:
+            async with asyncio.timeout(self._worker.pace.poll.total_seconds()):
+                await stopping.wait()
+        except TimeoutError:
+            return

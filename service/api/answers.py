@@ -79,6 +79,7 @@ def payment_answer(
         "completed_at": moment(payment.completed_at),
         "shipped_at": moment(payment.shipped_at),
         "delivered_at": moment(payment.delivered_at),
+        "return_received_at": moment(payment.return_received_at),
         "failure": None if payment.failure_code is None else {"code": payment.failure_code.value, "detail": texts.get("failure_detail")},
         "disputed": payment.disputes_open > 0,
         "frozen": frozen,
@@ -93,15 +94,17 @@ def payment_answer(
     }
 
 
-def cancellation_answer(
+def cancellation_answer(  # noqa: PLR0913 -- all but the two rows are named by the caller
     cancellation: Cancellation,
+    payment: Payment,
     *,
     texts: Texts,
+    approval_notes: Mapping[str, str],
     refund: Answer | None,
     message: str,
     available_actions: Sequence[str],
 ) -> Answer:
-    """`texts`: `approval_notes` (by position). `refund` is a refund_answer; `message` is what to tell the customer."""
+    """`texts`: the cancellation's newest, `approval_notes`: by the approval's time. `message` is what to tell the customer."""
     return {
         "id": ids.public("can", cancellation.id),
         "version": cancellation.version,
@@ -128,17 +131,59 @@ def cancellation_answer(
         "first_response_due_at": None,
         "resolution_due_at": None,
         "assigned_to": cancellation.assigned_to,
-        "merchant": None,
-        "return": None,
+        "raised": cancellation.raised,
+        "merchant": _merchant(cancellation, texts),
+        "return": _return(cancellation, texts),
+        "fulfilment": {
+            "status": payment.fulfilment.value,
+            "shipped_at": moment(payment.shipped_at),
+            "delivered_at": moment(payment.delivered_at),
+        },
         "approvals": [
-            {"by": one.by, "role": one.role.value, "at": rfc3339(one.at), "note": _nth(texts.get("approval_notes"), position)}
-            for position, one in enumerate(cancellation.approvals)
+            {"by": one.by, "role": one.role.value, "at": rfc3339(one.at), "note": approval_notes.get(rfc3339(one.at))}
+            for one in cancellation.approvals
+        ],
+        "declined_by": None if cancellation.declined_by is None else cancellation.declined_by.value,
+        "denial": texts.get("denial"),
+        "forfeited": [
+            {"source": funding.source.value, "amount": amount}
+            for funding, amount in zip(payment.funding, cancellation.forfeited, strict=False)
+            if amount
         ],
         "refund": refund,
         "message": message,
         "created_at": rfc3339(cancellation.created_at),
         "updated_at": rfc3339(cancellation.updated_at),
         "available_actions": list(available_actions),
+    }
+
+
+def _merchant(cancellation: Cancellation, texts: Texts) -> Answer | None:
+    said = cancellation.merchant
+    if said is None:
+        return None
+    return {
+        "decision": said.decision.value,
+        "amount": cancellation.offer_amount,
+        "offers": cancellation.offers,
+        "reason_code": said.reason_code,
+        "note": texts.get("merchant_note"),
+        "evidence": texts.get("evidence") or [],
+        "decided_at": rfc3339(said.decided_at),
+    }
+
+
+def _return(cancellation: Cancellation, texts: Texts) -> Answer | None:
+    goods = cancellation.goods
+    if goods is None:
+        return None
+    return {
+        "carrier": goods.carrier,
+        "tracking_number": texts.get("return_tracking_number"),
+        "shipped_at": moment(goods.shipped_at),
+        "received_at": moment(goods.received_at),
+        "condition": None if goods.condition is None else goods.condition.value,
+        "note": texts.get("return_note"),
     }
 
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 from uuid import UUID
@@ -24,7 +25,7 @@ from service.settings import Settings
 from workflows.chance import new_id
 from workflows.domain import ids
 from workflows.domain.changes import Change, Context
-from workflows.domain.decisions.requests import Terms
+from workflows.domain.decisions.terms import Terms
 from workflows.domain.errors import Forbidden, InvalidState, NotFound, VersionMismatch
 from workflows.domain.model import Actor, KeptReply, Snapshot
 from workflows.domain.words import ActorRole, Channel, Role
@@ -76,6 +77,9 @@ class Call:
     @property
     def store(self) -> Store:
         return self.services.store
+
+    def now(self) -> datetime:
+        return self.services.runner.runtime.clock()
 
     def actor(self, channel: Channel | None = None) -> Actor:
         """The caller as the records name it."""

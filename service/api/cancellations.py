@@ -1,4 +1,4 @@
-"""Cancellations: what would happen, asking, reading, taking back."""
+"""Cancellations: what would happen, asking, reading."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -13,12 +13,13 @@ from service.api.payments import place
 from service.api.problems import slug_of
 from service.api.reading import Inbound
 from service.api.sentences import NextStep, eligibility_message, next_steps
-from service.api.views import cancellation_actions, cancellation_view, payment_actions
+from service.api.views import cancellation_view, payment_actions
 from workflows.domain import ids
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import requests
-from workflows.domain.decisions.execution import shares
-from workflows.domain.decisions.requests import Ask, Assessment, Override, Terms
+from workflows.domain.decisions.execution import split
+from workflows.domain.decisions.requests import Ask, Assessment, Override
+from workflows.domain.decisions.terms import Terms
 from workflows.domain.errors import Invalid, RefundryError
 from workflows.domain.eta import estimate
 from workflows.domain.model import Actor, Cancellation, ItemQuantity, Snapshot
@@ -33,7 +34,7 @@ async def eligibility(call: Call) -> Response:
     """The very code path of a request, without the apply."""
     snapshot = await call.snapshot(call.path_id("pay", "payment_id"))
     query = call.query(queries.Eligibility)
-    terms = await call.services.runner.runtime.terms(snapshot.payment.policy_version)
+    terms = await call.services.runner.runtime.terms(snapshot.payment)
     role = ActorRole(call.principal.role.value)
     # An auditor asks as the customer would; an agent who names no channel asks as one on the line.
     asks = role if role in _ASK else ActorRole.wallet
@@ -50,7 +51,6 @@ async def request(call: Call) -> Response:
     inbound = await Inbound.read(call.request, call.operation, bodies.RequestCancellation)
     role = ActorRole(call.principal.role.value)
     body = inbound.body
-    clock = call.services.runner.runtime.clock
     made: list[UUID] = []
 
     def decide(snapshot: Snapshot, said: bodies.RequestCancellation, terms: Terms, context: Context) -> Change | None:
@@ -71,14 +71,15 @@ async def request(call: Call) -> Response:
         if found is None:
             raise LookupError("the cancellation that was just decided is not in its snapshot")
         headers = {"location": f"/v1/cancellations/{ids.public('can', found.id)}", "etag": answers.etag(found.version)}
-        shown = cancellation_view(snapshot, found, terms, call.principal, call.language)
+        shown = cancellation_view(snapshot, found, terms, call)
         return 201 if changed else 200, shown, headers
 
     doing = Doing(
         wanted=Wanted(
             payment_id=call.path_id("pay", "payment_id"),
             client_reference=body.client_reference if body else None,
-            requests_since=clock() - _DAY,
+            requests_since=call.now() - _DAY,
+            shown=body is not None and body.client_reference is not None,  # one that was asked for before is shown with its texts
         ),
         decide=decide,
         answer=answer,
@@ -91,7 +92,7 @@ async def request(call: Call) -> Response:
 
 async def get(call: Call) -> Response:
     cancellation_id = call.path_id("can", "cancellation_id")
-    snapshot = await call.snapshot(await call.payment_of_cancellation(cancellation_id), cancellation_id=cancellation_id)
+    snapshot = await call.snapshot(await call.payment_of_cancellation(cancellation_id), cancellation_id=cancellation_id, shown=True)
     call.query(queries.NoQuery)
     found = requests.must_find(snapshot, snapshot.cancellation(cancellation_id))
     return call.json(await _shown(call, snapshot, found), headers={"etag": answers.etag(found.version)})
@@ -110,7 +111,7 @@ async def list_(call: Call) -> Response:
         created_from=query.created_from,
         created_to=query.created_to,
     )
-    now = call.services.runner.runtime.clock()
+    now = call.now()
     found = await search.cancellations(call.services.reads, wanted, place(query.cursor), query.limit + 1, now=now) if possible else []
     page = found[: query.limit]
     snapshots = await call.store.load_many([payment for payment, _ in page], [one for _, one in page])
@@ -124,30 +125,6 @@ async def list_(call: Call) -> Response:
     if len(found) > query.limit and rows:
         more = cursor.encode("cancellations", After(rows[-1][1].created_at, rows[-1][1].id))
     return call.json(answers.page_answer([await _shown(call, snapshot, row) for snapshot, row in rows], more))
-
-
-async def withdraw(call: Call) -> Response:
-    cancellation_id = call.path_id("can", "cancellation_id")
-
-    def find(snapshot: Snapshot) -> Cancellation:
-        return requests.must_find(snapshot, snapshot.cancellation(cancellation_id))
-
-    def decide(snapshot: Snapshot, _: bodies.Withdraw, __: Terms, context: Context) -> Change:
-        return requests.withdraw(snapshot, find(snapshot), context)
-
-    def answer(snapshot: Snapshot, terms: Terms, _: bool) -> tuple[int, Answer, dict[str, str]]:
-        found = find(snapshot)
-        return 200, cancellation_view(snapshot, found, terms, call.principal, call.language), {"etag": answers.etag(found.version)}
-
-    inbound = await Inbound.read(call.request, call.operation, bodies.Withdraw)
-    doing = Doing(
-        wanted=Wanted(payment_id=await call.payment_of_cancellation(cancellation_id), cancellation_id=cancellation_id),
-        decide=decide,
-        answer=answer,
-        version=lambda snapshot: find(snapshot).version,
-        actions=lambda snapshot: cancellation_actions(find(snapshot)),
-    )
-    return await call.command(inbound, doing)
 
 
 def _ask(body: bodies.RequestCancellation, actor: Actor) -> Ask:
@@ -176,8 +153,8 @@ def _ask(body: bodies.RequestCancellation, actor: Actor) -> Ask:
 
 
 async def _shown(call: Call, snapshot: Snapshot, cancellation: Cancellation) -> Answer:
-    terms = await call.services.runner.runtime.terms(snapshot.payment.policy_version)
-    return cancellation_view(snapshot, cancellation, terms, call.principal, call.language)
+    terms = await call.services.runner.runtime.terms(snapshot.payment)
+    return cancellation_view(snapshot, cancellation, terms, call)
 
 
 def _eligibility(call: Call, snapshot: Snapshot, ask: Ask, terms: Terms) -> EligibilityView:
@@ -186,7 +163,7 @@ def _eligibility(call: Call, snapshot: Snapshot, ask: Ask, terms: Terms) -> Elig
     refusal: str | None = None
     steps: tuple[str, ...] = ()
     try:
-        assessment = requests.assess(snapshot, ask, terms, call.services.runner.runtime.clock())
+        assessment = requests.assess(snapshot, ask, terms, call.now())
     except Invalid:
         raise
     except RefundryError as error:
@@ -200,7 +177,7 @@ def _eligibility(call: Call, snapshot: Snapshot, ask: Ask, terms: Terms) -> Elig
     parts = _parts(snapshot, assessment)
     zone = terms.policy.zone
     allowed = refusal is None and route is not None
-    now = call.services.runner.runtime.clock()
+    now = call.now()
     return EligibilityView(
         allowed=allowed,
         route=route,
@@ -231,8 +208,8 @@ def _parts(snapshot: Snapshot, assessment: Assessment | None) -> tuple[tuple[Sou
         return ()
     if payment.state is PaymentState.pending:
         return tuple((funding.source, funding.amount) for funding in payment.funding)
-    taken = shares(payment, assessment.amount, assessment.verdict.allocation)
-    return tuple((funding.source, share) for funding, share in zip(payment.funding, taken, strict=True) if share)
+    back, _ = split(payment, assessment.amount, assessment.verdict.law)
+    return tuple((funding.source, share) for funding, share in zip(payment.funding, back, strict=True) if share)
 
 
 _DAY = timedelta(days=1)

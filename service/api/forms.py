@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api import answer_models as answers
-from service.api import bodies, queries
+from service.api import bodies, decision_bodies, queries
 from service.api.reading import JSON_TYPE, NDJSON_TYPE
 from service.api.schemas import Body
 
@@ -105,6 +105,14 @@ FORMS: Final[dict[str, Form]] = {
     "get_cancellation": Form(answer=answers.CancellationAnswer, etag=True),
     "list_cancellations": _page(answers.CancellationAnswer, queries.ListCancellations),
     "withdraw_cancellation": _step(bodies.Withdraw, answers.CancellationAnswer),
+    "escalate_cancellation": _step(decision_bodies.Escalate, answers.CancellationAnswer),
+    "decide_hand_off": _step(decision_bodies.DecideHandOff, answers.CancellationAnswer),
+    "respond_to_offer": _step(decision_bodies.RespondToOffer, answers.CancellationAnswer),
+    "ship_return": _step(decision_bodies.ShipReturn, answers.CancellationAnswer),
+    "receive_return": _step(decision_bodies.ReceiveReturn, answers.CancellationAnswer),
+    "assign_cancellation": _step(decision_bodies.Assign, answers.CancellationAnswer),
+    "approve_cancellation": _step(decision_bodies.Approve, answers.CancellationAnswer),
+    "deny_cancellation": _step(decision_bodies.Deny, answers.CancellationAnswer),
     "get_refund": Form(answer=answers.RefundAnswer),
     "list_refunds": _page(answers.RefundAnswer, queries.ListRefunds),
     "search_records": _page(answers.RecordAnswer, queries.SearchRecords),

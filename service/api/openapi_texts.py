@@ -88,6 +88,27 @@ payment's own, and come to at least one minor unit; an agent or supervisor names
     "withdraw_cancellation": """\
 The customer takes the wish back, as long as nobody has approved it: the payment is where it was, and what was reserved is refundable
 again. 409 `invalid-state` once money moves or the cancellation is over.""",
+    "escalate_cancellation": """\
+The customer turns to an agent: while the merchant is silent, or within seven days of the merchant's no, if nothing else of the payment is
+open. After the no the amount is reserved anew. `awaiting_agent` comes next.""",
+    "decide_hand_off": """\
+The merchant answers: `accept` (`executing`, or `awaiting_second_approval` where two persons are needed), `accept_with_return`
+(`awaiting_return`: once the goods are back), `offer` (`offered`: less than what was asked for, put to the customer, at most three times) or
+`decline` (`declined`). An answer that comes after the customer's withdrawal, or after the deadline, is 409 `invalid-state` with the `state`
+that it lost to.""",
+    "respond_to_offer": """\
+Taken, the offered amount is what is cancelled, and the difference is refundable again. Not taken, the cancellation is the merchant's again,
+with the time that was left.""",
+    "ship_return": """\
+The customer has sent the goods: from now on the merchant's time to look at them runs. Said again, it corrects the carrier or the
+number, and the clock goes on.""",
+    "receive_return": "`intact` is paid (or awaits a second person, where one is needed); `damaged` or `missing` is an agent's to judge.",
+    "assign_cancellation": "Whose case it is. It says nothing about who may act.",
+    "approve_cancellation": """\
+Four eyes: whoever asked never approves, at any amount; the second person is another one, and a supervisor. Else 403
+`second-approver-required`. Above the rule's amount `awaiting_second_approval` comes first, then `executing`. A case whose deadline the
+agents let pass is a supervisor's: for agents 403 `forbidden`.""",
+    "deny_cancellation": "The answer is no: `declined`, what was reserved is refundable again, and the reason is on record.",
     "get_refund": "The refund and its legs, one per funding source. Its state is its legs' worst; `eta` says when the money will be there.",
     "list_refunds": "Newest first. A merchant finds its own payments' only.",
     "search_records": "Newest first, over all payments.",

@@ -17,7 +17,7 @@ from service.api.views import payment_actions, payment_view
 from workflows.domain import ids
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import payments
-from workflows.domain.decisions.requests import Terms
+from workflows.domain.decisions.terms import Terms
 from workflows.domain.model import Earned, Funding, Item, Snapshot
 from workflows.storage import search
 from workflows.storage.snapshot import Wanted

@@ -75,6 +75,7 @@ _SLUGS: dict[type[Exception], str] = {
     errors.PartialNotSupported: "partial-not-supported",
     errors.NotFound: "not-found",
     errors.Forbidden: "forbidden",
+    errors.SecondApproverRequired: "second-approver-required",
     errors.VersionMismatch: "version-mismatch",
     errors.RefundableAmountChanged: "refundable-amount-changed",
     errors.Invalid: "validation-failed",

@@ -20,7 +20,7 @@ async def get(call: Call) -> Response:
     snapshot = await call.snapshot(parents[0], cancellation_id=parents[1])
     call.query(queries.NoQuery)
     refund = must_have_refund(snapshot, refund_id)
-    terms = await call.services.runner.runtime.terms(snapshot.payment.policy_version)
+    terms = await call.services.runner.runtime.terms(snapshot.payment)
     return call.json(refund_view(snapshot, refund, terms))
 
 
@@ -42,7 +42,7 @@ async def list_(call: Call) -> Response:
     for payment_id, _, refund_id in page:
         snapshot = snapshots[payment_id]
         refund = must_have_refund(snapshot, refund_id)
-        terms = await call.services.runner.runtime.terms(snapshot.payment.policy_version)
+        terms = await call.services.runner.runtime.terms(snapshot.payment)
         shown.append(refund_view(snapshot, refund, terms))
         last = After(refund.created_at, refund.id)
     more = cursor.encode("refunds", last) if last is not None and len(found) > query.limit else None

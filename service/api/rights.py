@@ -18,6 +18,8 @@ READERS = frozenset({Role.wallet, Role.agent, Role.supervisor, Role.merchant, Ro
 REQUESTERS = frozenset({Role.wallet, Role.agent, Role.supervisor, Role.merchant})  # a merchant: on its own payments
 SHIPPERS = frozenset({Role.wallet, Role.merchant})
 CUSTOMER_SIDE = frozenset({Role.wallet, Role.agent, Role.supervisor})
+MERCHANT = frozenset({Role.merchant})  # on its own payments
+REVIEWERS = frozenset({Role.agent, Role.supervisor})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,13 @@ def _action(name: str, path: str, roles: frozenset[Role], tag: Tag, summary: str
     return Operation(name, "POST", path, roles, tag, summary, ("invalid-state", *problems), idempotent=True, if_match=True)
 
 
+def _step(name: str, path: str, roles: frozenset[Role], summary: str, *problems: str) -> Operation:
+    """A step on a cancellation."""
+    return _action(name, f"/v1/cancellations/{{cancellation_id}}/{path}", roles, "cancellations", summary, *problems)
+
+
+_RESERVES = ("cancellation-open", "payment-disputed", "amount-exceeds-refundable")  # what a request would have to pass too
+
 _PAYMENTS = (
     Operation("register_payment", "POST", "/v1/payments", WALLET, "payments", "Register a payment", ("payment-reference-conflict",)),
     Operation("import_payments", "POST", "/v1/payments/import", IMPORTERS, "payments", "Import payments as NDJSON"),
@@ -109,6 +118,14 @@ _CANCELLATIONS = (
         "cancellations",
         "Take a cancellation back",
     ),
+    _step("escalate_cancellation", "escalate", CUSTOMER_SIDE, "Ask for an agent", *_RESERVES),
+    _step("decide_hand_off", "merchant-decision", MERCHANT, "Answer a hand-off as the merchant"),
+    _step("respond_to_offer", "offer-response", CUSTOMER_SIDE, "Take the merchant's offer, or not"),
+    _step("ship_return", "return", CUSTOMER_SIDE, "Tell that the goods are on their way back"),
+    _step("receive_return", "return-received", MERCHANT, "Tell what came back"),
+    _step("assign_cancellation", "assign", REVIEWERS, "Take a case, or hand it on"),
+    _step("approve_cancellation", "approve", REVIEWERS, "Say yes, as the first or the second person", "second-approver-required"),
+    _step("deny_cancellation", "deny", REVIEWERS, "Say no, with a reason"),
 )
 _REFUNDS = (
     Operation("get_refund", "GET", "/v1/refunds/{refund_id}", READERS, "refunds", "Read a refund"),
@@ -154,6 +171,18 @@ ACTION_OPERATIONS: dict[str, str] = {
     "fulfilment": "change_fulfilment",
     "request_cancellation": "request_cancellation",
     "withdraw": "withdraw_cancellation",
+    "escalate": "escalate_cancellation",
+    "accept": "decide_hand_off",
+    "accept_with_return": "decide_hand_off",
+    "offer": "decide_hand_off",
+    "decline": "decide_hand_off",
+    "accept_offer": "respond_to_offer",
+    "decline_offer": "respond_to_offer",
+    "return_shipped": "ship_return",
+    "return_received": "receive_return",
+    "assign": "assign_cancellation",
+    "approve": "approve_cancellation",
+    "deny": "deny_cancellation",
 }
 
 

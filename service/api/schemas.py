@@ -28,6 +28,8 @@ ASCII: Final = r"^[ -~]+$"
 LINE: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
 LINES: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 SLUG: Final = r"^[a-z][a-z0-9_]*$"
+WORD: Final = r"^[a-z_]+$"
+DIGEST: Final = r"^[0-9a-f]{64}$"
 CURSOR: Final = r"^[A-Za-z0-9_-]+$"
 EXPECTED: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -37,6 +39,8 @@ EXPECTED: Final[Mapping[str, str]] = MappingProxyType(
         LINE: "Must hold no control characters.",
         LINES: "Must hold no control characters but tabs and line breaks.",
         SLUG: "Must begin with a-z and hold only a-z, 0-9 and _",
+        WORD: "Must hold only a-z and _",
+        DIGEST: "Must be a SHA-256 as 64 lowercase hex digits.",
         CURSOR: "Must be a next_cursor that this list gave.",
     }
 )
@@ -93,5 +97,7 @@ Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=LI
 Line = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=LINE)]
 Note = Annotated[str, StringConstraints(min_length=1, max_length=NOTE_LENGTH_MAX, pattern=LINES), AfterValidator(_not_blank)]
 Provider = Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=SLUG)]
+ReasonCode = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=WORD)]
+Digest = Annotated[str, StringConstraints(min_length=64, max_length=64, pattern=DIGEST)]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=ASCII)]
 MetadataValue = Annotated[str, StringConstraints(max_length=200, pattern=LINE)]

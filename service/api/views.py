@@ -1,15 +1,19 @@
 """What a caller sees of a snapshot: the representations with their sentences and the actions open to this caller now."""
 
+from datetime import datetime
+
 from service.api import answers
 from service.api.answers import Answer, Texts
+from service.api.calls import Call
 from service.api.rights import available
-from service.api.sentences import Language, cancellation_message
+from service.api.sentences import cancellation_message
 from service.security import Principal
-from workflows.domain.decisions.requests import Terms
+from workflows.domain.decisions import permitted
+from workflows.domain.decisions.terms import Terms
 from workflows.domain.errors import NotFound
 from workflows.domain.eta import Eta, estimate
-from workflows.domain.machines import CANCELLATION, PAYMENT, Facts
-from workflows.domain.model import Cancellation, Leg, Refund, Snapshot
+from workflows.domain.machines import PAYMENT, Facts
+from workflows.domain.model import Actor, Cancellation, Leg, Refund, Snapshot
 from workflows.domain.words import PAYMENT_FINAL, Fulfilment, LegKind, PaymentState, PaymentTrigger
 
 WALLETS_FROZEN = False  # no wallet can be put on hold yet, so none is
@@ -29,14 +33,18 @@ def payment_view(snapshot: Snapshot, principal: Principal) -> Answer:
     )
 
 
-def cancellation_view(snapshot: Snapshot, cancellation: Cancellation, terms: Terms, principal: Principal, language: Language) -> Answer:
+def cancellation_view(snapshot: Snapshot, cancellation: Cancellation, terms: Terms, call: Call) -> Answer:
+    """The snapshot must have been loaded to be shown: notes and the carrier's number are texts."""
     refund = snapshot.refund_of(cancellation)
+    texts = [text for text in snapshot.texts if text.subject_id == cancellation.id]
     return answers.cancellation_answer(
         cancellation,
-        texts={},
+        snapshot.payment,
+        texts={text.name: text.value for text in sorted(texts, key=lambda text: text.id)},
+        approval_notes={text.value["at"]: text.value["note"] for text in texts if text.name == "approval_note"},
         refund=None if refund is None else refund_view(snapshot, refund, terms),
-        message=cancellation_message(cancellation, language, terms.policy.zone, refund.state if refund else None),
-        available_actions=available(cancellation_actions(cancellation), principal),
+        message=cancellation_message(cancellation, call.language, terms.policy.zone, refund.state if refund else None),
+        available_actions=available(cancellation_actions(snapshot, cancellation, call.actor(), call.now()), call.principal),
     )
 
 
@@ -76,5 +84,6 @@ def payment_actions(snapshot: Snapshot) -> tuple[str, ...]:
     return tuple(actions)
 
 
-def cancellation_actions(cancellation: Cancellation) -> tuple[str, ...]:
-    return tuple(trigger.value for trigger in CANCELLATION.actions_from(cancellation.state))
+def cancellation_actions(snapshot: Snapshot, cancellation: Cancellation, actor: Actor, now: datetime) -> tuple[str, ...]:
+    """What this person may do to it now."""
+    return permitted.actions(snapshot, cancellation, actor, now)

@@ -1,6 +1,6 @@
 """A store and a rail whose every call is a step at which a test may kill the process, or have something else happen first."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 from uuid import UUID
@@ -8,6 +8,7 @@ from uuid import UUID
 from workflows.domain.changes import Change
 from workflows.domain.model import Snapshot
 from workflows.domain.ports import Order, Outcome, Provider, Said
+from workflows.domain.words import JobKind
 from workflows.storage.apply import Answer, Fence, Keep
 from workflows.storage.jobs import Claim
 from workflows.storage.notifications import Incoming, Stored
@@ -78,8 +79,12 @@ class SteppingStore(Store):
     async def keep_reply(self, scope_id: UUID, keep: Keep) -> bool:
         return await self._steps.take("store.keep_reply", lambda: Store.keep_reply(self, scope_id, keep))
 
-    async def claim(self, *, now: datetime, lease: timedelta, limit: int) -> list[Claim]:
-        return await self._steps.take("store.claim", lambda: Store.claim(self, now=now, lease=lease, limit=limit))
+    async def claim(
+        self, *, now: datetime, lease: timedelta, limit: int, kinds: Iterable[JobKind] = JobKind, skew_max: timedelta | None = None
+    ) -> list[Claim]:
+        return await self._steps.take(
+            "store.claim", lambda: Store.claim(self, now=now, lease=lease, limit=limit, kinds=kinds, skew_max=skew_max)
+        )
 
     async def finish_job(self, fence: Fence) -> bool:
         return await self._steps.take("store.finish_job", lambda: Store.finish_job(self, fence))

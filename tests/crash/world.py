@@ -17,7 +17,8 @@ from tests.crash.steps import Killed, SteppingProvider, SteppingStore, Steps
 from tests.database import Cluster
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import payments, requests
-from workflows.domain.decisions.requests import Ask, Terms
+from workflows.domain.decisions.requests import Ask
+from workflows.domain.decisions.terms import Terms
 from workflows.domain.errors import Refused
 from workflows.domain.ids import from_rail_key, payment_id
 from workflows.domain.model import Actor, Funding, Item, KeptReply, Snapshot
@@ -27,7 +28,7 @@ from workflows.flows.move import Rails
 from workflows.run import Command, Idempotency, Runner, Runtime
 from workflows.storage.notifications import Incoming
 from workflows.storage.snapshot import Wanted
-from workflows.worker import Pace, Worker
+from workflows.worker import Pace, Worker, lanes
 
 LEASE = timedelta(seconds=10)
 ENQUIRIES = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 5, 10))
@@ -76,7 +77,7 @@ class World:
         )
         rails = EvenRails(providers={"sandbox": SteppingProvider(self.rail.provider, self.steps)}, enquiries=ENQUIRIES)
         self.runner = Runner(runtime)
-        self.worker = Worker(runtime, rails, Pace(concurrency=concurrency, lease=LEASE))
+        self.worker = Worker(runtime, rails, Pace(lanes=lanes(concurrency, concurrency), lease=LEASE))
 
     def beside(self) -> "World":
         """Another process of the same service, which nobody kills."""

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import outcomes, payments, requests
-from workflows.domain.decisions.requests import Ask, Override, Terms
+from workflows.domain.decisions.requests import Ask, Override
+from workflows.domain.decisions.terms import Terms
 from workflows.domain.model import Actor, Cancellation, Funding, Item, ItemQuantity, Leg, Payment, Snapshot
 from workflows.domain.policy import Policy
 from workflows.domain.policy_form import parse_policy

@@ -281,10 +281,10 @@ def test_a_rules_own_terms_go_before_the_policys() -> None:
     assert verdict.deadlines.merchant.length == Length(1, Unit.days)
     assert verdict.deadlines.merchant.then is OnDeadline.accept
     assert verdict.deadlines.agent == Length(1, Unit.business_days)
-    assert verdict.allocation is Allocation.cash_first
-    assert verdict.forfeit == {Source.coupon, Source.points}
-    assert needs_second_approval(verdict, Role.agent, 2, "CNY", False)
-    assert needs_second_approval(verdict, Role.agent, 2, "EUR", False)  # the rule's table replaces the policy's
+    assert verdict.law.allocation is Allocation.cash_first
+    assert verdict.law.forfeit == {Source.coupon, Source.points}
+    assert needs_second_approval(verdict.law, Role.agent, 2, "CNY", agent_decides=False)
+    assert needs_second_approval(verdict.law, Role.agent, 2, "EUR", agent_decides=False)  # the rule's table replaces the policy's
     assert refusal(decide(form, replace(FACTS, partial=True, partial_refunds=1))) == (Refusal.limit_reached, "r0")
     assert refusal(decide(form, replace(FACTS, requests_last_day=2))) == (Refusal.limit_reached, "r0")
 
@@ -297,7 +297,7 @@ def test_a_rules_empty_table_and_longer_interval_go_before_the_policys_too() -> 
     )
     again = replace(FACTS, partial=True, partial_refunds=1, last_partial_at=START)
 
-    assert needs_second_approval(decide(form), Role.agent, 1, "CNY", False)
+    assert needs_second_approval(form.law("r0"), Role.agent, 1, "CNY", agent_decides=False)
     assert isinstance(decide(form, again, START + timedelta(minutes=59)), Denied)
     assert isinstance(decide(form, again, START + timedelta(hours=1)), Allowed)
 
@@ -309,7 +309,7 @@ def test_a_merchants_own_rules_stand_on_the_policys_terms() -> None:
     verdict = decide(own)
 
     assert isinstance(verdict, Allowed)
-    assert (verdict.rule, verdict.policy_version, dict(verdict.second_approval_above)) == ("kind", "m-1:3", {"CNY": 7})
+    assert (verdict.rule, verdict.policy_version, dict(verdict.law.second_approval_above)) == ("kind", "m-1:3", {"CNY": 7})
     assert verdict.deadlines.agent == Length(1, Unit.days)
     assert kinder(decide(base), verdict) is verdict
 
@@ -338,12 +338,22 @@ def test_kindness_goes_by_route_then_by_the_later_end() -> None:
 
 
 @pytest.mark.parametrize("role", ActorRole)
-def test_an_override_and_a_refusal_always_need_a_second_person(role: ActorRole) -> None:
-    form = policy({}, second_approval_above={"CNY": 100})
+def test_the_table_counts_where_one_person_of_ours_would_decide_alone(role: ActorRole) -> None:
+    law = policy({}, second_approval_above={"CNY": 100}).law("r0")
+    asks_for_others = role in {ActorRole.agent, ActorRole.supervisor}
 
-    assert needs_second_approval(decide(form), role, 1, "CNY", True)
-    assert needs_second_approval(decide(policy()), role, 1, "CNY", False)
-    assert not needs_second_approval(decide(form), role, 100, "CNY", False)
+    assert needs_second_approval(law, role, 101, "CNY", agent_decides=False) is asks_for_others
+    assert needs_second_approval(law, role, 101, "CNY", agent_decides=True)
+    assert not needs_second_approval(law, role, 100, "CNY", agent_decides=True)
+    assert needs_second_approval(law, role, 1, "EUR", agent_decides=True)  # a currency that the table lacks counts as above
+
+
+def test_a_cancellation_that_no_rule_decided_is_under_the_policys_own_terms() -> None:
+    form = policy({"allocation": "cash_first"}, second_approval_above={"CNY": 5}, verification=["hotline"])
+
+    assert (form.law(None).allocation, dict(form.law(None).second_approval_above)) == (Allocation.pro_rata, {"CNY": 5})
+    assert form.law("r0").verification == form.law(None).verification == {Channel.hotline}
+    assert policy({"verification": False}, verification=True).law("r0").verification == frozenset()
 
 
 _moments = st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 -- bounds are naive by hypothesis's own rule

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.domain import made
 from tests.domain.made import AGENT, BOTH, DAY, HOUR, LINES, MERCHANT, NOW, OVERRIDE, SUPERVISOR, TERMS
 from workflows.domain.decisions import requests
-from workflows.domain.decisions.requests import Ask, Terms
+from workflows.domain.decisions.requests import Ask
+from workflows.domain.decisions.terms import Terms
 from workflows.domain.errors import (
     AmountExceedsRefundable,
     CancellationOpen,

@@ -29,14 +29,16 @@ PAYMENT_ROW: Row = {
     "id": id_(PAYMENT), "version": 1, "reference": "order-1", "uetr": id_(200), "wallet_id": "w", "merchant_id": "m",
     "category": "general", "amount": 1000, "currency": "CNY", "funding": [{}], "items": [{}, {}], "earned": [], "state": "completed",
     "fulfilment": "none", "authorised_at": NOW, "completed_at": NOW, "amount_refunded": 0, "amount_reserved": 0,
-    "amount_charged_back": 0, "disputes_open": 0, "allocated": [0], "cancelled_quantities": [0, 0], "policy_version": "p",
+    "amount_charged_back": 0, "amount_forfeited": 0, "disputes_open": 0,
+    "allocated": [0], "cancelled_quantities": [0, 0], "policy_version": "p",
     "partial_refunds": 0, "sequence": 1, "head": DIGEST, "created_at": NOW, "updated_at": NOW,
 }  # fmt: skip
 CANCELLATION_ROW: Row = {
     "payment_id": id_(PAYMENT), "id": id_(CANCELLATION), "version": 1, "state": "executing", "route": "automatic",
     "reason": "changed_mind", "amount": 100, "currency": "CNY", "items": [], "partial": True, "channel": "app",
     "requester_role": "wallet", "requester_id": "r", "client_reference": "c-1", "fingerprint": "f", "policy_version": "p", "facts": {},
-    "refusal_next_steps": [], "second_approval": False, "approvals": [], "reopened": False, "created_at": NOW, "updated_at": NOW,
+    "refusal_next_steps": [], "second_approval": False, "approvals": [], "reopened": False, "reminders": 0, "offers": 0,
+    "raised": False, "forfeited": [], "created_at": NOW, "updated_at": NOW,
 }  # fmt: skip
 REFUND_ROW: Row = {
     "payment_id": id_(PAYMENT), "id": id_(REFUND), "cancellation_id": id_(CANCELLATION), "version": 1, "state": "scheduled",

@@ -43,10 +43,12 @@ REFUSED = {
 # Columns that the application may set after it has written the row; where a table is not named, all or none.
 UPDATED = {
     "payment": "version amount funding items state origin_state fulfilment completed_at shipped_at delivered_at failure_code"
-    " amount_refunded amount_reserved amount_charged_back disputes_open allocated cancelled_quantities partial_refunds"
+    " amount_refunded amount_reserved amount_charged_back amount_forfeited return_received_at"
+    " disputes_open allocated cancelled_quantities partial_refunds"
     " last_partial_at sequence head updated_at",
     "cancellation": "version state route amount items partial rule policy_version window facts refusal refusal_next_steps deadline_at"
-    " on_deadline second_approval override_ticket assigned_to approvals reopened updated_at",
+    " on_deadline second_approval override_ticket assigned_to approvals reopened updated_at clock_id clock_started_at"
+    " reminders merchant merchant_time_left_us offers offer_amount goods declined_by raised forfeited",
     "refund": "version state updated_at",
     "leg": "state outcome_source provider_refund_id rail_reference attempts failure_code next_attempt_at sent_at updated_at",
     "notification": "handled_at verdict",

@@ -14,7 +14,8 @@ from service.calendars import calendar
 from workflows.chance import new_id, new_salt
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import payments, requests
-from workflows.domain.decisions.requests import Ask, Terms
+from workflows.domain.decisions.requests import Ask
+from workflows.domain.decisions.terms import Terms
 from workflows.domain.ids import payment_id
 from workflows.domain.model import Actor, Funding, Item, ItemQuantity, KeptReply, Leg, Snapshot
 from workflows.domain.ports import (
@@ -38,7 +39,7 @@ from workflows.run import Command, Idempotency, Runner, Runtime
 from workflows.storage.notifications import Incoming
 from workflows.storage.snapshot import Wanted
 from workflows.storage.store import Store
-from workflows.worker import Pace, Worker
+from workflows.worker import Pace, Worker, lanes
 
 WALLET = Actor(role=ActorRole.wallet, id="w-backend", channel=Channel.app)
 START = datetime(2026, 11, 2, 2, 0, tzinfo=UTC)
@@ -104,7 +105,7 @@ class World:
         self.runner = Runner(runtime)
         provider: Provider = self.rail
         rails = Rails(providers={provider.name: provider}, enquiries=(timedelta(seconds=1),))
-        self.worker = Worker(runtime, rails, Pace(concurrency=8))
+        self.worker = Worker(runtime, rails, Pace(lanes=lanes(8, 8)))
 
     async def register(
         self, reference: str, *, amount: int = 1000, sources: Sequence[str] = ("ok",), settled: bool = True, items: Sequence[Item] = ()

@@ -129,8 +129,12 @@ class Draught:
     def set_payment(self, payment: Payment) -> None:
         self.now = replace(self.now, payment=payment)
 
-    def put_cancellation(self, cancellation: Cancellation) -> Cancellation:
-        """Add a cancellation, or change one; its version grows once a change."""
+    def put_cancellation(self, cancellation: Cancellation, *, unseen: bool = False) -> Cancellation:
+        """Add a cancellation, or change one; its version grows once a change. `unseen`: nothing changed that anybody is shown."""
+        if unseen:
+            self._cancellations[cancellation.id] = cancellation
+            self.now = replace(self.now, cancellations=_merged(self.now.cancellations, (cancellation,)))
+            return cancellation
         known = self.now.cancellation(cancellation.id)
         raised = known is not None and cancellation.id not in self._cancellations
         row = replace(cancellation, version=cancellation.version + 1) if raised else cancellation
@@ -158,7 +162,12 @@ class Draught:
         return row
 
     def record_cancellation(self, type_: RecordType, cancellation: Cancellation, data: dict[str, DataValue] | None = None) -> None:
-        base: dict[str, DataValue] = {"cancellation_id": ids.public("can", cancellation.id)}
+        """Every step names the rule and the version by which the wish was decided."""
+        base: dict[str, DataValue] = {
+            "cancellation_id": ids.public("can", cancellation.id),
+            "rule": cancellation.rule,
+            "policy_version": cancellation.policy_version,
+        }
         self._record(1, type_, cancellation.amount or None, base | (data or {}))
 
     def record_payment(self, type_: RecordType, data: dict[str, DataValue] | None = None, *, amount: int | None = None) -> None:

@@ -14,6 +14,7 @@
     │  └─ PartialNotSupported
     ├─ NotFound
     ├─ Forbidden
+    ├─ SecondApproverRequired       another person must approve
     ├─ VersionMismatch              the caller looked at an older version
     ├─ RefundableAmountChanged
     ├─ Invalid                      a value in the request that only the payment's own facts could disprove
@@ -104,6 +105,10 @@ class NotFound(RefundryError):
 
 
 class Forbidden(RefundryError):
+    pass
+
+
+class SecondApproverRequired(RefundryError):
     pass
 
 

@@ -15,6 +15,7 @@ from transitions import MachineError
 from workflows.domain.errors import InvalidState
 from workflows.domain.words import (
     CANCELLATION_OPEN,
+    CANCELLATION_WAITING,
     CancellationState,
     CancellationTrigger,
     LegState,
@@ -38,6 +39,7 @@ class Facts:
     on_deadline: OnDeadline | None = None
     offers: int = 0  # offers made so far
     intact: bool = False  # the goods came back whole
+    raised: bool = False  # the agents' deadline has passed before, and a supervisor has the case
 
 
 Guard = Callable[[Facts], bool]
@@ -82,16 +84,16 @@ def offers_left(facts: Facts) -> bool:
     return facts.offers < OFFERS_MAX
 
 
-def intact(facts: Facts) -> bool:
-    return facts.intact
+def intact_alone(facts: Facts) -> bool:
+    return facts.intact and not facts.second_approval
+
+
+def intact_with_second(facts: Facts) -> bool:
+    return facts.intact and facts.second_approval
 
 
 def not_intact(facts: Facts) -> bool:
     return not facts.intact
-
-
-def then_accept(facts: Facts) -> bool:
-    return facts.on_deadline is OnDeadline.accept
 
 
 def then_accept_alone(facts: Facts) -> bool:
@@ -108,6 +110,10 @@ def then_agent(facts: Facts) -> bool:
 
 def then_decline(facts: Facts) -> bool:
     return facts.on_deadline is OnDeadline.decline
+
+
+def not_raised(facts: Facts) -> bool:
+    return not facts.raised
 
 
 P, PT = PaymentState, PaymentTrigger
@@ -136,7 +142,6 @@ PAYMENT_ROWS: tuple[Row[PaymentState, PaymentTrigger], ...] = (
 )
 
 C, CT = CancellationState, CancellationTrigger
-_WITHDRAWABLE = (C.awaiting_merchant, C.offered, C.awaiting_return, C.awaiting_agent, C.awaiting_second_approval)
 CANCELLATION_ROWS: tuple[Row[CancellationState, CancellationTrigger], ...] = (
     Row(CT.accept, C.awaiting_merchant, C.executing, one_suffices, "one approval suffices"),
     Row(CT.accept, C.awaiting_merchant, C.awaiting_second_approval, two_needed, "two needed"),
@@ -148,21 +153,25 @@ CANCELLATION_ROWS: tuple[Row[CancellationState, CancellationTrigger], ...] = (
     Row(CT.timeout, C.awaiting_merchant, C.awaiting_agent, then_agent, "then agent"),
     Row(CT.timeout, C.awaiting_merchant, C.declined, then_decline, "then decline"),
     Row(CT.escalate, C.awaiting_merchant, C.awaiting_agent),
-    Row(CT.accept_offer, C.offered, C.executing),
+    Row(CT.accept_offer, C.offered, C.executing, one_suffices, "one approval suffices"),
+    Row(CT.accept_offer, C.offered, C.awaiting_second_approval, two_needed, "two needed"),
     Row(CT.decline_offer, C.offered, C.awaiting_merchant),
     Row(CT.timeout, C.offered, C.awaiting_agent, then_agent, "then agent"),
     Row(CT.return_shipped, C.awaiting_return, C.awaiting_return),
-    Row(CT.return_received, C.awaiting_return, C.executing, intact, "intact"),
+    Row(CT.return_received, C.awaiting_return, C.executing, intact_alone, "intact"),
+    Row(CT.return_received, C.awaiting_return, C.awaiting_second_approval, intact_with_second, "intact, two needed"),
     Row(CT.return_received, C.awaiting_return, C.awaiting_agent, not_intact, "damaged or missing"),
-    Row(CT.timeout, C.awaiting_return, C.executing, then_accept, "not inspected"),
+    Row(CT.timeout, C.awaiting_return, C.executing, then_accept_alone, "not inspected"),
+    Row(CT.timeout, C.awaiting_return, C.awaiting_second_approval, then_accept_with_second, "not inspected, two needed"),
     Row(CT.timeout, C.awaiting_return, C.declined, then_decline, "not sent"),
     Row(CT.approve, C.awaiting_agent, C.executing, one_suffices, "one approval suffices"),
     Row(CT.approve, C.awaiting_agent, C.awaiting_second_approval, two_needed, "two needed"),
     Row(CT.deny, C.awaiting_agent, C.declined),
+    Row(CT.timeout, C.awaiting_agent, C.awaiting_agent, not_raised, "raised to a supervisor"),
     Row(CT.approve, C.awaiting_second_approval, C.executing),
     Row(CT.deny, C.awaiting_second_approval, C.declined),
     Row(CT.timeout, C.awaiting_second_approval, C.awaiting_agent),
-    *(Row(CT.withdraw, state, C.withdrawn) for state in _WITHDRAWABLE),
+    *(Row(CT.withdraw, state, C.withdrawn) for state in CancellationState if state in CANCELLATION_WAITING),
     Row(CT.done, C.executing, C.completed),
     Row(CT.stuck, C.executing, C.needs_attention),
     Row(CT.retry, C.needs_attention, C.executing),

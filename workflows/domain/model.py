@@ -20,12 +20,14 @@ from workflows.domain.words import (
     JobKind,
     LegKind,
     LegState,
+    MerchantDecision,
     OnDeadline,
     OutcomeSource,
     PaymentFailure,
     PaymentState,
     Reason,
     Refusal,
+    ReturnCondition,
     Route,
     Source,
 )
@@ -96,12 +98,14 @@ class Payment:
     completed_at: datetime | None
     shipped_at: datetime | None
     delivered_at: datetime | None
+    return_received_at: datetime | None = None
     failure_code: PaymentFailure | None
     amount_refunded: int
     amount_reserved: int
     amount_charged_back: int
+    amount_forfeited: int = 0  # of promotions that policy did not give back
     disputes_open: int
-    allocated: tuple[int, ...]  # by funding source: what its legs took, failed and returned ones not counted
+    allocated: tuple[int, ...]  # by funding source: what its legs took, failed and returned ones not counted, and what was forfeited
     cancelled_quantities: tuple[int, ...]  # by item: what cancellations took, refused and declined ones not counted
     policy_version: str
     merchant_rules_version: str | None
@@ -114,8 +118,13 @@ class Payment:
 
     @property
     def amount_refundable(self) -> int:
-        taken = self.amount_refunded + self.amount_reserved + self.amount_charged_back
+        taken = self.amount_refunded + self.amount_reserved + self.amount_charged_back + self.amount_forfeited
         return max(0, self.amount - taken)
+
+    @property
+    def amount_left(self) -> int:
+        """What neither went back nor was charged back or forfeited: at zero the payment is refunded."""
+        return max(0, self.amount - self.amount_refunded - self.amount_charged_back - self.amount_forfeited)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +138,35 @@ class Approval:
     by: str
     role: ActorRole
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MerchantAnswer:
+    """The merchant's last word on a hand-off."""
+
+    decision: MerchantDecision
+    reason_code: str | None
+    decided_at: datetime
+    decided_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnedGoods:
+    """Goods on their way back; the carrier's number is a personal text."""
+
+    carrier: str | None
+    shipped_at: datetime | None
+    received_at: datetime | None
+    condition: ReturnCondition | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """The clock that runs while somebody owes the next step; each one that is started has an id of its own."""
+
+    id: UUID
+    started_at: datetime
+    reminders: int = 0  # sent so far
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +195,15 @@ class Cancellation:
     refusal_next_steps: tuple[str, ...]
     deadline_at: datetime | None
     on_deadline: OnDeadline | None
+    clock: Clock | None = None  # runs until deadline_at
+    merchant: MerchantAnswer | None = None
+    merchant_time_left_us: int | None = None  # microseconds that the merchant has left, while the customer thinks about an offer
+    offers: int = 0  # made so far
+    offer_amount: int | None = None  # of the last one, minor units
+    goods: ReturnedGoods | None = None
+    declined_by: ActorRole | None = None  # who said no: the merchant, one of ours, or (system) a clock
+    raised: bool = False  # the agents' deadline has passed: a supervisor decides
+    forfeited: tuple[int, ...] = ()  # by funding source: promotions that policy does not give back; () before anything is executed
     second_approval: bool  # needs a second person before it is executed
     override_ticket: str | None
     assigned_to: str | None

@@ -144,16 +144,20 @@ class Rule:
     second_approval_above: Mapping[str, int] | None = None
     allocation: Allocation = Allocation.pro_rata
     forfeit: frozenset[Source] = frozenset()  # promotions that do not go back in kind
+    verification: frozenset[Channel] | None = None
     limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Terms:
-    """A rule's own terms laid over the policy's."""
+class Law:
+    """A rule's own terms laid over the policy's: what holds for a cancellation that the rule decided, from its first day to its last."""
 
     deadlines: Deadlines
     second_approval_above: Mapping[str, int]
     limits: Limits
+    allocation: Allocation = Allocation.pro_rata
+    forfeit: frozenset[Source] = frozenset()
+    verification: frozenset[Channel] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,23 +169,39 @@ class Policy:
     rules: tuple[Rule, ...]
     deadlines: Deadlines = field(default_factory=Deadlines)
     second_approval_above: Mapping[str, int] = field(default_factory=dict)  # by currency, in minor units
+    verification: frozenset[Channel] = frozenset()  # where an agent must say how the customer was verified
     limits: Limits = field(default_factory=Limits)
     next_steps: Mapping[Refusal | None, tuple[str, ...]] = field(default_factory=dict)  # None: where a refusal has none of its own
-    _terms: tuple[_Terms, ...] = field(init=False, repr=False, compare=False)
+    _laws: tuple[Law, ...] = field(init=False, repr=False, compare=False)
+    _law_of: Mapping[str | None, Law] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_terms", tuple(self._terms_of(rule) for rule in self.rules))
+        laws = tuple(self._overlaid(rule) for rule in self.rules)
+        object.__setattr__(self, "_laws", laws)
+        object.__setattr__(self, "_law_of", {rule.name: law for rule, law in zip(self.rules, laws, strict=True)})
 
     def with_rules(self, version: str, rules: tuple[Rule, ...]) -> "Policy":
         """A merchant's own rules, with this policy for all that they leave out."""
         return replace(self, version=version, rules=rules)
 
-    def granted(self, position: int) -> _Terms:
-        return self._terms[position]
+    def law(self, rule: str | None) -> Law:
+        """What holds for a cancellation that this rule decided; the policy's own terms where no rule did."""
+        found = self._law_of.get(rule)
+        if found is None:
+            found = Law(
+                deadlines=self.deadlines,
+                second_approval_above=self.second_approval_above,
+                limits=self.limits,
+                verification=self.verification,
+            )
+        return found
 
-    def _terms_of(self, rule: Rule) -> _Terms:
+    def law_at(self, position: int) -> Law:
+        return self._laws[position]
+
+    def _overlaid(self, rule: Rule) -> Law:
         own, limits = rule.limits, self.limits
-        return _Terms(
+        return Law(
             deadlines=replace(
                 self.deadlines,
                 merchant=rule.merchant_deadline or self.deadlines.merchant,
@@ -194,6 +214,9 @@ class Policy:
                 partial_interval=own.partial_interval or limits.partial_interval,
                 requests_per_day=limits.requests_per_day if own.requests_per_day is None else own.requests_per_day,
             ),
+            allocation=rule.allocation,
+            forfeit=rule.forfeit,
+            verification=self.verification if rule.verification is None else rule.verification,
         )
 
 
@@ -203,10 +226,11 @@ class Allowed:
     rule: str
     window: Window | None
     policy_version: str
-    allocation: Allocation
-    forfeit: frozenset[Source]
-    second_approval_above: Mapping[str, int]
-    deadlines: Deadlines
+    law: Law
+
+    @property
+    def deadlines(self) -> Deadlines:
+        return self.law.deadlines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,33 +258,28 @@ def decide_route(policy: Policy, facts: Facts, now: datetime, calendar: Calendar
             if phase is not OPEN:
                 shut.append((phase, rule, window))
                 continue
-        terms = policy.granted(position)
-        if _limit_reached(terms.limits, facts, now, policy.zone, calendar):
+        law = policy.law_at(position)
+        if _limit_reached(law.limits, facts, now, policy.zone, calendar):
             return _denied(policy, Refusal.limit_reached, rule, window)
         return Allowed(
             route=rule.route,
             rule=rule.name,
             window=window,
             policy_version=policy.version,
-            allocation=rule.allocation,
-            forfeit=rule.forfeit,
-            second_approval_above=terms.second_approval_above,
-            deadlines=terms.deadlines,
+            law=law,
         )
     return _refuse_by_window(policy, shut) if shut else _refuse_by_condition(policy, facts, now, calendar)
 
 
-def needs_second_approval(verdict: Verdict, role: Role | ActorRole, amount: int, currency: str, override: bool) -> bool:
-    """Whether another person must approve before anything is executed; a refusal can only be overridden, so it always needs one.
+def needs_second_approval(law: Law, role: Role | ActorRole, amount: int, currency: str, *, agent_decides: bool) -> bool:
+    """Whether another person must approve before `amount` (in minor units) is executed. An override always needs one.
 
-    The table counts wherever one person of ours would decide alone: on every route when he asks on the customer's behalf, and
-    where an agent decides. A currency that is missing from it counts as above.
+    The table counts wherever one person of ours would decide alone: on every route when he asks on the customer's behalf (`role`),
+    and where an agent decides. A currency that is missing from it counts as above.
     """
-    if override or isinstance(verdict, Denied):
-        return True
-    if role not in _ASK_FOR_OTHERS and verdict.route is not Route.agent:
+    if role not in _ASK_FOR_OTHERS and not agent_decides:
         return False
-    above = verdict.second_approval_above.get(currency)
+    above = law.second_approval_above.get(currency)
     return above is None or amount > above
 
 

@@ -74,6 +74,7 @@ def policy_data(policy: Policy) -> dict[str, DataValue]:
             "agent": str(deadlines.agent),
         },
         "second_approval_above": dict(policy.second_approval_above),
+        "verification": sorted(policy.verification),
         "limits": _limits_data(policy.limits),
         "refusals": {str(refusal or "default"): {"next_steps": list(steps)} for refusal, steps in policy.next_steps.items()},
     }
@@ -103,6 +104,7 @@ _WORDS: dict[Subject, type[StrEnum]] = {
 _PATTERNS = {Subject.merchant_id: (_PRINTABLE, "1 to 64 visible characters"), Subject.currency: (_CURRENCY, "an ISO 4217 code")}
 _TESTS = frozenset({f"{subject}{suffix}" for subject in Subject for suffix in ("", "_not")} | {"amount_above", "amount_up_to"})
 _PROMOTIONS = frozenset({Source.coupon, Source.points})
+_AGENTS_CHANNELS = frozenset(Channel) - {Channel.app, Channel.merchant, Channel.system}
 
 # What each clock may do is what the cancellation's transitions allow on `timeout`.
 _MERCHANT_THEN = frozenset(OnDeadline)
@@ -112,10 +114,11 @@ _OFFER_THEN = frozenset({OnDeadline.agent})
 
 _POLICY = frozenset(
     {"version", "effective_from", "timezone", "calendar", "rules", "deadlines", "second_approval_above", "limits", "refusals"}
+    | {"verification"}
 )
 _RULE = frozenset(
     {"name", "when", "window", "route", "merchant_deadline", "return_deadline", "inspection_deadline", "second_approval_above"}
-    | {"allocation", "forfeit", "requires_anchor", "limits"}
+    | {"allocation", "forfeit", "requires_anchor", "limits", "verification"}
 )
 
 
@@ -129,6 +132,7 @@ def _policy(form: Form, calendar_exists: Callable[[str], bool]) -> Policy:
         rules=_rules(has["rules"]) if "rules" in has else (),
         deadlines=_deadlines(has["deadlines"]) if "deadlines" in has else Deadlines(),
         second_approval_above=_amounts(has["second_approval_above"]) if "second_approval_above" in has else {},
+        verification=_channels(has["verification"]) if "verification" in has else frozenset(),
         limits=_limits(has["limits"]) if "limits" in has else Limits(),
         next_steps=_next_steps(has["refusals"]) if "refusals" in has else {},
     )
@@ -159,6 +163,7 @@ def _rule(form: Form) -> Rule:
         second_approval_above=_amounts(has["second_approval_above"]) if "second_approval_above" in has else None,
         allocation=has["allocation"].word(Allocation) if "allocation" in has else Allocation.pro_rata,
         forfeit=_forfeit(has["forfeit"]) if "forfeit" in has else frozenset(),
+        verification=_channels(has["verification"]) if "verification" in has else None,
         limits=_limits(has["limits"]) if "limits" in has else Limits(),
     )
 
@@ -266,6 +271,13 @@ def _forfeit(form: Form) -> frozenset[Source]:
     return frozenset(entry.word(Source, _PROMOTIONS) for entry in form.items(len(_PROMOTIONS)))
 
 
+def _channels(form: Form) -> frozenset[Channel]:
+    """Where an agent must say how the customer was verified: true for every channel on which one asks, or a list of them."""
+    if isinstance(form.value, bool):
+        return _AGENTS_CHANNELS if form.value else frozenset()
+    return frozenset(entry.word(Channel, _AGENTS_CHANNELS) for entry in form.items(len(_AGENTS_CHANNELS)))
+
+
 def _moment(form: Form) -> datetime:
     at = form.value
     if isinstance(at, str):
@@ -312,6 +324,8 @@ def _rule_data(rule: Rule) -> dict[str, DataValue]:
         data["allocation"] = str(rule.allocation)
     if rule.forfeit:
         data["forfeit"] = sorted(str(source) for source in rule.forfeit)
+    if rule.verification is not None:
+        data["verification"] = sorted(str(channel) for channel in rule.verification)
     if rule.limits != Limits():
         data["limits"] = _limits_data(rule.limits)
     return data

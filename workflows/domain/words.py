@@ -220,6 +220,23 @@ class OnDeadline(StrEnum):
     decline = "decline"
 
 
+class MerchantDecision(StrEnum):
+    """The merchant's answer to a hand-off."""
+
+    accept = "accept"
+    accept_with_return = "accept_with_return"  # once the goods are back
+    offer = "offer"  # less than what was asked for
+    decline = "decline"
+
+
+class ReturnCondition(StrEnum):
+    """What came back, as the merchant found it."""
+
+    intact = "intact"
+    damaged = "damaged"
+    missing = "missing"
+
+
 class OutcomeSource(StrEnum):
     """How a leg's outcome was learnt."""
 
@@ -243,6 +260,7 @@ class PaymentFailure(StrEnum):
 class JobKind(StrEnum):
     move = "move"  # carry one leg on: send it, ask after it
     notification = "notification"  # act on a rail's stored word
+    deadline = "deadline"  # strike a clock: remind, or do what silence leads to
 
 
 class RecordType(StrEnum):
@@ -298,6 +316,7 @@ class RecordType(StrEnum):
     refund_enquired = "refund.enquired"
     refund_retried = "refund.retried"
     refund_clawed_back = "refund.clawed_back"
+    refund_forfeited = "refund.forfeited"  # a promotion's part that policy does not give back
     void_scheduled = "void.scheduled"
     void_submitted = "void.submitted"
     void_processing = "void.processing"
@@ -330,5 +349,6 @@ CANCELLATION_OPEN = frozenset(
         CancellationState.needs_attention,
     }
 )
+CANCELLATION_WAITING = CANCELLATION_OPEN - {CancellationState.executing, CancellationState.needs_attention}  # for somebody
 LEG_IN_FLIGHT = frozenset({LegState.submitted, LegState.processing, LegState.unknown})
 LEG_FINAL = frozenset({LegState.failed, LegState.returned})

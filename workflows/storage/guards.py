@@ -165,3 +165,9 @@ def grant(table: str, verbs: Iterable[Verb], *, update: Iterable[str] = ()) -> I
     listed = [f"update ({', '.join(columns)})" if verb == "update" and columns else verb for verb in sorted(verbs)]
     yield f"revoke all on {table} from {APP_ROLE}"
     yield f"grant {', '.join(listed)} on {table} to {APP_ROLE}"
+
+
+def grant_update(table: str, columns: Iterable[str]) -> str:
+    """The statement that lets `APP_ROLE` set these columns too, where it may set only some."""
+    listed = ", ".join(f'"{column}"' for column in sorted(columns))
+    return f"grant update ({listed}) on {table} to {APP_ROLE}"

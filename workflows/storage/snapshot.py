@@ -12,8 +12,8 @@ from uuid import UUID
 
 from workflows.domain.model import KeptReply, Snapshot
 from workflows.domain.words import CANCELLATION_OPEN
-from workflows.storage import codec, tables
-from workflows.storage.codec import Row
+from workflows.storage import codec, rows, tables
+from workflows.storage.rows import Row
 
 _PAYMENT = ", ".join(f"p.{name}" for name in codec.columns(tables.PaymentRow))
 _OPEN = ", ".join(f"'{state}'" for state in sorted(CANCELLATION_OPEN))
@@ -102,11 +102,11 @@ async def load_for_registration(connection: Any, payment_id: UUID, authorised_at
 
 def _snapshot(row: Row) -> Snapshot:
     return Snapshot(
-        payment=codec.payment_from(row),
-        cancellations=tuple(map(codec.cancellation_from, _list(row, "cancellations"))),
-        refunds=tuple(map(codec.refund_from, _list(row, "refunds"))),
-        legs=tuple(map(codec.leg_from, _list(row, "legs"))),
-        texts=tuple(map(codec.text_from, _list(row, "texts"))),
+        payment=rows.payment_from(row),
+        cancellations=tuple(map(rows.cancellation_from, _list(row, "cancellations"))),
+        refunds=tuple(map(rows.refund_from, _list(row, "refunds"))),
+        legs=tuple(map(rows.leg_from, _list(row, "legs"))),
+        texts=tuple(map(rows.text_from, _list(row, "texts"))),
         cancellation_ids=tuple(row.get("cancellation_ids") or ()),
         requests_last_day=row.get("requests_last_day") or 0,
         reply=_reply(row),

@@ -1,12 +1,13 @@
 """The database as the workflows see it: every way in and out, in one object that a test can wrap."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from workflows.domain.changes import Change
 from workflows.domain.model import Snapshot
+from workflows.domain.words import JobKind
 from workflows.storage import apply, jobs, notifications, snapshot
 from workflows.storage.apply import Answer, Fence, Keep
 from workflows.storage.jobs import Claim
@@ -41,8 +42,10 @@ class Store:
     async def keep_reply(self, scope_id: UUID, keep: Keep) -> bool:
         return await apply.keep_reply(self.pool, scope_id, keep)
 
-    async def claim(self, *, now: datetime, lease: timedelta, limit: int) -> list[Claim]:
-        return await jobs.claim(self.pool, now=now, lease=lease, limit=limit)
+    async def claim(
+        self, *, now: datetime, lease: timedelta, limit: int, kinds: Iterable[JobKind] = JobKind, skew_max: timedelta | None = None
+    ) -> list[Claim]:
+        return await jobs.claim(self.pool, now=now, lease=lease, limit=limit, kinds=kinds, skew_max=skew_max)
 
     async def finish_job(self, fence: Fence) -> bool:
         return await apply.finish_job(self.pool, fence)

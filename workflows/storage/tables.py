@@ -8,180 +8,40 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, CheckConstraint, DateTime, ForeignKeyConstraint, Index, Integer, LargeBinary, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, Integer, LargeBinary, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from workflows.domain.money import AMOUNT_MAX
 from workflows.domain.words import (
-    CANCELLATION_OPEN,
     LEG_FINAL,
-    ActorRole,
-    CancellationState,
-    Category,
-    Channel,
-    Fulfilment,
     JobKind,
     LegKind,
     LegState,
-    OnDeadline,
     OutcomeSource,
-    PaymentFailure,
-    PaymentState,
-    Reason,
-    Refusal,
-    Route,
     Source,
 )
 from workflows.storage.constraints import checked, listed, one_of
+from workflows.storage.payment_tables import CancellationRow, PaymentRow, Time
 
-Time = DateTime(timezone=True)
+__all__ = [
+    "APPEND_ONLY",
+    "NEVER_DELETED",
+    "CancellationRow",
+    "JobRow",
+    "KeptReplyRow",
+    "LegRow",
+    "NotificationRow",
+    "PaymentRow",
+    "PersonalTextRow",
+    "PolicyRow",
+    "RecordRow",
+    "RefundRow",
+    "WorkerRow",
+    "metadata",
+]
 APPEND_ONLY = ("record", "policy", "personal_text", "kept_reply")  # UPDATE is refused by a trigger
 NEVER_DELETED = ("record", "policy", "payment", "cancellation", "refund", "leg")  # so are DELETE and TRUNCATE
-
-
-class PaymentRow(SQLModel, table=True):
-    __tablename__ = "payment"
-    __table_args__ = (
-        *checked(
-            "payment",
-            CheckConstraint(f"amount between 1 and {AMOUNT_MAX}", name="amount_in_range"),
-            CheckConstraint(
-                "amount_refunded >= 0 and amount_reserved >= 0 and amount_refunded + amount_reserved <= amount",
-                name="refunds_within_amount",
-            ),
-            CheckConstraint("amount_charged_back >= 0", name="charged_back_positive"),
-            CheckConstraint("state <> 'refunded' or amount_refunded + amount_charged_back >= amount", name="refunded_means_all"),
-            CheckConstraint("(origin_state is not null) = (state = 'cancel_requested')", name="origin_while_requested"),
-            CheckConstraint("origin_state is null or origin_state in ('pending', 'completed')", name="origin_state_is_a_word"),
-            CheckConstraint("state not in ('completed', 'refunding', 'refunded') or completed_at is not null", name="settled_has_a_time"),
-            CheckConstraint("completed_at is null or completed_at >= authorised_at", name="settled_after_authorised"),
-            CheckConstraint("version >= 1 and sequence >= 1 and octet_length(head) = 32", name="chain_has_a_head"),
-            CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_is_a_code"),
-            CheckConstraint("cardinality(allocated) = jsonb_array_length(funding)", name="allocated_by_source"),
-            CheckConstraint("cardinality(cancelled_quantities) = jsonb_array_length(items)", name="cancelled_by_item"),
-            CheckConstraint("0 <= all (allocated) and 0 <= all (cancelled_quantities)", name="shares_positive"),
-            CheckConstraint(
-                "array_position(allocated, null) is null and array_position(cancelled_quantities, null) is null", name="shares_known"
-            ),
-            CheckConstraint("disputes_open >= 0 and partial_refunds >= 0", name="counts_positive"),
-            one_of("state", PaymentState),
-            one_of("fulfilment", Fulfilment),
-            one_of("category", Category),
-            one_of("failure_code", PaymentFailure, null=True),
-        ),
-        # None of these columns ever changes: an update of a payment touches no index.
-        Index("payment_created", "created_at", "id"),
-        Index("payment_wallet", "wallet_id", "created_at", "id"),
-        Index("payment_merchant", "merchant_id", "created_at", "id"),
-        Index("payment_order", "order_reference", postgresql_where=text("order_reference is not null")),
-        {"postgresql_with": {"fillfactor": "80"}},
-    )
-
-    id: UUID = Field(primary_key=True)
-    version: int = Field(sa_type=Integer)
-    reference: str = Field(sa_type=Text)
-    uetr: UUID
-    wallet_id: str = Field(sa_type=Text)
-    merchant_id: str = Field(sa_type=Text)
-    order_reference: str | None = Field(sa_type=Text)
-    category: str = Field(sa_type=Text)
-    amount: int = Field(sa_type=BigInteger)
-    currency: str = Field(sa_type=Text)
-    funding: list[Any] = Field(sa_type=JSONB)
-    items: list[Any] = Field(sa_type=JSONB)
-    earned: list[Any] = Field(sa_type=JSONB)
-    state: str = Field(sa_type=Text)
-    origin_state: str | None = Field(sa_type=Text)
-    fulfilment: str = Field(sa_type=Text)
-    authorised_at: datetime = Field(sa_type=Time)
-    completed_at: datetime | None = Field(sa_type=Time)
-    shipped_at: datetime | None = Field(sa_type=Time)
-    delivered_at: datetime | None = Field(sa_type=Time)
-    failure_code: str | None = Field(sa_type=Text)
-    amount_refunded: int = Field(sa_type=BigInteger)
-    amount_reserved: int = Field(sa_type=BigInteger)
-    amount_charged_back: int = Field(sa_type=BigInteger)
-    disputes_open: int = Field(sa_type=Integer)
-    allocated: list[int] = Field(sa_type=ARRAY(BigInteger))
-    cancelled_quantities: list[int] = Field(sa_type=ARRAY(BigInteger))
-    policy_version: str = Field(sa_type=Text)
-    merchant_rules_version: str | None = Field(sa_type=Text)
-    partial_refunds: int = Field(sa_type=Integer)
-    last_partial_at: datetime | None = Field(sa_type=Time)
-    sequence: int = Field(sa_type=Integer)
-    head: bytes = Field(sa_type=LargeBinary)
-    created_at: datetime = Field(sa_type=Time)
-    updated_at: datetime = Field(sa_type=Time)
-
-
-class CancellationRow(SQLModel, table=True):
-    __tablename__ = "cancellation"
-    __table_args__ = (
-        ForeignKeyConstraint(["payment_id"], ["payment.id"], name="cancellation_of_a_payment"),
-        *checked(
-            "cancellation",
-            CheckConstraint(f"amount between 0 and {AMOUNT_MAX} and (amount > 0 or state = 'refused')", name="amount_in_range"),
-            CheckConstraint("(state = 'refused') = (refusal is not null)", name="refused_says_why"),
-            CheckConstraint("state = 'refused' or route is not null", name="has_a_route"),
-            CheckConstraint("(deadline_at is null) = (on_deadline is null)", name="deadline_says_what_then"),
-            CheckConstraint("not reopened or state in ('needs_attention', 'executing', 'completed', 'failed')", name="reopened_later"),
-            one_of("state", CancellationState),
-            one_of("route", Route, null=True),
-            one_of("reason", Reason),
-            one_of("channel", Channel),
-            one_of("requester_role", ActorRole),
-            one_of("refusal", Refusal, null=True),
-            one_of("on_deadline", OnDeadline, null=True),
-        ),
-        Index("cancellation_id", "id"),
-        Index("cancellation_created", "created_at", "id"),
-        Index(
-            "one_open_cancellation_per_payment",
-            "payment_id",
-            unique=True,
-            postgresql_where=text(f"not reopened and state in ({listed(CANCELLATION_OPEN)})"),
-        ),
-        Index(
-            "one_cancellation_per_client_reference",
-            "payment_id",
-            "client_reference",
-            unique=True,
-            postgresql_where=text("client_reference is not null"),
-        ),
-        {"postgresql_with": {"fillfactor": "80"}},
-    )
-
-    payment_id: UUID = Field(primary_key=True)
-    id: UUID = Field(primary_key=True)
-    version: int = Field(sa_type=Integer)
-    state: str = Field(sa_type=Text)
-    route: str | None = Field(sa_type=Text)
-    reason: str = Field(sa_type=Text)
-    amount: int = Field(sa_type=BigInteger)
-    currency: str = Field(sa_type=Text)
-    items: list[Any] = Field(sa_type=JSONB)
-    partial: bool
-    channel: str = Field(sa_type=Text)
-    requester_role: str = Field(sa_type=Text)
-    requester_id: str = Field(sa_type=Text)
-    client_reference: str | None = Field(sa_type=Text)
-    fingerprint: str = Field(sa_type=Text)
-    rule: str | None = Field(sa_type=Text)
-    policy_version: str = Field(sa_type=Text)
-    window: dict[str, Any] | None = Field(sa_type=JSONB)
-    facts: dict[str, Any] = Field(sa_type=JSONB)
-    refusal: str | None = Field(sa_type=Text)
-    refusal_next_steps: list[Any] = Field(sa_type=JSONB)
-    deadline_at: datetime | None = Field(sa_type=Time)
-    on_deadline: str | None = Field(sa_type=Text)
-    second_approval: bool
-    override_ticket: str | None = Field(sa_type=Text)
-    assigned_to: str | None = Field(sa_type=Text)
-    approvals: list[Any] = Field(sa_type=JSONB)
-    reopened: bool
-    created_at: datetime = Field(sa_type=Time)
-    updated_at: datetime = Field(sa_type=Time)
 
 
 class RefundRow(SQLModel, table=True):
@@ -336,8 +196,9 @@ class JobRow(SQLModel, table=True):
     __table_args__ = (
         *checked("job", one_of("kind", JobKind)),
         Index("one_job_per_subject", "payment_id", "kind", "subject_id", unique=True),
-        Index("job_ready", "run_at", postgresql_where=text("leased_until is null")),
-        Index("job_running", "leased_until", postgresql_where=text("leased_until is not null")),
+        # By kind, since each lane of a worker claims its own: ten thousand deadlines stand in no refund's way.
+        Index("job_due", "kind", "run_at", postgresql_where=text("leased_until is null")),
+        Index("job_leased", "kind", "leased_until", postgresql_where=text("leased_until is not null")),
         {"postgresql_with": {"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.01", "autovacuum_vacuum_threshold": "500"}},
     )
 

@@ -12,6 +12,7 @@ from workflows.domain.changes import Draught
 from workflows.domain.machines import CANCELLATION, LEG, PAYMENT, Facts
 from workflows.domain.model import Cancellation, DataValue, ItemQuantity, Leg, Payment, Refund
 from workflows.domain.money import allocate
+from workflows.domain.policy import Law
 from workflows.domain.ports import Order
 from workflows.domain.words import (
     LEG_IN_FLIGHT,
@@ -25,6 +26,7 @@ from workflows.domain.words import (
     PaymentState,
     PaymentTrigger,
     RecordType,
+    Source,
 )
 
 # A refund's state is its legs' worst; this is the order, worst first.
@@ -61,13 +63,13 @@ def worst(legs: Iterable[Leg]) -> LegState:
     return min((leg.state for leg in legs if leg.id not in replaced), key=_WORST.index)
 
 
-def execute(draught: Draught, cancellation: Cancellation, allocation: Allocation) -> None:
-    """Schedule what an approved cancellation moves. The payment must be cancel_requested."""
+def execute(draught: Draught, cancellation: Cancellation, law: Law) -> None:
+    """Schedule what an approved cancellation moves, by the terms of the rule that decided it. The payment must be cancel_requested."""
     if draught.payment.origin_state is PaymentState.pending:
         for position, funding in enumerate(draught.payment.funding):
             _schedule(draught, cancellation, position=position, amount=funding.amount, refund=None)
         return
-    _start_refund(draught, cancellation, allocation)
+    _start_refund(draught, cancellation, law.allocation, law.forfeit)
 
 
 def settle_open_cancellation(draught: Draught) -> None:
@@ -84,7 +86,7 @@ def moot(draught: Draught, cancellation: Cancellation) -> None:
     """The payment failed, nothing had moved: what was not sent is dropped, what is under way ends by itself, the wish is fulfilled."""
     drop_unsent_voids(draught, cancellation, "payment_failed")
     state = CANCELLATION.step(cancellation.state, CancellationTrigger.moot)
-    draught.put_cancellation(replace(cancellation, state=state, deadline_at=None, on_deadline=None))
+    draught.put_cancellation(replace(cancellation, state=state, clock=None, deadline_at=None, on_deadline=None, raised=False))
     draught.set_payment(replace(draught.payment, amount_reserved=draught.payment.amount_reserved - cancellation.amount))
     draught.record_cancellation(RecordType.cancellation_completed, cancellation, {"because": "payment_failed"})
 
@@ -141,6 +143,22 @@ def allocated(payment: Payment, position: int, amount: int) -> Payment:
     return replace(payment, allocated=tuple(taken))
 
 
+def split(payment: Payment, amount: int, law: Law) -> tuple[list[int], tuple[int, ...]]:
+    """What of a refund of `amount` goes back to each funding source, and what of each is forfeited, in minor units."""
+    return _split(payment, amount, law.allocation, law.forfeit)
+
+
+def confirm(draught: Draught, cancellation: Cancellation) -> None:
+    """The payment's own step once a refund arrived; it goes on refunding while another cancellation of it is unfinished."""
+    payment = draught.payment
+    if payment.state is not PaymentState.refunding or others_unfinished(draught, cancellation):
+        return
+    state = PAYMENT.step(payment.state, PaymentTrigger.confirm_refund, Facts(left=payment.amount_left))
+    draught.set_payment(replace(payment, state=state))
+    if state is PaymentState.refunded:
+        draught.record_payment(RecordType.payment_refunded, {"cancellation_id": ids.public("can", cancellation.id)})
+
+
 def fulfil(draught: Draught, cancellation: Cancellation) -> Cancellation:
     """All that was asked for is done, be it after a person was called."""
     if cancellation.state is CancellationState.needs_attention:
@@ -175,7 +193,7 @@ def after_void(draught: Draught, cancellation: Cancellation) -> None:
         for leg in voided:
             # This source was released, not paid out: its part of the money is with the customer all the same.
             draught.set_payment(allocated(moved(draught.payment, leg.amount), leg.position, leg.amount))
-        _start_refund(draught, cancellation, Allocation.pro_rata)
+        _start_refund(draught, cancellation, Allocation.pro_rata, frozenset())  # a void gives every promotion back
     elif cancellation.state is CancellationState.executing:
         stuck(draught, cancellation)
 
@@ -192,7 +210,7 @@ def _confirm_void(draught: Draught, cancellation: Cancellation) -> None:
         draught.record_payment(RecordType.payment_anomaly, data | {"said": "voided_after_completed"})
 
 
-def _start_refund(draught: Draught, cancellation: Cancellation, allocation: Allocation) -> None:
+def _start_refund(draught: Draught, cancellation: Cancellation, allocation: Allocation, forfeit: frozenset[Source]) -> None:
     payment, context = draught.payment, draught.context
     voided = sum(leg.amount for leg in draught.now.legs_of(cancellation.id, LegKind.void) if leg.state is LegState.succeeded)
     amount = cancellation.amount - voided
@@ -207,6 +225,12 @@ def _start_refund(draught: Draught, cancellation: Cancellation, allocation: Allo
             last_partial_at=context.now if partial else payment.last_partial_at,
         )
     )
+    parts, forfeited = _split(payment, amount, allocation, forfeit)
+    if any(forfeited):
+        cancellation = _forfeit(draught, cancellation, forfeited)
+    if not any(parts):
+        confirm(draught, fulfil(draught, cancellation))  # all of it was a promotion that does not go back: there is nothing to move
+        return
     refund = draught.put_refund(
         Refund(
             id=context.new_id(),
@@ -214,16 +238,34 @@ def _start_refund(draught: Draught, cancellation: Cancellation, allocation: Allo
             cancellation_id=cancellation.id,
             version=1,
             state=LegState.scheduled,
-            amount=amount,
+            amount=sum(parts),
             currency=payment.currency,
             created_at=context.now,
             updated_at=context.now,
         )
     )
-    for position, share in enumerate(shares(payment, amount, allocation)):
+    for position, share in enumerate(parts):
         if share:
             draught.set_payment(allocated(draught.payment, position, share))
             _schedule(draught, cancellation, position=position, amount=share, refund=refund)
+
+
+def _split(payment: Payment, amount: int, allocation: Allocation, forfeit: frozenset[Source]) -> tuple[list[int], tuple[int, ...]]:
+    parts = shares(payment, amount, allocation)
+    lost = tuple(part if funding.source in forfeit else 0 for funding, part in zip(payment.funding, parts, strict=True))
+    return [part - less for part, less in zip(parts, lost, strict=True)], lost
+
+
+def _forfeit(draught: Draught, cancellation: Cancellation, forfeited: tuple[int, ...]) -> Cancellation:
+    """Promotions that policy does not give back: their share is settled without any movement."""
+    for position, amount in enumerate(forfeited):
+        if amount:
+            source = draught.payment.funding[position].source
+            draught.set_payment(allocated(draught.payment, position, amount))
+            draught.record_cancellation(RecordType.refund_forfeited, cancellation, {"source": source.value, "amount_forfeited": amount})
+    payment, lost = draught.payment, sum(forfeited)
+    draught.set_payment(replace(payment, amount_reserved=payment.amount_reserved - lost, amount_forfeited=payment.amount_forfeited + lost))
+    return draught.put_cancellation(replace(cancellation, forfeited=forfeited))
 
 
 def _schedule(draught: Draught, cancellation: Cancellation, *, position: int, amount: int, refund: Refund | None) -> None:

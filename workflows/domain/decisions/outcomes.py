@@ -11,10 +11,10 @@ from workflows.domain.decisions.execution import (
     WAITING,
     after_void,
     allocated,
+    confirm,
     drop_unsent_voids,
     fulfil,
     moved,
-    others_unfinished,
     refresh_refund,
     stuck,
 )
@@ -193,21 +193,9 @@ def _after_refund(draught: Draught, cancellation: Cancellation, leg: Leg) -> Non
     if leg.state is LegState.returned:
         _reopen(draught, cancellation)
     elif all(each.state is LegState.succeeded for each in live):
-        _confirm(draught, fulfil(draught, cancellation))
+        confirm(draught, fulfil(draught, cancellation))
     elif cancellation.state is CancellationState.executing and not any(each.state in WAITING for each in live):
         stuck(draught, cancellation)
-
-
-def _confirm(draught: Draught, cancellation: Cancellation) -> None:
-    """The payment's own step once a refund arrived; it goes on refunding while another cancellation of it is unfinished."""
-    payment = draught.payment
-    if payment.state is not PaymentState.refunding or others_unfinished(draught, cancellation):
-        return
-    left = payment.amount - payment.amount_refunded - payment.amount_charged_back
-    state = PAYMENT.step(payment.state, PaymentTrigger.confirm_refund, Facts(left=max(0, left)))
-    draught.set_payment(replace(payment, state=state))
-    if state is PaymentState.refunded:
-        draught.record_payment(RecordType.payment_refunded, {"cancellation_id": ids.public("can", cancellation.id)})
 
 
 def _reopen(draught: Draught, cancellation: Cancellation) -> None:

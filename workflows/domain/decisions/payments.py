@@ -238,7 +238,10 @@ def change_fulfilment(
     if status is Fulfilment.delivered:
         delivered_at = delivered_at or moment
     draught = Draught(snapshot, context)
-    draught.set_payment(replace(payment, fulfilment=status, shipped_at=shipped_at, delivered_at=delivered_at))
+    returned_at = payment.return_received_at or moment if status is Fulfilment.returned else payment.return_received_at
+    draught.set_payment(
+        replace(payment, fulfilment=status, shipped_at=shipped_at, delivered_at=delivered_at, return_received_at=returned_at)
+    )
     data: dict[str, DataValue] = {
         "status": status.value,
         "status_before": payment.fulfilment.value,

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NamedTuple
 
 from workflows.domain.changes import Change, Context, Draught
+from workflows.domain.decisions.clocks import clock_data, stopped, two_needed, waiting
 from workflows.domain.decisions.execution import cancelled_quantities, execute, release
+from workflows.domain.decisions.terms import Terms
 from workflows.domain.errors import (
     AmountExceedsRefundable,
     CancellationOpen,
@@ -22,18 +23,16 @@ from workflows.domain.errors import (
 from workflows.domain.machines import CANCELLATION, PAYMENT
 from workflows.domain.model import Actor, Cancellation, DataValue, ItemQuantity, Payment, Snapshot
 from workflows.domain.money import line_amount
-from workflows.domain.policy import Allowed, Denied, Policy, Verdict, decide_route, facts_data, needs_second_approval
+from workflows.domain.policy import Denied, Verdict, decide_route, facts_data
 from workflows.domain.policy import Facts as PolicyFacts
-from workflows.domain.ports import Calendar
 from workflows.domain.times import rfc3339
-from workflows.domain.windows import deadline
 from workflows.domain.words import (
+    CANCELLATION_WAITING,
     ActorRole,
     Anchor,
     CancellationState,
     CancellationTrigger,
     Channel,
-    OnDeadline,
     PaymentState,
     PaymentTrigger,
     Reason,
@@ -43,6 +42,7 @@ from workflows.domain.words import (
 
 _OVER = frozenset({PaymentState.refunded, PaymentState.cancelled, PaymentState.failed})
 _OURS = frozenset({Channel.system})
+_ASK_FOR_OTHERS = frozenset({ActorRole.agent, ActorRole.supervisor})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +68,6 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """The policy that is pinned to the payment, with the calendar that it counts by."""
-
-    policy: Policy
-    calendar: Calendar
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
     """What a wish comes to: how much, and policy's verdict upon these facts."""
 
@@ -83,11 +75,6 @@ class Assessment:
     items: tuple[ItemQuantity, ...]
     facts: PolicyFacts
     verdict: Verdict
-
-
-class _Clock(NamedTuple):
-    at: datetime | None = None
-    then: OnDeadline | None = None
 
 
 def actor_channel(role: ActorRole, channel: Channel | None) -> Channel:
@@ -170,8 +157,7 @@ def withdraw(snapshot: Snapshot, cancellation: Cancellation, context: Context) -
     """The customer takes the wish back, as long as nothing is executed."""
     state = CANCELLATION.step(cancellation.state, CancellationTrigger.withdraw)
     draught = Draught(snapshot, context)
-    row = replace(cancellation, state=state, deadline_at=None, on_deadline=None)
-    row = draught.put_cancellation(row)
+    row = draught.put_cancellation(stopped(replace(cancellation, state=state)))
     draught.record_cancellation(RecordType.cancellation_withdrawn, row)
     release(draught, row)
     return draught.build()
@@ -221,6 +207,7 @@ def _facts(snapshot: Snapshot, ask: Ask, amount: int) -> PolicyFacts:
             Anchor.completed_at: payment.completed_at,
             Anchor.shipped_at: payment.shipped_at,
             Anchor.delivered_at: payment.delivered_at,
+            Anchor.return_received_at: payment.return_received_at,
         },
         partial=amount < payment.amount,
         partial_refunds=payment.partial_refunds,
@@ -237,14 +224,15 @@ def _refuse(draught: Draught, ask: Ask, assessment: Assessment, denied: Denied) 
 
 
 def _open(draught: Draught, ask: Ask, assessment: Assessment, terms: Terms) -> Change:
-    verdict, payment, now = assessment.verdict, draught.payment, draught.context.now
-    overridden = isinstance(verdict, Denied)
+    verdict, payment = assessment.verdict, draught.payment
     route = Route.automatic if isinstance(verdict, Denied) else verdict.route
-    second = needs_second_approval(verdict, ask.actor.role, assessment.amount, payment.currency, overridden)
-    state = _first_state(route, second)
-    clock = _clock(state, verdict, terms, now)
-    row = _row(draught, ask, assessment, state=state, route=route)
-    row = replace(row, second_approval=second, deadline_at=clock.at, on_deadline=clock.then)
+    row = _row(draught, ask, assessment, state=CancellationState.executing, route=route)
+    if ask.override is None and ask.actor.role in _ASK_FOR_OTHERS and ask.verification is None:
+        _check_verified(row, terms)
+    row = replace(row, second_approval=two_needed(row, terms, agent_decides=route is Route.agent))
+    row = replace(row, state=_first_state(route, row.second_approval))
+    if row.state in CANCELLATION_WAITING:
+        row = waiting(draught, row, terms)
     row = draught.put_cancellation(row)
     draught.set_payment(
         replace(
@@ -256,15 +244,21 @@ def _open(draught: Draught, ask: Ask, assessment: Assessment, terms: Terms) -> C
         )
     )
     draught.record_cancellation(RecordType.cancellation_requested, row, _decision_data(draught, ask, row))
-    if overridden and ask.override is not None:
-        data: dict[str, DataValue] = {"ticket": ask.override.ticket}
+    if row.override_ticket is not None and ask.override is not None:
+        data: dict[str, DataValue] = {"ticket": row.override_ticket}
         data |= draught.keep_text(row.id, "justification", ask.override.justification)
         draught.record_cancellation(RecordType.cancellation_overridden, row, data)
-    if (waits := _WAITS.get(state)) is not None:
-        draught.record_cancellation(waits, row, {"deadline_at": rfc3339(clock.at) if clock.at else None})
-    if state is CancellationState.executing and isinstance(verdict, Allowed):
-        execute(draught, row, verdict.allocation)
+    if (waits := _WAITS.get(row.state)) is not None:
+        draught.record_cancellation(waits, row, clock_data(row))
+    if row.state is CancellationState.executing:
+        execute(draught, row, terms.law(row))
     return draught.build()
+
+
+def _check_verified(row: Cancellation, terms: Terms) -> None:
+    """Where policy wants it, whoever speaks for a customer says how he made sure that it is the customer."""
+    if row.channel in terms.law(row).verification:
+        raise Invalid(pointer="/verification", detail="Is required on this channel: say how the customer was verified.")
 
 
 _WAITS = {
@@ -285,24 +279,6 @@ def _first_state(route: Route, second_approval: bool) -> CancellationState:
             return CancellationState.awaiting_agent
         case Route.void | Route.automatic:
             return CancellationState.awaiting_second_approval if second_approval else CancellationState.executing
-
-
-def _clock(state: CancellationState, verdict: Verdict, terms: Terms, now: datetime) -> _Clock:
-    """The clock that runs in a state; an agent's never decides, it only raises the case to a supervisor."""
-    policy = terms.policy
-    deadlines = verdict.deadlines if isinstance(verdict, Allowed) else policy.deadlines
-    match state:
-        case CancellationState.awaiting_merchant:
-            length, then = deadlines.merchant.length, deadlines.merchant.then
-        case CancellationState.awaiting_return:
-            length, then = deadlines.return_.length, deadlines.return_.then
-        case CancellationState.awaiting_agent:
-            length, then = deadlines.agent, OnDeadline.agent
-        case CancellationState.awaiting_second_approval:
-            length, then = deadlines.second_approval, OnDeadline.agent
-        case _:
-            return _Clock()
-    return _Clock(deadline(now, length, policy.zone, terms.calendar), then)
 
 
 def _row(draught: Draught, ask: Ask, assessment: Assessment, *, state: CancellationState, route: Route | None) -> Cancellation:

@@ -1,0 +1,97 @@
+"""The request bodies of decisions: what a merchant, a customer or an agent may say about a cancellation."""
+
+from typing import Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from service.api.schemas import Amount, Body, Digest, Label, Line, Note, Pseudonym, ReasonCode, problem
+from workflows.domain.words import MerchantDecision, ReturnCondition
+
+EVIDENCE_MAX = 20
+
+
+class Escalate(Body):
+    """Nothing to say."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {}})
+
+
+class EvidenceBody(Body):
+    """A document that the merchant keeps, and can show later: its digest stands in the record."""
+
+    name: Line = Field(description="What a person calls it. Kept apart, so that it can be erased.")
+    sha256: Digest = Field(description="SHA-256 of its bytes, in lowercase hex.")
+
+
+class DecideHandOff(Body):
+    """The merchant's answer to a hand-off."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"decision": "offer", "amount": 5000, "reason_code": "used", "note": "the box was opened"}}
+    )
+
+    decision: MerchantDecision = Field(description="Yes, yes once the goods are back, less than that, or no.")
+    amount: Amount | None = Field(None, description="Of an offer: less than what was asked for, in minor units.")
+    reason_code: ReasonCode | None = Field(None, description="Why, as one word of the merchant's own vocabulary.")
+    note: Note | None = Field(None, description="More, for the customer. Kept apart, so that it can be erased.")
+    evidence: tuple[EvidenceBody, ...] | None = Field(None, max_length=EVIDENCE_MAX, description="Documents that bear the answer out.")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        offers = self.decision is MerchantDecision.offer
+        if offers and self.amount is None:
+            raise problem("Is required where the decision is offer.", "/amount")
+        if not offers and self.amount is not None:
+            raise problem("Belongs to the decision offer only.", "/amount")
+        return self
+
+
+class RespondToOffer(Body):
+    """The customer's word on the merchant's offer."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"accept": True}})
+
+    accept: bool = Field(description="True takes it; false hands the cancellation back to the merchant.")
+
+
+class ShipReturn(Body):
+    """The goods are on their way back."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"carrier": "sf-express", "tracking_number": "SF1000"}})
+
+    carrier: Label = Field(description="Who carries the goods: a company. It stands in records.")
+    tracking_number: Label = Field(description="The carrier's number. Kept apart, so that it can be erased.")
+
+
+class ReceiveReturn(Body):
+    """What the merchant found in the parcel."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"condition": "intact"}})
+
+    condition: ReturnCondition = Field(description="Intact is paid; damaged or missing goods are an agent's matter.")
+    note: Note | None = Field(None, description="More, for a person. Kept apart, so that it can be erased.")
+
+
+class Assign(Body):
+    """Whose case it is."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"to": "agent-7"}})
+
+    to: Pseudonym | None = Field(None, description="A colleague: a pseudonym, the `sub` of their token. The caller unless told.")
+
+
+class Approve(Body):
+    """Yes."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"note": "the customer showed the receipt"}})
+
+    note: Note | None = Field(None, description="Why. Kept apart, so that it can be erased.")
+
+
+class Deny(Body):
+    """No, and why."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"reason_code": "no_proof", "note": "the receipt is of another shop"}})
+
+    reason_code: ReasonCode = Field(description="Why, as one word.")
+    note: Note = Field(description="Why, for a person. Kept apart, so that it can be erased.")

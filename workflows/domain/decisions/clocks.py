@@ -1,0 +1,191 @@
+"""The clocks that run while somebody owes the next step, and what happens when one strikes.
+
+A clock has an id of its own and one job. It is never moved and never taken back: when its time has come, the job looks whether that
+very clock still runs, and where it does not, there is nothing to do. So no race over a deadline needs anything but the payment's version.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from workflows.domain.changes import Change, Context, Draught
+from workflows.domain.decisions.execution import execute, release
+from workflows.domain.decisions.terms import Terms
+from workflows.domain.machines import CANCELLATION, Facts
+from workflows.domain.model import Cancellation, Clock, DataValue, Snapshot
+from workflows.domain.policy import Deadlines, Timeout, needs_second_approval
+from workflows.domain.times import rfc3339
+from workflows.domain.windows import deadline
+from workflows.domain.words import (
+    CANCELLATION_WAITING,
+    ActorRole,
+    CancellationState,
+    CancellationTrigger,
+    JobKind,
+    OnDeadline,
+    RecordType,
+)
+
+# When the merchant is reminded, as shares of the time that he has.
+REMINDERS = ((1, 2), (9, 10))
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def strike(snapshot: Snapshot, cancellation: Cancellation, terms: Terms, context: Context) -> Change | None:
+    """Do what is due of a running clock: remind the merchant, or what silence leads to. None: nothing is due yet, or never.
+
+    Whoever comes too late for a reminder does not send it after the fact; the deadline itself is never left out.
+    """
+    due = next_strike(cancellation)
+    if due is None or cancellation.deadline_at is None or context.now < due:
+        return None
+    draught = Draught(snapshot, context)
+    if context.now < cancellation.deadline_at:
+        _remind(draught, cancellation)
+    else:
+        _time_out(draught, cancellation, terms)
+    return draught.build()
+
+
+def next_strike(cancellation: Cancellation) -> datetime | None:
+    """When the running clock has something to do; None where none runs."""
+    clock, end = cancellation.clock, cancellation.deadline_at
+    if clock is None or end is None:
+        return None
+    moments = _reminder_moments(clock.started_at, end) if _merchant_owes(cancellation) else []
+    return next(iter(moments[clock.reminders :]), end)
+
+
+def arrive(
+    draught: Draught,
+    cancellation: Cancellation,
+    state: CancellationState,
+    terms: Terms,
+    *,
+    said: RecordType,
+    data: dict[str, DataValue] | None = None,
+) -> Cancellation:
+    """The cancellation in `state`, on record as `said`, with all that being there means: a clock, legs, or what was reserved given back."""
+    moved = state is not cancellation.state
+    row = stopped(replace(cancellation, state=state))
+    if state in CANCELLATION_WAITING:
+        row = waiting(draught, row, terms)
+    if state is CancellationState.declined:
+        row = replace(row, declined_by=draught.context.actor.role)
+    row = draught.put_cancellation(row)
+    draught.record_cancellation(said, row, data)
+    if moved and (waits := _WAITS.get(state)) is not None:
+        draught.record_cancellation(waits, row, clock_data(row))
+    if state is CancellationState.executing:
+        execute(draught, row, terms.law(row))
+    elif state is CancellationState.declined:
+        release(draught, row)
+    return row
+
+
+def waiting(draught: Draught, cancellation: Cancellation, terms: Terms) -> Cancellation:
+    """The cancellation with the clock that runs in its state, and the job that strikes it. Not yet put."""
+    row, now = cancellation, draught.context.now
+    law = terms.law(row)
+    if row.state is CancellationState.awaiting_agent and not row.second_approval:
+        row = replace(row, second_approval=two_needed(row, terms, agent_decides=True))
+    timeout = _timeout(row, law.deadlines)
+    end = deadline(now, timeout.length, terms.policy.zone, terms.calendar)
+    started = now
+    if row.state is CancellationState.awaiting_merchant and row.merchant_time_left_us is not None:
+        # An offer came to nothing: the merchant goes on with the time that he had left, as if the clock had been held.
+        span = end - now
+        end = now + row.merchant_time_left_us * _MICROSECOND
+        started = end - span
+    reminders = sum(moment <= now for moment in _reminder_moments(started, end))
+    clock = Clock(id=draught.context.new_id(), started_at=started, reminders=reminders if _merchant_owes(row) else 0)
+    row = replace(row, clock=clock, deadline_at=end, on_deadline=timeout.then, merchant_time_left_us=None, raised=False)
+    draught.enqueue(JobKind.deadline, clock.id, next_strike(row) or end)
+    return row
+
+
+def stopped(cancellation: Cancellation) -> Cancellation:
+    """The cancellation without a clock. The job finds none when its time comes."""
+    return replace(cancellation, clock=None, deadline_at=None, on_deadline=None, raised=False)
+
+
+def two_needed(cancellation: Cancellation, terms: Terms, *, agent_decides: bool) -> bool:
+    """Whether a second person must approve what the cancellation now comes to."""
+    if cancellation.override_ticket is not None:
+        return True
+    role = cancellation.requested_by.role
+    return needs_second_approval(terms.law(cancellation), role, cancellation.amount, cancellation.currency, agent_decides=agent_decides)
+
+
+def clock_data(cancellation: Cancellation) -> dict[str, DataValue]:
+    """What a record says of the running clock."""
+    return {
+        "deadline_at": rfc3339(cancellation.deadline_at) if cancellation.deadline_at else None,
+        "then": cancellation.on_deadline.value if cancellation.on_deadline else None,
+    }
+
+
+_WAITS = {
+    CancellationState.awaiting_return: RecordType.cancellation_return_awaited,
+    CancellationState.awaiting_second_approval: RecordType.cancellation_second_approval_awaited,
+}
+
+
+def _timeout(cancellation: Cancellation, deadlines: Deadlines) -> Timeout:
+    """Which clock runs. An agent's never decides: it only raises the case to a supervisor."""
+    match cancellation.state:
+        case CancellationState.awaiting_merchant:
+            return deadlines.merchant
+        case CancellationState.offered:
+            return deadlines.offer
+        case CancellationState.awaiting_return:
+            shipped = cancellation.goods is not None and cancellation.goods.shipped_at is not None
+            return deadlines.inspection if shipped else deadlines.return_
+        case CancellationState.awaiting_second_approval:
+            return Timeout(deadlines.second_approval, OnDeadline.agent)
+        case _:
+            return Timeout(deadlines.agent, OnDeadline.agent)
+
+
+def _merchant_owes(cancellation: Cancellation) -> bool:
+    """Whether it is the merchant whose time runs: to answer, or to say what came back."""
+    if cancellation.state is CancellationState.awaiting_return:
+        return cancellation.goods is not None and cancellation.goods.shipped_at is not None
+    return cancellation.state is CancellationState.awaiting_merchant
+
+
+def _reminder_moments(started: datetime, end: datetime) -> list[datetime]:
+    return [started + (end - started) * part // whole for part, whole in REMINDERS]
+
+
+def _remind(draught: Draught, cancellation: Cancellation) -> None:
+    """No state changes, and nobody's If-Match fails for it: only the record, and the count of what was sent."""
+    clock, end = cancellation.clock, cancellation.deadline_at
+    if clock is None or end is None:
+        raise ValueError("a reminder without a clock")
+    sent = sum(moment <= draught.context.now for moment in _reminder_moments(clock.started_at, end))
+    part, whole = REMINDERS[sent - 1]
+    row = draught.put_cancellation(replace(cancellation, clock=replace(clock, reminders=sent)), unseen=True)
+    data: dict[str, DataValue] = {"whom": "merchant", "passed": f"{part}/{whole}"}
+    draught.record_cancellation(RecordType.cancellation_reminded, row, data | clock_data(row))
+
+
+def _time_out(draught: Draught, cancellation: Cancellation, terms: Terms) -> None:
+    facts = Facts(second_approval=cancellation.second_approval, on_deadline=cancellation.on_deadline, raised=cancellation.raised)
+    state = CANCELLATION.step(cancellation.state, CancellationTrigger.timeout, facts)
+    data: dict[str, DataValue] = {"clock": cancellation.state.value, **clock_data(cancellation)}
+    if state is cancellation.state:
+        _raise(draught, cancellation, data)
+        return
+    row = cancellation
+    if row.state is CancellationState.awaiting_second_approval:
+        row = replace(row, approvals=())  # the agents begin anew; the records keep who had approved
+    if state is CancellationState.awaiting_agent:
+        row = replace(row, assigned_to=None)
+    arrive(draught, row, state, terms, said=RecordType.cancellation_timed_out, data=data)
+
+
+def _raise(draught: Draught, cancellation: Cancellation, data: dict[str, DataValue]) -> None:
+    """The agents' time is over: a supervisor has the case, and the deadline that was missed stays to be seen."""
+    row = draught.put_cancellation(replace(cancellation, clock=None, raised=True, assigned_to=None))
+    draught.record_cancellation(RecordType.cancellation_timed_out, row, data)
+    draught.record_cancellation(RecordType.cancellation_escalated, row, {"to": ActorRole.supervisor.value})

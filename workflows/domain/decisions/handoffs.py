@@ -1,0 +1,178 @@
+"""Hand-offs: the merchant's answer, the customer's word on an offer, and the way to an agent while the merchant is silent or said no."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from workflows.domain.changes import Change, Context, Draught
+from workflows.domain.decisions.clocks import arrive, two_needed
+from workflows.domain.decisions.execution import cancelled_quantities
+from workflows.domain.decisions.terms import Terms
+from workflows.domain.errors import AmountExceedsRefundable, CancellationOpen, Invalid, InvalidState, PaymentDisputed
+from workflows.domain.machines import CANCELLATION, PAYMENT, Facts
+from workflows.domain.model import Cancellation, DataValue, MerchantAnswer, Payment, Snapshot
+from workflows.domain.words import (
+    ActorRole,
+    CancellationState,
+    CancellationTrigger,
+    MerchantDecision,
+    PaymentState,
+    PaymentTrigger,
+    RecordType,
+)
+
+ESCALATION_MAX = timedelta(days=7)  # how long after the merchant's no the customer may turn to an agent
+_MICROSECOND = timedelta(microseconds=1)
+_TRIGGERS = {
+    MerchantDecision.accept: CancellationTrigger.accept,
+    MerchantDecision.accept_with_return: CancellationTrigger.accept_with_return,
+    MerchantDecision.offer: CancellationTrigger.offer,
+    MerchantDecision.decline: CancellationTrigger.decline,
+}
+_SAID = {
+    MerchantDecision.accept: RecordType.cancellation_merchant_accepted,
+    MerchantDecision.accept_with_return: RecordType.cancellation_merchant_accepted,
+    MerchantDecision.offer: RecordType.cancellation_offered,
+    MerchantDecision.decline: RecordType.cancellation_merchant_declined,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A document that the merchant keeps: its name may be personal, its SHA-256 (hex) binds it to the record."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the merchant says. `amount`, in minor units, belongs to an offer and to nothing else."""
+
+    decision: MerchantDecision
+    amount: int | None = None
+    reason_code: str | None = None
+    note: str | None = None
+    evidence: tuple[Evidence, ...] = ()
+
+
+def decide(snapshot: Snapshot, cancellation: Cancellation, answer: Answer, terms: Terms, context: Context) -> Change:
+    """The merchant answers a hand-off. Raises InvalidState, and Invalid for an offer that is no less than what was asked for."""
+    facts = Facts(second_approval=cancellation.second_approval, offers=cancellation.offers)
+    state = CANCELLATION.step(cancellation.state, _TRIGGERS[answer.decision], facts)
+    draught = Draught(snapshot, context)
+    now = draught.context.now
+    row = replace(
+        cancellation,
+        merchant=MerchantAnswer(
+            decision=answer.decision, reason_code=answer.reason_code, decided_at=now, decided_by=draught.context.actor.id
+        ),
+    )
+    data: dict[str, DataValue] = {"decision": answer.decision.value, "reason_code": answer.reason_code}
+    if answer.decision is MerchantDecision.offer:
+        row = _with_offer(row, answer.amount, now)
+        data |= {"offer_amount": row.offer_amount, "offer": row.offers}
+    data |= _kept(draught, row, answer)
+    arrive(draught, row, state, terms, said=_SAID[answer.decision], data=data)
+    return draught.build()
+
+
+def respond(snapshot: Snapshot, cancellation: Cancellation, *, accept: bool, terms: Terms, context: Context) -> Change:
+    """The customer takes the merchant's offer, or does not: then the merchant's clock goes on with the time that was left."""
+    draught = Draught(snapshot, context)
+    if not accept:
+        state = CANCELLATION.step(cancellation.state, CancellationTrigger.decline_offer)
+        arrive(draught, cancellation, state, terms, said=RecordType.cancellation_offer_declined, data=_offer_data(cancellation))
+        return draught.build()
+    offered = cancellation.offer_amount
+    if cancellation.state is not CancellationState.offered or offered is None:
+        raise InvalidState(state=cancellation.state.value)
+    # What is not asked for any more is refundable again; the pieces that were asked for stay settled by the agreement.
+    payment = draught.payment
+    draught.set_payment(replace(payment, amount_reserved=payment.amount_reserved - (cancellation.amount - offered)))
+    row = replace(cancellation, amount=offered, partial=True, merchant_time_left_us=None)
+    row = replace(row, second_approval=two_needed(row, terms, agent_decides=False))
+    state = CANCELLATION.step(row.state, CancellationTrigger.accept_offer, Facts(second_approval=row.second_approval))
+    data = _offer_data(cancellation) | {"amount_before": cancellation.amount}
+    arrive(draught, row, state, terms, said=RecordType.cancellation_offer_accepted, data=data)
+    return draught.build()
+
+
+def escalate(snapshot: Snapshot, cancellation: Cancellation, terms: Terms, context: Context) -> Change:
+    """The customer turns to an agent: while the merchant is silent, or within seven days of his no.
+
+    After the no the amount is reserved anew, where it is still there. Raises InvalidState, CancellationOpen, PaymentDisputed,
+    AmountExceedsRefundable.
+    """
+    state = CANCELLATION.step(cancellation.state, CancellationTrigger.escalate)
+    draught = Draught(snapshot, context)
+    row = cancellation
+    if row.state is CancellationState.declined:
+        if not may_escalate(row, draught.context.now):
+            raise InvalidState(state=row.state.value)
+        _reserve_anew(draught, row)
+        row = replace(row, declined_by=None)
+    data: dict[str, DataValue] = {"to": ActorRole.agent.value, "because": row.state.value}
+    arrive(draught, row, state, terms, said=RecordType.cancellation_escalated, data=data)
+    return draught.build()
+
+
+def may_escalate(cancellation: Cancellation, now: datetime) -> bool:
+    """Whether a declined cancellation may still go to an agent: it was the merchant who said no, at most seven days ago."""
+    until = escalate_until(cancellation)
+    return until is not None and now < until
+
+
+def escalate_until(cancellation: Cancellation) -> datetime | None:
+    """The first moment at which the merchant's no stands for good; None where it was not his."""
+    if cancellation.declined_by is not ActorRole.merchant or cancellation.merchant is None:
+        return None
+    return cancellation.merchant.decided_at + ESCALATION_MAX
+
+
+def _with_offer(row: Cancellation, amount: int | None, now: datetime) -> Cancellation:
+    """The offer, and how much time the merchant has left in case it comes to nothing."""
+    if amount is None or not 0 < amount < row.amount:
+        raise Invalid(pointer="/amount", detail="Must be less than what was asked for; to give all of it, accept.")
+    left = max(timedelta(0), (row.deadline_at or now) - now)
+    return replace(row, offers=row.offers + 1, offer_amount=amount, merchant_time_left_us=left // _MICROSECOND)
+
+
+def _offer_data(cancellation: Cancellation) -> dict[str, DataValue]:
+    return {"offer_amount": cancellation.offer_amount, "offer": cancellation.offers}
+
+
+def _kept(draught: Draught, row: Cancellation, answer: Answer) -> dict[str, DataValue]:
+    data: dict[str, DataValue] = {}
+    if answer.note is not None:
+        data |= draught.keep_text(row.id, "merchant_note", answer.note)
+    if answer.evidence:
+        data["evidence"] = [one.sha256 for one in answer.evidence]
+        data |= draught.keep_text(row.id, "evidence", [{"name": one.name, "sha256": one.sha256} for one in answer.evidence])
+    return data
+
+
+def _reserve_anew(draught: Draught, row: Cancellation) -> None:
+    """What a request would have to pass too: one open cancellation, no dispute, and enough left."""
+    payment = draught.payment
+    if (open_one := draught.now.open_cancellation) is not None:
+        raise CancellationOpen(open_one.id)
+    if payment.disputes_open:
+        raise PaymentDisputed
+    state = PAYMENT.step(payment.state, PaymentTrigger.request_cancellation)
+    whole_only = payment.state is PaymentState.pending and row.amount < payment.amount
+    if row.amount > payment.amount_refundable or whole_only or not _pieces_left(payment, row):
+        raise AmountExceedsRefundable(payment.amount_refundable)
+    draught.set_payment(
+        replace(
+            payment,
+            state=state,
+            origin_state=payment.state,
+            amount_reserved=payment.amount_reserved + row.amount,
+            cancelled_quantities=cancelled_quantities(payment, row.items, 1),
+        )
+    )
+
+
+def _pieces_left(payment: Payment, row: Cancellation) -> bool:
+    taken = cancelled_quantities(payment, row.items, 1)
+    return all(has <= item.quantity for has, item in zip(taken, payment.items, strict=True))

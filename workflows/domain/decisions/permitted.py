@@ -1,0 +1,43 @@
+"""What may be done to a cancellation now, and by whom: the state's triggers, less those that a guard or a person's own part forbids."""
+
+from datetime import datetime
+
+from workflows.domain.decisions.handoffs import may_escalate
+from workflows.domain.decisions.reviews import may_approve, may_review
+from workflows.domain.machines import CANCELLATION, Facts
+from workflows.domain.model import Actor, Cancellation, Snapshot
+from workflows.domain.words import CANCELLATION_OPEN, PAYMENT_FINAL, CancellationState, CancellationTrigger, PaymentState
+
+ASSIGN = "assign"  # moves no state, so no machine knows it
+
+
+def actions(snapshot: Snapshot, cancellation: Cancellation, actor: Actor, now: datetime) -> tuple[str, ...]:
+    """The steps that are open to this person, in the table's order. Whether the role may take them at all is asked elsewhere."""
+    facts = Facts(second_approval=cancellation.second_approval, offers=cancellation.offers, intact=True)
+    found = [
+        trigger.value
+        for trigger in CANCELLATION.actions_from(cancellation.state)
+        if CANCELLATION.may(cancellation.state, trigger, facts) and _open_to(snapshot, cancellation, trigger, actor, now)
+    ]
+    if cancellation.state in CANCELLATION_OPEN:
+        found.append(ASSIGN)
+    return tuple(found)
+
+
+def _open_to(snapshot: Snapshot, cancellation: Cancellation, trigger: CancellationTrigger, actor: Actor, now: datetime) -> bool:
+    match trigger:
+        case CancellationTrigger.approve:
+            return may_review(cancellation, actor) and may_approve(cancellation, actor)
+        case CancellationTrigger.deny:
+            return may_review(cancellation, actor)
+        case CancellationTrigger.escalate if cancellation.state is CancellationState.declined:
+            return may_escalate(cancellation, now) and _can_be_reserved(snapshot, cancellation)
+        case _:
+            return True
+
+
+def _can_be_reserved(snapshot: Snapshot, cancellation: Cancellation) -> bool:
+    payment = snapshot.payment
+    if payment.state in PAYMENT_FINAL | {PaymentState.refunded} or payment.disputes_open or snapshot.open_cancellation is not None:
+        return False
+    return cancellation.amount <= payment.amount_refundable

@@ -1,0 +1,79 @@
+"""Agents and supervisors: who takes a case, who approves it, and that it is three different persons.
+
+Four eyes: whoever asked never approves, at any amount; whoever approved first never approves second; the second is a supervisor.
+A person is its `sub`, whatever role its token names this time. The database holds the same in a CHECK.
+"""
+
+from dataclasses import replace
+
+from workflows.domain.changes import Change, Context, Draught
+from workflows.domain.decisions.clocks import arrive
+from workflows.domain.decisions.terms import Terms
+from workflows.domain.errors import Forbidden, InvalidState, SecondApproverRequired
+from workflows.domain.machines import CANCELLATION, Facts
+from workflows.domain.model import Actor, Approval, Cancellation, DataValue, Snapshot
+from workflows.domain.times import rfc3339
+from workflows.domain.words import CANCELLATION_OPEN, ActorRole, CancellationState, CancellationTrigger, RecordType
+
+
+def assign(snapshot: Snapshot, cancellation: Cancellation, *, to: str | None, context: Context) -> Change:
+    """An agent takes the case, or hands it on to a colleague. Whose it is decides nothing about who may act."""
+    if cancellation.state not in CANCELLATION_OPEN:
+        raise InvalidState(state=cancellation.state.value)
+    draught = Draught(snapshot, context)
+    assigned_to = to or draught.context.actor.id
+    row = draught.put_cancellation(replace(cancellation, assigned_to=assigned_to))
+    draught.record_cancellation(RecordType.cancellation_assigned, row, {"to": assigned_to, "from": cancellation.assigned_to})
+    return draught.build()
+
+
+def approve(snapshot: Snapshot, cancellation: Cancellation, *, note: str | None, terms: Terms, context: Context) -> Change:
+    """A person of ours says yes: the first one, or the second. Raises InvalidState, SecondApproverRequired, Forbidden."""
+    facts = Facts(second_approval=cancellation.second_approval)
+    state = CANCELLATION.step(cancellation.state, CancellationTrigger.approve, facts)
+    check_reviewer(cancellation, context.actor)
+    if not may_approve(cancellation, context.actor):
+        raise SecondApproverRequired
+    draught = Draught(snapshot, context)
+    actor, position = draught.context.actor, len(cancellation.approvals)
+    approval = Approval(by=actor.id, role=actor.role, at=draught.context.now)
+    row = replace(cancellation, approvals=(*cancellation.approvals, approval))
+    data: dict[str, DataValue] = {"approval": position + 1}
+    if note is not None:
+        data |= draught.keep_text(row.id, "approval_note", {"at": rfc3339(approval.at), "note": note})
+    arrive(draught, row, state, terms, said=RecordType.cancellation_approved, data=data)
+    return draught.build()
+
+
+def deny(snapshot: Snapshot, cancellation: Cancellation, *, reason_code: str, note: str, terms: Terms, context: Context) -> Change:
+    """A person of ours says no, with a reason. Anyone who reviews may, also who had approved before. Raises InvalidState, Forbidden."""
+    state = CANCELLATION.step(cancellation.state, CancellationTrigger.deny)
+    check_reviewer(cancellation, context.actor)
+    draught = Draught(snapshot, context)
+    data: dict[str, DataValue] = {"reason_code": reason_code}
+    data |= draught.keep_text(cancellation.id, "denial", {"reason_code": reason_code, "note": note})
+    arrive(draught, cancellation, state, terms, said=RecordType.cancellation_denied, data=data)
+    return draught.build()
+
+
+def may_approve(cancellation: Cancellation, actor: Actor) -> bool:
+    """Whether this person may give the approval that is due."""
+    if actor.id in persons(cancellation):
+        return False
+    return cancellation.state is not CancellationState.awaiting_second_approval or actor.role is ActorRole.supervisor
+
+
+def persons(cancellation: Cancellation) -> frozenset[str]:
+    """Who has had a hand in the decision so far: who asked, who approved, and who accepted for the merchant."""
+    merchant = () if cancellation.merchant is None else (cancellation.merchant.decided_by,)
+    return frozenset((cancellation.requested_by.id, *(one.by for one in cancellation.approvals), *merchant))
+
+
+def check_reviewer(cancellation: Cancellation, actor: Actor) -> None:
+    """A case whose deadline the agents let pass is a supervisor's. Raises Forbidden."""
+    if not may_review(cancellation, actor):
+        raise Forbidden
+
+
+def may_review(cancellation: Cancellation, actor: Actor) -> bool:
+    return not cancellation.raised or actor.role is ActorRole.supervisor

@@ -1,0 +1,17 @@
+"""The terms under which a payment is decided: the policy that was pinned to it, and the calendar that it counts by."""
+
+from dataclasses import dataclass
+
+from workflows.domain.model import Cancellation
+from workflows.domain.policy import Law, Policy
+from workflows.domain.ports import Calendar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    policy: Policy
+    calendar: Calendar
+
+    def law(self, cancellation: Cancellation) -> Law:
+        """What the rule that decided the cancellation says about its clocks, its second person, and its shares."""
+        return self.policy.law(cancellation.rule)
