@@ -23,7 +23,6 @@ from service.jwks import FileKeys, KeySource, UrlKeys
 from service.keys import load_or_create_keys
 from service.security import Authenticator, Principal, TokenFault, Unauthenticated
 from service.settings import Settings
-from workflows.chance import utc_now
 from workflows.domain.errors import Forbidden, Unavailable
 from workflows.domain.ports import Clock
 from workflows.run import TRANSIENT, Runner
@@ -75,8 +74,8 @@ HANDLERS: dict[str, Handler] = {
 }
 
 
-def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
-    """The ASGI application. It connects to the database when it starts, and needs its lifespan."""
+def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
+    """The ASGI application. It connects to the database when it starts, and needs its lifespan. `clock`: the database's unless told."""
     lifespan = _lifespan(settings, clock)
     app = FastAPI(title="Refundry", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False)
     # Paths are tried one by one: the longest first, since the most is asked of these. And among those of one length the
@@ -87,7 +86,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     return app
 
 
-def _lifespan(settings: Settings, clock: Clock) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(settings: Settings, clock: Clock | None) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
@@ -97,7 +96,7 @@ def _lifespan(settings: Settings, clock: Clock) -> Callable[[FastAPI], AbstractA
     return lifespan
 
 
-async def _services(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Services:
+async def _services(settings: Settings, clock: Clock | None, stack: AsyncExitStack) -> Services:
     pool = await stack.enter_async_context(wiring.database(settings.database_url, size=settings.database_pool_size))
     reads = pool
     if settings.replica_url:
@@ -108,7 +107,8 @@ async def _services(settings: Settings, clock: Clock, stack: AsyncExitStack) -> 
         source = UrlKeys(settings.jwks_url, await stack.enter_async_context(httpx.AsyncClient(trust_env=False)))
     else:
         source = FileKeys(settings.jwks_file or keys.jwks_path)
-    runtime = wiring.runtime(pool, clock=clock)
+    now = clock if clock is not None else await stack.enter_async_context(wiring.database_clock(pool))
+    runtime = wiring.runtime(pool, clock=now)
     return Services(
         settings=settings,
         runner=Runner(runtime),

@@ -77,9 +77,6 @@ class Settings(BaseSettings):
     lease_seconds: Seconds = Field(60, description="How long a worker owns a job; after a crash another one takes it over then")
     worker_concurrency: int = Field(16, ge=1, le=500, description="Jobs that one worker carries at the same time")
     worker_deadlines: int = Field(8, ge=1, le=500, description="Deadlines that one worker strikes at the same time, beside its other jobs")
-    clock_skew_seconds: float = Field(
-        5, gt=0, le=3600, description="A worker takes no job while its clock and the database's differ by more than this"
-    )
     worker_poll_seconds: float = Field(0.2, gt=0, le=60, description="How often an idle worker looks for due jobs")
 
     @model_validator(mode="after")

@@ -8,20 +8,25 @@ from typing import Any
 
 import asyncpg
 import httpx
+import structlog
 
 from service.calendars import calendar
-from service.providers.sandbox import SandboxProvider
+from service.providers.sandbox import CALL_TIMEOUTS_MAX, SandboxProvider
 from service.settings import Settings
-from workflows.chance import new_id, new_salt, utc_now
+from workflows.chance import new_id, new_salt
 from workflows.domain.ports import Clock, Provider
 from workflows.flows.move import Rails
-from workflows.run import Runtime
+from workflows.run import TRANSIENT, Runtime
+from workflows.storage.clock import DatabaseClock
 from workflows.storage.store import Store
 from workflows.worker import Pace, Worker, lanes
 
 DEFAULT_PROVIDER = "sandbox"
 STATEMENTS_KEPT = 500  # prepared statements of each connection: one for each shape of a change
 COMMAND_SECONDS_MAX = 30
+CLOCK_SECONDS = 10  # how often the database is asked for its time
+
+log = structlog.get_logger("wiring")
 
 
 async def _keep_as_it_is(_: asyncpg.Connection) -> None:
@@ -51,10 +56,34 @@ async def database(url: str, *, size: int) -> AsyncIterator[Any]:
             pool.terminate()
 
 
-def runtime(pool: Any, *, clock: Clock = utc_now) -> Runtime:
+@asynccontextmanager
+async def database_clock(pool: Any) -> AsyncIterator[DatabaseClock]:
+    """The database's time, asked for again and again: no machine's own time of day decides anything."""
+    clock = DatabaseClock(pool)
+    await clock.set_again()
+
+    async def follow() -> None:
+        while True:
+            await asyncio.sleep(CLOCK_SECONDS)
+            try:
+                await clock.set_again()
+            except (*TRANSIENT, TimeoutError) as why:  # it runs on by itself meanwhile
+                log.warning("clock_not_set", why=type(why).__name__)
+
+    following = asyncio.create_task(follow())
+    try:
+        yield clock
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+def runtime(pool: Any, *, clock: Clock) -> Runtime:
+    """What commands and jobs run with. A clock that is not the database's own (a test's) also says when jobs are due."""
     return Runtime(
         store=Store(pool),
         clock=clock,
+        queue_clock=(lambda: None) if isinstance(clock, DatabaseClock) else clock,
         new_id=new_id,
         new_salt=new_salt,
         calendar=calendar,
@@ -73,20 +102,23 @@ async def rails(settings: Settings) -> AsyncIterator[Rails]:
         yield Rails(
             providers=providers,
             enquiries=tuple(timedelta(seconds=wait) for wait in settings.enquiry_seconds),
-            on_the_way=timedelta(seconds=5 * settings.rail_timeout_seconds),
+            call_seconds_max=CALL_TIMEOUTS_MAX * settings.rail_timeout_seconds,
         )
 
 
 async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
     """One worker, until `stop` is set."""
-    async with database(settings.database_url, size=settings.worker_pool_size) as pool, rails(settings) as ready:
+    async with (
+        database(settings.database_url, size=settings.worker_pool_size) as pool,
+        database_clock(pool) as clock,
+        rails(settings) as ready,
+    ):
         pace = Pace(
             lanes=lanes(settings.worker_concurrency, settings.worker_deadlines),
             lease=timedelta(seconds=settings.lease_seconds),
             poll=timedelta(seconds=settings.worker_poll_seconds),
-            skew_max=timedelta(seconds=settings.clock_skew_seconds),
         )
-        worker = Worker(runtime(pool), ready, pace)
+        worker = Worker(runtime(pool, clock=clock), ready, pace)
         running = asyncio.create_task(worker.run())
         told = asyncio.create_task(stop.wait())
         await asyncio.wait({running, told}, return_when=asyncio.FIRST_COMPLETED)

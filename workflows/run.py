@@ -6,9 +6,11 @@ for each other here, which only saves them a lost race; between processes the pa
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -81,6 +83,10 @@ class Registered:
     new: bool
 
 
+def _database_time() -> None:
+    """No moment of ours: the database's own clock counts."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
     """What every command needs from outside."""
@@ -91,9 +97,13 @@ class Runtime:
     new_salt: Callable[[], bytes]
     calendar: Callable[[str], Calendar]
     default_provider: str = "sandbox"
+    monotonic: Callable[[], float] = time.monotonic  # seconds; what a lease has left is measured by it
+    queue_clock: Callable[[], datetime | None] = _database_time  # when a job is due and a lease over; None: by the database's own clock
 
-    def context(self, actor: Actor, request_id: str | None) -> Context:
-        return Context(actor=actor, now=self.clock(), new_id=self.new_id, new_salt=self.new_salt, request_id=request_id)
+    def context(self, actor: Actor, request_id: str | None, after: Payment | None = None) -> Context:
+        """One moment for the whole change: now, and never before the payment's last change, since clocks of machines differ."""
+        now = self.clock() if after is None else max(self.clock(), after.updated_at)
+        return Context(actor=actor, now=now, new_id=self.new_id, new_salt=self.new_salt, request_id=request_id)
 
     async def terms(self, payment: Payment) -> Terms:
         """The policy that is pinned to the payment. Raises Unavailable where it is not there: none is ever decided without its own."""
@@ -177,7 +187,7 @@ class Runner:
             return Replied(snapshot.reply, replayed=True)
         command.version(snapshot)
         terms = await runtime.terms(snapshot.payment)
-        context = runtime.context(command.actor(), command.request_id)
+        context = runtime.context(command.actor(), command.request_id, snapshot.payment)
         try:
             change = command.decide(snapshot, terms, context)
         except Refused as refusal:

@@ -14,12 +14,13 @@ from workflows.flows.move import Rails, move
 from workflows.flows.notified import handle_notification
 from workflows.flows.strike import strike_clock
 from workflows.run import TRANSIENT, Runtime
-from workflows.storage.jobs import Claim
+from workflows.storage.jobs import Claim, Queue
 
 log = structlog.get_logger("worker")
 
 Flow = Callable[[Runtime, Rails, Claim], Awaitable[None]]
 FLOWS: dict[JobKind, Flow] = {JobKind.move: move, JobKind.notification: handle_notification, JobKind.deadline: strike_clock}
+_NEED_A_RAIL = frozenset({JobKind.move, JobKind.notification})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,6 @@ class Pace:
     beat: timedelta = timedelta(seconds=2)
     sweep: timedelta = timedelta(minutes=1)
     patience: timedelta = timedelta(seconds=10)  # for the jobs in hand, when told to stop
-    skew_max: timedelta | None = None  # how far this machine's clock may be from the database's; None: it is not asked
 
 
 class Worker:
@@ -92,10 +92,15 @@ class Worker:
         return done
 
     async def claim(self, lane: Lane, room: int) -> list[Claim]:
-        pace = self.pace
-        return await self.runtime.store.claim(
-            now=self.runtime.clock(), lease=pace.lease, limit=room, kinds=lane.kinds, skew_max=pace.skew_max
+        """Jobs of this lane that this worker can do: of the rails that it has, and those that need none."""
+        runtime = self.runtime
+        return await runtime.store.claim(
+            self._queues(lane), now=runtime.queue_clock(), monotonic=runtime.monotonic(), lease=self.pace.lease, limit=room
         )
+
+    def _queues(self, lane: Lane) -> list[Queue]:
+        rails = sorted(self.rails.providers)
+        return [Queue(kind, rail) for kind in sorted(lane.kinds) for rail in (rails if kind in _NEED_A_RAIL else ("",))]
 
     async def do(self, claim: Claim) -> None:
         """One job. Whatever goes wrong, the lease ends by itself, and the job is taken up again."""

@@ -19,6 +19,7 @@ BATCH_MAX = 200  # rows that one pass of the clock or of the notifier takes
 RETRY_MS_FIRST = 500
 RETRY_MS_MAX = 60_000
 RETURN_CODE = "account_closed"
+WORKING = "working"  # what is next for a key that was heard and is slowly being dealt with
 
 
 class Status(StrEnum):
@@ -49,6 +50,7 @@ class Operation:
     instruction: Instruction
     attempts: int
     status: Status | None
+    working: bool  # heard, and not decided yet
     failure_code: str | None
     return_after_ms: int | None
     copies: int  # notifications to send of each word: 0, 1 or 2
@@ -60,6 +62,7 @@ class Operation:
             instruction=Instruction(**{name: row[name] for name in Instruction.__slots__}),
             attempts=row["attempts"],
             status=None if row["status"] is None else Status(row["status"]),
+            working=row["next_status"] == WORKING,
             failure_code=row["failure_code"],
             return_after_ms=row["return_after_ms"],
             copies=row["copies"],
@@ -149,9 +152,13 @@ class Book:
         ).fetchone()
         operation = Operation.read(row)
         faults = for_attempt(wanted, self.chance.draw("send", asked.rail_key, operation.attempts), operation.attempts)
-        stands_before = bool(faults.unavailable or faults.slow_ms or faults.timeout_before_effect)
-        if operation.status is not None or stands_before:
+        if faults.unavailable or faults.timeout_before_effect or operation.status is not None:
             return Heard(faults, operation)
+        if faults.slow_ms:
+            # It is at work from now on, and will come to its end even if the caller has gone, or this process with it.
+            working = "update operations set next_status = ?, due_ms = coalesce(due_ms, ?) where rail_key = ? returning *"
+            row = self._sql.execute(working, (WORKING, now_ms + faults.slow_ms, asked.rail_key)).fetchone()
+            return Heard(faults, Operation.read(row))
         return Heard(faults, self.effect(asked.rail_key, faults, now_ms))
 
     def effect(self, rail_key: str, faults: Faults, now_ms: int) -> Operation:
@@ -182,7 +189,7 @@ class Book:
             statement = "insert into questions values (?, 1) on conflict (rail_key) do update set asked = asked + 1 returning asked"
             faults = self.chance.draw("find", rail_key, self._sql.execute(statement, (rail_key,)).fetchone()["asked"])
         operation = self.find(rail_key)
-        return faults, None if operation is None or operation.status is None else operation
+        return faults, operation if operation is not None and (operation.working or operation.status is not None) else None
 
     def movements(self, payment_reference: str | None, after: int, limit: int) -> list[Movement]:
         only, values = ("payment_reference = ? and", [payment_reference]) if payment_reference is not None else ("", [])
@@ -200,9 +207,18 @@ class Book:
         """Confirm and return what is due; answers when the next is."""
         statement = "select rail_key, next_status, next_code from operations where due_ms <= ? order by due_ms limit ?"
         for row in self._sql.execute(statement, (now_ms, BATCH_MAX)).fetchall():
-            self._become(row["rail_key"], Status(row["next_status"]), row["next_code"], now_ms)
+            if row["next_status"] == WORKING:
+                self.effect(row["rail_key"], self._faults_now(row["rail_key"]), now_ms)
+            else:
+                self._become(row["rail_key"], Status(row["next_status"]), row["next_code"], now_ms)
         due: int | None = self._sql.execute("select min(due_ms) from operations where due_ms is not null").fetchone()[0]
         return due
+
+    def _faults_now(self, rail_key: str) -> Faults:
+        """Those of the last attempt that was heard."""
+        operation = self._operation(rail_key)
+        chance = self.chance.draw("send", rail_key, operation.attempts)
+        return for_attempt(parse(operation.instruction.provider_reference), chance, operation.attempts)
 
     def notices(self, now_ms: int, held: Iterable[str]) -> list[Notice]:
         """Deliveries that are due, oldest first; none for the keys that are held."""
@@ -284,7 +300,7 @@ def describe(operation: Operation) -> dict[str, str | int]:
     said: dict[str, str | int] = {
         "rail_key": asked.rail_key,
         "kind": asked.kind,
-        "status": str(operation.status),
+        "status": str(operation.status or Status.pending),
         "amount": asked.amount,
         "currency": asked.currency,
         "at": moment(operation.at_ms),

@@ -99,6 +99,7 @@ class Rail:
         if faults.timeout_before_effect:
             return await self._hang(request, key)
         if heard.operation.status is None:
+            self._due.set()  # it is at work, and will end by the clock if this call does not
             with self._let_go(key):
                 await asyncio.sleep(faults.slow_ms / 1000)
             heard = Heard(faults, await self.scribe(lambda book: book.effect(key, faults, self._now_ms())))

@@ -6,11 +6,10 @@ from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from workflows.domain.changes import Change
-from workflows.domain.model import Snapshot
+from workflows.domain.model import Anomaly, Snapshot
 from workflows.domain.ports import Order, Outcome, Provider, Said
-from workflows.domain.words import JobKind
-from workflows.storage.apply import Answer, Fence, Keep
-from workflows.storage.jobs import Claim
+from workflows.storage.apply import Answer, Fence, Keep, Mark
+from workflows.storage.jobs import Claim, Queue
 from workflows.storage.notifications import Incoming, Stored
 from workflows.storage.snapshot import Wanted
 from workflows.storage.store import Store
@@ -72,18 +71,16 @@ class SteppingStore(Store):
     async def load_for_registration(self, payment_id: UUID, authorised_at: datetime) -> tuple[str | None, Snapshot | None]:
         return await self._steps.take("store.load_for_registration", lambda: Store.load_for_registration(self, payment_id, authorised_at))
 
-    async def apply(self, change: Change, *, keep: Keep | None = None, fence: Fence | None = None) -> Answer:
+    async def apply(self, change: Change, *, keep: Keep | None = None, fence: Fence | None = None, mark: Mark | None = None) -> Answer:
         written = " ".join(record.type.value for record in change.records) or "no record"
-        return await self._steps.take(f"store.apply({written})", lambda: Store.apply(self, change, keep=keep, fence=fence))
+        return await self._steps.take(f"store.apply({written})", lambda: Store.apply(self, change, keep=keep, fence=fence, mark=mark))
 
     async def keep_reply(self, scope_id: UUID, keep: Keep) -> bool:
         return await self._steps.take("store.keep_reply", lambda: Store.keep_reply(self, scope_id, keep))
 
-    async def claim(
-        self, *, now: datetime, lease: timedelta, limit: int, kinds: Iterable[JobKind] = JobKind, skew_max: timedelta | None = None
-    ) -> list[Claim]:
+    async def claim(self, queues: Iterable[Queue], *, now: datetime | None, monotonic: float, lease: timedelta, limit: int) -> list[Claim]:
         return await self._steps.take(
-            "store.claim", lambda: Store.claim(self, now=now, lease=lease, limit=limit, kinds=kinds, skew_max=skew_max)
+            "store.claim", lambda: Store.claim(self, queues, now=now, monotonic=monotonic, lease=lease, limit=limit)
         )
 
     async def finish_job(self, fence: Fence) -> bool:
@@ -95,9 +92,9 @@ class SteppingStore(Store):
     async def load_notification(self, payment_id: UUID, id: UUID) -> Stored | None:
         return await self._steps.take("store.load_notification", lambda: Store.load_notification(self, payment_id, id))
 
-    async def mark_notification(self, payment_id: UUID, id: UUID, *, verdict: str, now: datetime) -> None:
-        await self._steps.take(
-            f"store.mark_notification({verdict})", lambda: Store.mark_notification(self, payment_id, id, verdict=verdict, now=now)
+    async def settle_notification(self, mark: Mark, fence: Fence, anomaly: Anomaly | None) -> bool:
+        return await self._steps.take(
+            f"store.settle_notification({mark.verdict})", lambda: Store.settle_notification(self, mark, fence, anomaly)
         )
 
 

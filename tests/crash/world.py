@@ -73,7 +73,13 @@ class World:
         """A new process: nothing of the old one is left but what it wrote."""
         self.steps = steps or Steps()
         runtime = Runtime(
-            store=SteppingStore(self.pool, self.steps), clock=self.clock, new_id=self._ids, new_salt=self._ids.salt, calendar=calendar
+            store=SteppingStore(self.pool, self.steps),
+            clock=self.clock,
+            new_id=self._ids,
+            new_salt=self._ids.salt,
+            calendar=calendar,
+            monotonic=lambda: self.clock().timestamp(),
+            queue_clock=self.clock,
         )
         rails = EvenRails(providers={"sandbox": SteppingProvider(self.rail.provider, self.steps)}, enquiries=ENQUIRIES)
         self.runner = Runner(runtime)

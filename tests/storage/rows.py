@@ -27,7 +27,8 @@ PAYMENT, CANCELLATION, REFUND, LEG, NOBODY = 1, 2, 3, 4, 99
 
 PAYMENT_ROW: Row = {
     "id": id_(PAYMENT), "version": 1, "reference": "order-1", "uetr": id_(200), "wallet_id": "w", "merchant_id": "m",
-    "category": "general", "amount": 1000, "currency": "CNY", "funding": [{}], "items": [{}, {}], "earned": [], "state": "completed",
+    "category": "general", "amount": 1000, "currency": "CNY", "funding": [{"amount": 1000}], "items": [{}, {}],
+    "earned": [], "state": "completed",
     "fulfilment": "none", "authorised_at": NOW, "completed_at": NOW, "amount_refunded": 0, "amount_reserved": 0,
     "amount_charged_back": 0, "amount_forfeited": 0, "disputes_open": 0,
     "allocated": [0], "cancelled_quantities": [0, 0], "policy_version": "p",
@@ -60,9 +61,21 @@ KEPT_REPLY_ROW: Row = {
     "scope_id": id_(PAYMENT), "caller": "c", "key": "k", "fingerprint": "f", "status": 201, "body": "\\x7b7d", "headers": {},
     "created_at": NOW,
 }  # fmt: skip
-JOB_ROW: Row = {"payment_id": id_(PAYMENT), "id": id_(7), "kind": "move", "subject_id": id_(LEG), "run_at": NOW, "attempt": 0}
+JOB_ROW: Row = {
+    "payment_id": id_(PAYMENT),
+    "id": id_(7),
+    "kind": "move",
+    "subject_id": id_(LEG),
+    "run_at": NOW,
+    "attempt": 0,
+    "provider": "sandbox",
+}
 NOTIFICATION_ROW: Row = {
     "payment_id": id_(PAYMENT), "id": id_(8), "provider": "sandbox", "rail_id": "n-1", "body": "\\x7b7d", "received_at": NOW,
+}  # fmt: skip
+ANOMALY_ROW: Row = {
+    "scope_id": id_(PAYMENT), "id": id_(12), "payment_id": id_(PAYMENT), "kind": "contradiction", "word": "w", "data": {},
+    "created_at": NOW,
 }  # fmt: skip
 POLICY_ROW: Row = {
     "version": "p", "ordinal": 101, "effective_from": NOW, "document": {}, "published_at": NOW, "published_by": "o",
@@ -80,6 +93,7 @@ FIRST: dict[str, Row] = {
     "kept_reply": KEPT_REPLY_ROW,
     "job": JOB_ROW,
     "notification": NOTIFICATION_ROW,
+    "anomaly": ANOMALY_ROW,
     "policy": POLICY_ROW,
     "worker": WORKER_ROW,
 }
@@ -96,6 +110,7 @@ SECOND: dict[str, Row] = {
     "kept_reply": {**KEPT_REPLY_ROW, "key": "k-2"},
     "job": {**JOB_ROW, "id": id_(ANOTHER), "kind": "notification"},
     "notification": {**NOTIFICATION_ROW, "id": id_(ANOTHER), "rail_id": "n-2"},
+    "anomaly": {**ANOMALY_ROW, "id": id_(ANOTHER), "word": "w-2"},
     "policy": {**POLICY_ROW, "version": "p-2", "ordinal": 102},
     "worker": {**WORKER_ROW, "id": id_(ANOTHER)},
 }

@@ -10,8 +10,9 @@ from tests.storage.world import WALLET, World, world
 from workflows.domain.changes import Change
 from workflows.domain.decisions import outcomes
 from workflows.domain.model import KeptReply, Leg
+from workflows.domain.words import JobKind
 from workflows.storage.apply import Applied, Conflict, Keep, Lost
-from workflows.storage.jobs import Claim
+from workflows.storage.jobs import Claim, Queue
 from workflows.storage.snapshot import Wanted
 
 
@@ -38,7 +39,7 @@ async def a_leg(made: World) -> Leg:
 
 
 async def claimed(made: World) -> Claim:
-    (claim,) = await made.store.claim(now=made.now, lease=timedelta(seconds=10), limit=1)
+    (claim,) = await made.store.claim([Queue(JobKind.move, "sandbox")], now=made.now, monotonic=0.0, lease=timedelta(seconds=10), limit=1)
     return claim
 
 

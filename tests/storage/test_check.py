@@ -164,7 +164,8 @@ class Broken:
     too: set[str] = field(default_factory=set)
 
 
-RESERVED, REFUNDED, ALLOCATED = "reserved_is_what_is_open", "refunded_is_what_arrived", "allocated_is_what_legs_took"
+RESERVED, REFUNDED, ALLOCATED = "reserved_is_what_is_open", "refunded_is_what_arrived", "allocated_is_what_refunds_took"
+SOURCE = "no_source_gets_more_than_it_paid"
 STATE, CANCELLATION, REFUND = "payment_state_is_its_cancellations", "cancellation_state_is_its_legs", "refund_is_its_legs"
 FOLLOW, STEP, HEAD, TOLD = "legs_follow_their_order", "legs_have_a_next_step", "payment_holds_the_head", "records_tell_what_moved"
 NOBODY = "00000000-0000-0000-0000-000000000001"
@@ -179,13 +180,14 @@ BROKEN = [
     Broken(RESERVED, payment("moving", "amount_reserved = amount_reserved - 1")),
     Broken(RESERVED, payment("returned", "amount_reserved = 0")),
     Broken(ALLOCATED, payment("captured", "allocated[1] = 0")),
-    Broken(ALLOCATED, payment("stuck", "allocated[2] = 700")),
-    Broken(ALLOCATED, f"update leg set position = 7 where {where('whole')} and position = 1"),
+    Broken(ALLOCATED, payment("stuck", "allocated[2] = 699")),
+    Broken(ALLOCATED, f"update leg set position = 7 where {where('whole')} and position = 1", {SOURCE}),
+    Broken(SOURCE, f"update leg set amount = amount + 1 where {where('whole')} and position = 0", {REFUND, REFUNDED, ALLOCATED, TOLD}),
     Broken("quantities_are_what_was_cancelled", payment("partial", "cancelled_quantities[1] = 1")),
     Broken("quantities_are_what_was_cancelled", payment("withdrawn", "cancelled_quantities[1] = 2")),
     Broken(REFUND, f"update refund set amount = amount + 1 where {where('moving')}"),
     Broken(REFUND, f"update refund set state = 'processing' where {where('stuck')}"),
-    Broken(REFUND, f"delete from leg where {where('stuck')} and state = 'failed'", {CANCELLATION}),
+    Broken(REFUND, f"delete from leg where {where('stuck')} and state = 'failed'", {CANCELLATION, ALLOCATED}),
     Broken(FOLLOW, f"update leg set currency = 'USD' where {where('moving')}"),
     Broken(FOLLOW, f"update leg set replaces = '{NOBODY}' where {where('moving')} and position = 0"),
     Broken(FOLLOW, f"update leg set refund_id = null where {where('lost')}", {REFUND}),
@@ -195,7 +197,7 @@ BROKEN = [
     Broken(STATE, payment("late", "state = 'refunded'"), {HEAD}),
     Broken(STATE, payment("withdrawn", "state = 'refunding'"), {HEAD}),
     Broken(STATE, payment("pending", "state = 'cancelled'"), {HEAD}),
-    Broken(STATE, payment("mooted", "failure_code = null")),
+    Broken(STATE, payment("mooted", "failure_code = null"), {CANCELLATION}),
     Broken(STATE, payment("whole", "state = 'completed'"), {HEAD}),
     Broken(CANCELLATION, f"update cancellation set state = 'completed' where {where('moving')}", {STATE, RESERVED}),
     Broken(CANCELLATION, f"update cancellation set state = 'executing' where {where('stuck')}"),

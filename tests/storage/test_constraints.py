@@ -27,7 +27,10 @@ from tests.storage.rows import (
 
 TOO_MUCH = 10**15 + 1
 WORD = "nonsense"
+OTHER = 21  # a payment without a cancellation
 ALL_BACK = {"state": "refunded", "amount_refunded": 1000}
+
+CLOCK: Row = {"clock_id": id_(20), "clock_started_at": NOW, "deadline_at": NOW, "on_deadline": "agent"}  # one that runs
 
 # Table, constraint or unique index, and what makes the table's second row violate it: once for each of its edges.
 CASES: list[tuple[str, str, Row]] = [
@@ -45,7 +48,6 @@ CASES: list[tuple[str, str, Row]] = [
     ("payment", "payment_settled_has_a_time", {"completed_at": None}),
     ("payment", "payment_settled_has_a_time", {"completed_at": None, "state": "refunding"}),
     ("payment", "payment_settled_has_a_time", {"completed_at": None, **ALL_BACK}),
-    ("payment", "payment_settled_after_authorised", {"completed_at": EARLIER}),
     ("payment", "payment_chain_has_a_head", {"version": 0}),
     ("payment", "payment_chain_has_a_head", {"sequence": 0}),
     ("payment", "payment_chain_has_a_head", {"head": "\\x" + "ab" * 31}),
@@ -57,6 +59,8 @@ CASES: list[tuple[str, str, Row]] = [
     ("payment", "payment_cancelled_by_item", {"cancelled_quantities": [0]}),
     ("payment", "payment_shares_positive", {"allocated": [-1]}),
     ("payment", "payment_shares_positive", {"cancelled_quantities": [0, -1]}),
+    ("payment", "payment_source_within_funding", {"allocated": [1001]}),
+    ("payment", "payment_sources_in_range", {"funding": [], "allocated": []}),
     ("payment", "payment_shares_known", {"allocated": [None]}),
     ("payment", "payment_shares_known", {"cancelled_quantities": [0, None]}),
     ("payment", "payment_counts_positive", {"disputes_open": -1}),
@@ -83,7 +87,31 @@ CASES: list[tuple[str, str, Row]] = [
     ("cancellation", "cancellation_requester_role_is_a_word", {"requester_role": WORD}),
     ("cancellation", "cancellation_refusal_is_a_word", {"state": "refused", "refusal": WORD}),
     ("cancellation", "cancellation_on_deadline_is_a_word", {"deadline_at": NOW, "on_deadline": WORD}),
-    ("cancellation", "one_open_cancellation_per_payment", {"state": "awaiting_agent"}),
+    ("cancellation", "cancellation_waits_with_a_clock", {"state": "awaiting_agent", "payment_id": id_(OTHER)}),
+    ("cancellation", "cancellation_clock_has_an_end", {**CLOCK, "clock_started_at": None}),
+    ("cancellation", "cancellation_clock_has_an_end", {**CLOCK, "deadline_at": EARLIER}),
+    ("cancellation", "cancellation_raised_once", {"raised": True}),
+    ("cancellation", "cancellation_reminders_in_range", {"reminders": 3}),
+    ("cancellation", "cancellation_offers_at_most_three", {"offers": 4}),
+    ("cancellation", "cancellation_offer_is_no_more", {"offers": 1, "offer_amount": 101}),
+    ("cancellation", "cancellation_offer_is_no_more", {"offer_amount": 50}),
+    (
+        "cancellation",
+        "cancellation_offered_is_less",
+        {**CLOCK, "payment_id": id_(OTHER), "state": "offered", "offers": 1, "offer_amount": 100},
+    ),
+    ("cancellation", "cancellation_declined_by_somebody", {"state": "declined"}),
+    ("cancellation", "cancellation_declined_by_somebody", {"declined_by": "merchant"}),
+    ("cancellation", "cancellation_declined_by_is_a_word", {"state": "declined", "declined_by": WORD}),
+    ("cancellation", "cancellation_forfeited_positive", {"forfeited": [-1]}),
+    ("cancellation", "cancellation_forfeited_positive", {"forfeited": [None]}),
+    ("cancellation", "cancellation_three_persons", {"approvals": [{"by": "r"}]}),
+    ("cancellation", "cancellation_three_persons", {"approvals": [{"by": "a"}, {"by": "a"}]}),
+    ("cancellation", "cancellation_three_persons", {"approvals": [{"by": "a"}, {"by": "b"}, {"by": "c"}]}),
+    ("cancellation", "cancellation_three_persons", {"approvals": [{"by": "a"}], "merchant": {"decided_by": "a"}}),
+    ("cancellation", "cancellation_second_is_a_supervisor", {"state": "needs_attention", "second_approval": True, "reopened": True}),
+    ("cancellation", "cancellation_agent_has_approved", {"state": "needs_attention", "route": "agent", "reopened": True}),
+    ("cancellation", "one_open_cancellation_per_payment", {**CLOCK, "state": "awaiting_agent"}),
     ("cancellation", "one_cancellation_per_client_reference", {"client_reference": "c-1"}),
     ("refund", "refund_pkey", {"id": id_(REFUND)}),
     ("refund", "refund_of_a_cancellation", {"cancellation_id": id_(NOBODY)}),
@@ -121,6 +149,11 @@ CASES: list[tuple[str, str, Row]] = [
     ("job", "one_job_per_subject", {"kind": "move"}),
     ("notification", "notification_pkey", {"id": FIRST["notification"]["id"]}),
     ("notification", "one_notification_per_rail_id", {"rail_id": "n-1"}),
+    ("anomaly", "anomaly_pkey", {"id": FIRST["anomaly"]["id"]}),
+    ("anomaly", "one_anomaly_per_word", {"word": "w"}),
+    ("anomaly", "anomaly_of_a_payment", {"payment_id": id_(NOBODY), "scope_id": id_(NOBODY)}),
+    ("anomaly", "anomaly_scope_is_the_payments", {"scope_id": id_(NOBODY)}),
+    ("anomaly", "anomaly_kind_is_a_word", {"kind": WORD}),
     ("policy", "policy_pkey", {"version": "p"}),
     ("policy", "policy_ordinal", {"ordinal": 101}),
     ("worker", "worker_pkey", {"id": FIRST["worker"]["id"]}),
@@ -150,6 +183,7 @@ async def shared(cluster: Cluster) -> AsyncIterator[Connection]:
     async with cluster.clone() as database:
         connection = await asyncpg.connect(database.owner_url, ssl=False)
         await insert_first(connection)
+        await insert(connection, "payment", {**FIRST["payment"], "id": id_(OTHER)})
         yield connection
         await connection.close()
 

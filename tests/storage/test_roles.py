@@ -25,6 +25,7 @@ APPLICATION = {
     "kept_reply": {"select", "insert", "delete"},
     "job": {"select", "insert", "update", "delete"},
     "notification": {"select", "insert", "update"},
+    "anomaly": {"select", "insert"},
     "policy": {"select", "insert"},
     "worker": {"select", "insert", "update", "delete"},
     "alembic_version": {"select"},
@@ -38,6 +39,7 @@ REFUSED = {
     "record": {"update", "delete", "truncate"},
     "personal_text": {"update", "truncate"},
     "kept_reply": {"update", "truncate"},
+    "anomaly": {"update", "delete", "truncate"},
     "policy": {"update", "delete", "truncate"},
 }
 # Columns that the application may set after it has written the row; where a table is not named, all or none.

@@ -128,7 +128,7 @@ async def test_the_comparison_sees_what_alembic_does_not(database: Database, emp
 
     assert difference == {
         "constraint payment payment_amount_in_range CHECK (amount >= 1 AND amount <= 10)",
-        "CREATE INDEX job_due ON public.job USING btree (kind, run_at) WHERE (attempt = 0)",
+        "CREATE INDEX job_due ON public.job USING btree (kind, provider, run_at) WHERE (attempt = 0)",
         "options leg p {fillfactor=70}",
     }
 

@@ -101,7 +101,11 @@ class World:
 
     def __post_init__(self) -> None:
         self.store = Store(self.pool)
-        runtime = Runtime(store=self.store, clock=lambda: self.now, new_id=new_id, new_salt=new_salt, calendar=calendar)
+
+        def clock() -> datetime:
+            return self.now
+
+        runtime = Runtime(store=self.store, clock=clock, new_id=new_id, new_salt=new_salt, calendar=calendar, queue_clock=clock)
         self.runner = Runner(runtime)
         provider: Provider = self.rail
         rails = Rails(providers={provider.name: provider}, enquiries=(timedelta(seconds=1),))

@@ -10,6 +10,7 @@ from workflows.domain import ids
 from workflows.domain.errors import Refused
 from workflows.domain.model import (
     Actor,
+    Anomaly,
     Cancellation,
     DataValue,
     Job,
@@ -21,7 +22,7 @@ from workflows.domain.model import (
 )
 from workflows.domain.ports import NewId
 from workflows.domain.records import Draft, Record, digest_text, seal
-from workflows.domain.words import JobKind, LegKind, LegState, RecordType
+from workflows.domain.words import AnomalyKind, JobKind, LegKind, LegState, RecordType
 
 T = TypeVar("T", Cancellation, Refund, Leg)
 
@@ -49,6 +50,7 @@ class Change:
     records: tuple[Record, ...] = ()
     texts: tuple[PersonalText, ...] = ()
     jobs: tuple[Job, ...] = ()
+    anomalies: tuple[Anomaly, ...] = ()
     refusal: Refused | None = None  # the answer is no, and that no is what the change records
 
     def after(self, before: Snapshot | None) -> Snapshot:
@@ -61,6 +63,7 @@ class Change:
             refunds=_merged(base.refunds, self.refunds),
             legs=_merged(base.legs, self.legs),
             texts=base.texts + self.texts,
+            anomalies=base.anomalies + self.anomalies,
             cancellation_ids=tuple(dict.fromkeys([*base.cancellation_ids, *(c.id for c in self.cancellations)])),
         )
 
@@ -107,7 +110,7 @@ class _Entry(NamedTuple):
 class Draught:
     """A change in the making: a snapshot that moves forward, and the records of each step.
 
-    Records are sealed at the end, in the order that readers are promised: the legs', then the cancellations', then the payment's.
+    Records are sealed at the end, in the order in which they were added: what was asked or learnt first, then what follows from it.
     """
 
     def __init__(self, before: Snapshot, context: Context, *, new: bool = False) -> None:
@@ -120,7 +123,8 @@ class Draught:
         self._legs: dict[UUID, Leg] = {}
         self._texts: list[PersonalText] = []
         self._jobs: list[Job] = []
-        self._entries: tuple[list[_Entry], list[_Entry], list[_Entry]] = ([], [], [])
+        self._anomalies: list[Anomaly] = []
+        self._entries: list[_Entry] = []
 
     @property
     def payment(self) -> Payment:
@@ -158,20 +162,47 @@ class Draught:
         self._legs[row.id] = row
         self.now = replace(self.now, legs=_merged(self.now.legs, (row,)))
         if not silent:
-            self._record(0, _LEG_RECORDS[row.kind, row.state], row.amount, _leg_data(row) | (data or {}))
+            self._record(_LEG_RECORDS[row.kind, row.state], row.amount, _leg_data(row) | (data or {}))
         return row
 
     def record_cancellation(self, type_: RecordType, cancellation: Cancellation, data: dict[str, DataValue] | None = None) -> None:
         """Every step names the rule and the version by which the wish was decided."""
         base: dict[str, DataValue] = {
             "cancellation_id": ids.public("can", cancellation.id),
+            "reason": cancellation.reason.value,
             "rule": cancellation.rule,
             "policy_version": cancellation.policy_version,
         }
-        self._record(1, type_, cancellation.amount or None, base | (data or {}))
+        self._record(type_, cancellation.amount or None, base | (data or {}))
 
     def record_payment(self, type_: RecordType, data: dict[str, DataValue] | None = None, *, amount: int | None = None) -> None:
-        self._record(2, type_, self.payment.amount if amount is None else amount, data or {})
+        self._record(type_, self.payment.amount if amount is None else amount, data or {})
+
+    def note_anomaly(self, kind: AnomalyKind, word: str, *, provider: str | None, leg: Leg | None, data: dict[str, DataValue]) -> bool:
+        """Keep a word that no transition allows, and record it; False where the same word is kept already.
+
+        `word` names what was said, so that the same thing said again, by whatever way, is one anomaly.
+        """
+        digest = digest_text([kind.value, None if leg is None else leg.id.hex, word], b"")
+        if any(each.word == digest for each in (*self.now.anomalies, *self._anomalies)):
+            return False
+        anomaly = Anomaly(
+            scope_id=self.payment.id,
+            id=self.context.new_id(),
+            payment_id=self.payment.id,
+            kind=kind,
+            word=digest,
+            provider=provider,
+            leg_id=None if leg is None else leg.id,
+            data=data,
+            created_at=self.context.now,
+        )
+        self._anomalies.append(anomaly)
+        told: dict[str, DataValue] = {"anomaly_id": ids.public("ano", anomaly.id), "kind": kind.value}
+        if leg is not None:
+            told |= _leg_data(leg) | {"leg_state": leg.state.value}
+        self.record_payment(RecordType.payment_anomaly, told | data, amount=None if leg is None else leg.amount)
+        return True
 
     def keep_text(self, subject_id: UUID, name: str, value: DataValue) -> dict[str, DataValue]:
         """Store a personal text where it can be erased; returns what the record may say of it."""
@@ -186,12 +217,15 @@ class Draught:
         self._texts.append(text)
         return {f"{name}_digest": digest_text(value, text.salt)}
 
-    def enqueue(self, kind: JobKind, subject_id: UUID, run_at: datetime) -> None:
-        self._jobs.append(Job(id=self.context.new_id(), payment_id=self.payment.id, kind=kind, subject_id=subject_id, run_at=run_at))
+    def enqueue(self, kind: JobKind, subject_id: UUID, run_at: datetime, *, provider: str = "") -> None:
+        """Work for a worker; `provider` names the rail that it must have, where it needs one."""
+        job_id = self.context.new_id()
+        self._jobs.append(Job(id=job_id, payment_id=self.payment.id, kind=kind, provider=provider, subject_id=subject_id, run_at=run_at))
 
     def build(self, refusal: Refused | None = None) -> Change:
+        self._raise_versions()
         payment = self.payment
-        records = tuple(self._sealed(entry for group in self._entries for entry in group))
+        records = tuple(self._sealed(self._entries))
         sequence, head = (records[-1].sequence, records[-1].hash) if records else (payment.sequence, payment.head)
         expected = 0 if self._before is None else self._before.version
         payment = replace(payment, sequence=sequence, head=head, version=expected + 1, updated_at=self.context.now)
@@ -204,11 +238,24 @@ class Draught:
             records=records,
             texts=tuple(self._texts),
             jobs=tuple(self._jobs),
+            anomalies=tuple(self._anomalies),
             refusal=refusal,
         )
 
-    def _record(self, group: int, type_: RecordType, amount: int | None, data: dict[str, DataValue]) -> None:
-        self._entries[group].append(_Entry(type_, amount, data))
+    def _raise_versions(self) -> None:
+        """A refund is shown with its legs, a cancellation with its refund: the version of each moves with all that is shown of it."""
+        for leg in self._legs.values():
+            if leg.refund_id is not None and leg.refund_id not in self._refunds:
+                refund = next((each for each in self.now.refunds if each.id == leg.refund_id), None)
+                if refund is not None:
+                    self.put_refund(refund)
+            if leg.cancellation_id not in self._cancellations:
+                cancellation = self.now.cancellation(leg.cancellation_id)
+                if cancellation is not None:
+                    self.put_cancellation(cancellation)
+
+    def _record(self, type_: RecordType, amount: int | None, data: dict[str, DataValue]) -> None:
+        self._entries.append(_Entry(type_, amount, data))
 
     def _sealed(self, entries: Iterable[_Entry]) -> Iterable[Record]:
         """A change has one state before and one after it; every record of it names both."""
@@ -247,7 +294,12 @@ def _leg_data(leg: Leg) -> dict[str, DataValue]:
         "rail_key": leg.rail_key,
         "source": leg.source.value,
         "provider": leg.provider,
+        "provider_reference": leg.provider_reference,
     }
+    if leg.provider_refund_id is not None:
+        data["provider_refund_id"] = leg.provider_refund_id
+    if leg.rail_reference is not None:
+        data["rail_reference"] = leg.rail_reference
     if leg.refund_id is not None:
         data["refund_id"] = ids.public("rfd", leg.refund_id)
     if leg.attempts:

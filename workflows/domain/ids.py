@@ -5,7 +5,7 @@ import re
 from typing import Literal
 from uuid import UUID
 
-Prefix = Literal["pay", "can", "rfd", "leg", "rec", "txt", "job", "ntf"]
+Prefix = Literal["pay", "can", "rfd", "leg", "rec", "txt", "job", "ntf", "ano"]
 _HEX = re.compile(r"[0-9a-f]{32}")
 RAIL_KEY = re.compile(r"[0-9a-f]{64}")
 

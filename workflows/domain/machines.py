@@ -136,6 +136,8 @@ PAYMENT_ROWS: tuple[Row[PaymentState, PaymentTrigger], ...] = (
     Row(PT.reopen_refund, P.completed, P.refunding),
     Row(PT.reopen_refund, P.cancel_requested, P.cancel_requested),
     Row(PT.reopen_refund, P.refunding, P.refunding),
+    Row(PT.refund_late_capture, P.cancelled, P.refunding),
+    Row(PT.refund_late_capture, P.failed, P.refunding),
     Row(PT.lose_dispute, P.completed, P.refunded),
     Row(PT.lose_dispute, P.cancel_requested, P.refunded),
     Row(PT.lose_dispute, P.refunding, P.refunded),

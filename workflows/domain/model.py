@@ -12,6 +12,7 @@ from workflows.domain.errors import Window
 from workflows.domain.words import (
     CANCELLATION_OPEN,
     ActorRole,
+    AnomalyKind,
     CancellationState,
     Category,
     Channel,
@@ -105,7 +106,7 @@ class Payment:
     amount_charged_back: int
     amount_forfeited: int = 0  # of promotions that policy did not give back
     disputes_open: int
-    allocated: tuple[int, ...]  # by funding source: what its legs took, failed and returned ones not counted, and what was forfeited
+    allocated: tuple[int, ...]  # by funding source: what refunds took, failed and returned legs too, and what was forfeited
     cancelled_quantities: tuple[int, ...]  # by item: what cancellations took, refused and declined ones not counted
     policy_version: str
     merchant_rules_version: str | None
@@ -264,8 +265,27 @@ class Job:
     id: UUID
     payment_id: UUID
     kind: JobKind
+    provider: str  # the rail that the worker must have; empty where it needs none
     subject_id: UUID
     run_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anomaly:
+    """A rail's word, or the wallet's, that no transition allows: kept for a person to see, changes no state.
+
+    `scope_id` is the payment's id, or that under which the words of a rail are kept that belong to no payment (`payment_id` None).
+    """
+
+    scope_id: UUID
+    id: UUID
+    payment_id: UUID | None
+    kind: AnomalyKind
+    word: str  # a digest of what was said; one word makes one anomaly
+    provider: str | None
+    leg_id: UUID | None
+    data: dict[str, DataValue]
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,6 +322,7 @@ class Snapshot:
     refunds: tuple[Refund, ...] = ()
     legs: tuple[Leg, ...] = ()
     texts: tuple[PersonalText, ...] = ()
+    anomalies: tuple[Anomaly, ...] = ()  # loaded where a rail's word, or the wallet's, is heard
     cancellation_ids: tuple[UUID, ...] = ()  # all of the payment's, oldest first; loaded where the payment itself is shown
     requests_last_day: int = 0
     reply: KeptReply | None = None

@@ -27,6 +27,7 @@ class PaymentTrigger(StrEnum):
     confirm_refund = "confirm_refund"  # every leg of the refund arrived
     abandon_refund = "abandon_refund"  # a person closed a refund that cannot be paid
     reopen_refund = "reopen_refund"  # the rail returned money that it had confirmed
+    refund_late_capture = "refund_late_capture"  # a person gives back what the rail took on a payment that was already over
     lose_dispute = "lose_dispute"  # a chargeback took what was left
 
 
@@ -245,6 +246,19 @@ class OutcomeSource(StrEnum):
     query = "query"
     reconciliation = "reconciliation"
     person = "person"
+
+
+class AnomalyKind(StrEnum):
+    """What is odd about a word that no transition allows."""
+
+    amount_mismatch = "amount_mismatch"  # another amount or currency than was sent
+    captured_late = "captured_late"  # the rail took the money of a payment that was already cancelled or had failed
+    voided_late = "voided_late"  # the rail released a payment that the wallet had reported as completed, or that is over
+    paid_after_failure = "paid_after_failure"  # a leg that had failed was paid after all, and nothing replaced it
+    paid_twice = "paid_twice"  # a leg that had failed was paid after all, and so was its successor
+    contradiction = "contradiction"  # another word that the state does not allow
+    unknown_key = "unknown_key"  # a key that belongs to no leg
+    unreadable = "unreadable"  # nobody can tell what was said
 
 
 class PaymentFailure(StrEnum):

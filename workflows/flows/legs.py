@@ -6,10 +6,10 @@ from uuid import UUID
 
 from workflows.domain.changes import Change, Context
 from workflows.domain.errors import LeaseLost, Unavailable
-from workflows.domain.model import Actor, Leg, Snapshot
+from workflows.domain.model import Actor, Leg, Payment, Snapshot
 from workflows.domain.words import ActorRole, Channel
 from workflows.run import Runtime, pause
-from workflows.storage.apply import Applied, Fence, Lost
+from workflows.storage.apply import Applied, Fence, Lost, Mark
 from workflows.storage.snapshot import Wanted
 
 CONFLICTS_MAX = 20
@@ -32,8 +32,17 @@ async def load_leg(runtime: Runtime, payment_id: UUID, leg_id: UUID) -> tuple[Sn
     return None if snapshot is None or leg is None else (snapshot, leg)
 
 
-async def change_leg(runtime: Runtime, payment_id: UUID, leg_id: UUID, decide: Decide, fence: Callable[[Leg], Fence]) -> Decided | None:
-    """Write what `decide` makes of the leg, together with the job's fate, which `fence` reads off the leg as it then is.
+async def change_leg(
+    runtime: Runtime,
+    payment_id: UUID,
+    leg_id: UUID,
+    *,
+    decide: Decide,
+    fence: Callable[[Leg], Fence],
+    mark: Callable[[Change], Mark] | None = None,
+) -> Decided | None:
+    """Write what `decide` makes of the leg, together with the job's fate, which `fence` reads off the leg as it then is, and with what
+    became of the rail's word that led to it (`mark`).
 
     None where there is no such leg. Raises LeaseLost where another worker has the job now, Unavailable where others are always faster.
     """
@@ -46,7 +55,7 @@ async def change_leg(runtime: Runtime, payment_id: UUID, leg_id: UUID, decide: D
         if change is None:
             return Decided(leg, None)
         after = next((row for row in change.legs if row.id == leg_id), leg)
-        answer = await runtime.store.apply(change, fence=fence(after))
+        answer = await runtime.store.apply(change, fence=fence(after), mark=None if mark is None else mark(change))
         if answer is Applied:
             return Decided(after, change)
         if answer is Lost:
@@ -55,10 +64,10 @@ async def change_leg(runtime: Runtime, payment_id: UUID, leg_id: UUID, decide: D
     raise Unavailable
 
 
-def worker_context(runtime: Runtime) -> Context:
-    return runtime.context(Actor(role=ActorRole.system, id="worker", channel=Channel.system), None)
+def worker_context(runtime: Runtime, payment: Payment) -> Context:
+    return runtime.context(Actor(role=ActorRole.system, id="worker", channel=Channel.system), None, payment)
 
 
-def rail_context(runtime: Runtime, provider: str) -> Context:
+def rail_context(runtime: Runtime, provider: str, payment: Payment) -> Context:
     """What a rail's word leads to, the rail has done."""
-    return runtime.context(Actor(role=ActorRole.provider, id=provider, channel=Channel.system), None)
+    return runtime.context(Actor(role=ActorRole.provider, id=provider, channel=Channel.system), None, payment)

@@ -1,7 +1,9 @@
 """Carry one leg on: write the intent, call its rail, write the outcome.
 
 A crash anywhere between leaves a row that says exactly what is known. Whoever comes next asks the rail first, and sends again only
-where the rail knows of nothing, under the same rail key.
+where the rail knows of nothing, under the same rail key. That a rail knows of nothing proves nothing: a request may still be on its way,
+from a worker that was frozen, say. So a void is sent again under its own key until the rail gives a definite word, whatever the payment
+becomes meanwhile; only that word lets a refund start.
 """
 
 import secrets
@@ -13,10 +15,11 @@ from typing import assert_never
 from workflows.domain.changes import Change
 from workflows.domain.decisions import outcomes
 from workflows.domain.decisions.execution import order
+from workflows.domain.decisions.outcomes import MAY_BE_SENT
 from workflows.domain.model import Leg, Snapshot
-from workflows.domain.ports import Absent, Declined, Outcome, Provider, Settled, Unknown
+from workflows.domain.ports import Absent, Outcome, Provider
 from workflows.domain.ports import Unavailable as RailUnavailable
-from workflows.domain.words import LegKind, LegState, OutcomeSource, PaymentState
+from workflows.domain.words import LegKind, LegState, OutcomeSource
 from workflows.flows.legs import change_leg, load_leg, rail_context, worker_context
 from workflows.run import Runtime
 from workflows.storage.apply import Fence
@@ -31,7 +34,7 @@ class Rails:
 
     providers: Mapping[str, Provider]
     enquiries: Sequence[timedelta] = field(default=(timedelta(minutes=1),))  # the last one repeats
-    on_the_way: timedelta = timedelta(minutes=1)  # how long a call that was given up may still reach its rail
+    call_seconds_max: float = 0.0  # no call to a rail lasts longer; a worker whose lease has less left does not begin one
 
     def wait(self, attempt: int) -> timedelta:
         """How long until the next enquiry, a fifth more or less, so that a rail that was away is not asked by all at once."""
@@ -40,7 +43,7 @@ class Rails:
 
 
 class _Overtaken(Exception):
-    """Between loading and sending somebody else changed what there is to do."""
+    """Between loading and sending somebody else changed what there is to do, or the time to do it in has gone."""
 
 
 async def move(runtime: Runtime, rails: Rails, claim: Claim) -> None:
@@ -50,11 +53,6 @@ async def move(runtime: Runtime, rails: Rails, claim: Claim) -> None:
         await runtime.store.finish_job(claim.done())
         return
     snapshot, leg = found
-    provider = rails.providers.get(leg.provider)
-    if provider is None:
-        # A rail that this worker was not given: nothing is lost, another one may have it.
-        await runtime.store.finish_job(claim.again(runtime.clock() + rails.enquiries[-1]))
-        return
     try:
         outcome, source = await _call(runtime, rails, snapshot, leg, claim)
     except _Overtaken:
@@ -67,11 +65,12 @@ async def _call(runtime: Runtime, rails: Rails, snapshot: Snapshot, leg: Leg, cl
     provider, told = rails.providers[leg.provider], order(snapshot.payment, leg)
     if leg.state in _ASKED:
         outcome = await provider.find(told)
-        if not isinstance(outcome, Absent):
+        if not isinstance(outcome, Absent) or leg.state not in MAY_BE_SENT:
             return outcome, OutcomeSource.query
-        if leg.kind is LegKind.void and snapshot.payment.origin_state is not PaymentState.pending:
-            return _nothing_to_void(snapshot, may_arrive=runtime.clock() < (leg.sent_at or leg.created_at) + rails.on_the_way)
     await _intend(runtime, claim)
+    # A process may have been frozen since it took the job: its lease is then another's, and so is the call.
+    if claim.expires - runtime.monotonic() <= rails.call_seconds_max:
+        raise _Overtaken
     match leg.kind:
         case LegKind.refund:
             return await provider.refund(told), OutcomeSource.reply
@@ -81,28 +80,15 @@ async def _call(runtime: Runtime, rails: Rails, snapshot: Snapshot, leg: Leg, cl
             assert_never(leg.kind)
 
 
-def _nothing_to_void(snapshot: Snapshot, *, may_arrive: bool) -> tuple[Outcome, OutcomeSource]:
-    """The rail knows of no void, and the payment has settled or failed meanwhile: it is not sent again.
-
-    A refund is never sent twice, since its key stays the same; but here a refund would follow a void that may still be on its way.
-    """
-    if may_arrive:
-        return Unknown("on_the_way"), OutcomeSource.query
-    if snapshot.payment.state is PaymentState.failed:
-        return Declined("payment_failed"), OutcomeSource.query  # nothing was captured
-    return Settled(), OutcomeSource.query
-
-
 async def _intend(runtime: Runtime, claim: Claim) -> None:
     """Write that the leg is being sent. Raises _Overtaken where it is no longer to be sent."""
 
     def decide(snapshot: Snapshot, leg: Leg) -> Change:
-        overtaken = leg.kind is LegKind.void and snapshot.payment.origin_state is not PaymentState.pending
-        if overtaken or leg.state not in _ASKED | {LegState.scheduled}:
+        if leg.state not in MAY_BE_SENT:
             raise _Overtaken
-        return outcomes.submit(snapshot, leg, worker_context(runtime))
+        return outcomes.submit(snapshot, leg, worker_context(runtime, snapshot.payment))
 
-    await change_leg(runtime, claim.payment_id, claim.subject_id, decide, lambda _: claim.held())
+    await change_leg(runtime, claim.payment_id, claim.subject_id, decide=decide, fence=lambda _: claim.held())
 
 
 async def _learn(runtime: Runtime, rails: Rails, claim: Claim, outcome: Outcome, source: OutcomeSource) -> None:
@@ -111,7 +97,7 @@ async def _learn(runtime: Runtime, rails: Rails, claim: Claim, outcome: Outcome,
         next_at = max(next_at, runtime.clock() + timedelta(seconds=outcome.retry_after_seconds))
 
     def decide(snapshot: Snapshot, leg: Leg) -> Change | None:
-        context = rail_context(runtime, leg.provider)
+        context = rail_context(runtime, leg.provider, snapshot.payment)
         change = outcomes.learn(snapshot, leg, outcome, source=source, next_attempt_at=next_at, context=context)
         if change is None and leg.state in _ASKED and leg.next_attempt_at != next_at:
             change = outcomes.postpone(snapshot, leg, next_attempt_at=next_at, context=context)
@@ -120,6 +106,6 @@ async def _learn(runtime: Runtime, rails: Rails, claim: Claim, outcome: Outcome,
     def fate(leg: Leg) -> Fence:
         return claim.again(next_at) if leg.state in _ASKED else claim.done()
 
-    decided = await change_leg(runtime, claim.payment_id, claim.subject_id, decide, fate)
+    decided = await change_leg(runtime, claim.payment_id, claim.subject_id, decide=decide, fence=fate)
     if decided is not None and decided.change is None:
         await runtime.store.finish_job(fate(decided.leg))

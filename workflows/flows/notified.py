@@ -2,42 +2,72 @@
 
 from workflows.domain.changes import Change
 from workflows.domain.decisions import outcomes
+from workflows.domain.errors import LeaseLost
 from workflows.domain.ids import from_rail_key
-from workflows.domain.model import Leg, Snapshot
-from workflows.domain.ports import Unknown
-from workflows.domain.words import OutcomeSource
+from workflows.domain.model import Anomaly, Leg, Snapshot
+from workflows.domain.ports import Said, Unknown
+from workflows.domain.records import digest_text
+from workflows.domain.words import AnomalyKind, OutcomeSource
 from workflows.flows.legs import change_leg, rail_context
 from workflows.flows.move import Rails
 from workflows.run import Runtime
+from workflows.storage.apply import Mark
 from workflows.storage.jobs import Claim
+from workflows.storage.notifications import Stored
 
 
 async def handle_notification(runtime: Runtime, rails: Rails, claim: Claim) -> None:
-    """Raises LeaseLost where another worker has the job now. Handling a word twice changes nothing the second time."""
+    """Raises LeaseLost where another worker has the job now.
+
+    What a word leads to, that it was handled and that its job is done are one statement: a word is handled once, whatever crashes.
+    """
     stored = await runtime.store.load_notification(claim.payment_id, claim.subject_id)
-    if stored is not None and stored.handled_at is None:
-        verdict = await _handle(runtime, rails, claim, stored.provider, stored.body)
-        await runtime.store.mark_notification(claim.payment_id, claim.subject_id, verdict=verdict, now=runtime.clock())
-    await runtime.store.finish_job(claim.done())
-
-
-async def _handle(runtime: Runtime, rails: Rails, claim: Claim, provider_name: str, body: bytes) -> str:
-    provider = rails.providers.get(provider_name)
-    said = None if provider is None else provider.read(body)
+    if stored is None or stored.handled_at is not None:
+        await runtime.store.finish_job(claim.done())
+        return
+    said = rails.providers[stored.provider].read(stored.body)
     key = None if said is None else from_rail_key(said.rail_key)
-    if said is None or key is None:
-        return "unreadable"
-    if isinstance(said.outcome, Unknown):
-        return "unreadable"  # it is kept; the leg's own job asks the rail
+    if said is None or key is None or isinstance(said.outcome, Unknown):
+        # It is kept; where it names a leg, that leg's own job asks the rail.
+        kind = AnomalyKind.unknown_key if said is not None and key is None else AnomalyKind.unreadable
+        await _settle(runtime, claim, kind.value, _anomaly(runtime, claim, stored, kind, said))
+        return
 
     def decide(snapshot: Snapshot, leg: Leg) -> Change | None:
-        context = rail_context(runtime, provider_name)
+        context = rail_context(runtime, stored.provider, snapshot.payment)
         source, next_at = OutcomeSource.notification, leg.next_attempt_at
         return outcomes.learn(snapshot, leg, said.outcome, source=source, next_attempt_at=next_at, context=context)
 
-    decided = await change_leg(runtime, *key, decide, lambda _: claim.held())
+    def mark(change: Change) -> Mark:
+        return _mark(runtime, claim, "anomaly" if change.anomalies else "applied")
+
+    decided = await change_leg(runtime, *key, decide=decide, fence=lambda _: claim.done(), mark=mark)
     if decided is None:
-        return "unknown_key"
-    if decided.change is None:
-        return "known"
-    return "applied" if decided.change.legs else "anomaly"
+        kind = AnomalyKind.unknown_key
+        await _settle(runtime, claim, kind.value, _anomaly(runtime, claim, stored, kind, said))
+    elif decided.change is None:
+        await _settle(runtime, claim, "known", None)
+
+
+def _mark(runtime: Runtime, claim: Claim, verdict: str) -> Mark:
+    return Mark(payment_id=claim.payment_id, id=claim.subject_id, verdict=verdict, at=runtime.clock())
+
+
+async def _settle(runtime: Runtime, claim: Claim, verdict: str, anomaly: Anomaly | None) -> None:
+    if not await runtime.store.settle_notification(_mark(runtime, claim, verdict), claim.done(), anomaly):
+        raise LeaseLost
+
+
+def _anomaly(runtime: Runtime, claim: Claim, stored: Stored, kind: AnomalyKind, said: Said | None) -> Anomaly:
+    """A word that belongs to no leg, or that nobody can read: nothing of a payment changes, so none of its records tells of it."""
+    return Anomaly(
+        scope_id=claim.payment_id,
+        id=runtime.new_id(),
+        payment_id=None,
+        kind=kind,
+        word=digest_text([kind.value, stored.rail_id], b""),
+        provider=stored.provider,
+        leg_id=None,
+        data={"rail_key": None if said is None else said.rail_key, "notification": stored.rail_id},
+        created_at=runtime.clock(),
+    )

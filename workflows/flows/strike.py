@@ -26,7 +26,7 @@ async def strike_clock(runtime: Runtime, _: Rails, claim: Claim) -> None:
             await _finish(runtime, claim, None)
             return
         terms = await runtime.terms(snapshot.payment)
-        change = strike(snapshot, cancellation, terms, worker_context(runtime))
+        change = strike(snapshot, cancellation, terms, worker_context(runtime, snapshot.payment))
         if change is None:
             await _finish(runtime, claim, next_strike(cancellation))  # too early: this clock, or that of the machine, was put back
             return

@@ -60,6 +60,16 @@ class Fence:
     leased: bool = False  # stay the holder, and go on
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What became of a rail's stored word, written together with what it led to."""
+
+    payment_id: UUID
+    id: UUID
+    verdict: str
+    at: datetime
+
+
 class _Shape(NamedTuple):
     new: bool
     cancellations: int
@@ -68,8 +78,10 @@ class _Shape(NamedTuple):
     records: int
     texts: int
     jobs: int
+    anomalies: int
     reply: bool
     fence: Literal["none", "done", "again", "held"]
+    mark: bool
 
 
 class _Table(NamedTuple):
@@ -97,14 +109,17 @@ _CHILDREN = (
     _table(tables.RecordRow),
     _table(tables.PersonalTextRow),
     _table(tables.JobRow),
+    _table(tables.AnomalyRow),
 )
 _REPLY = _table(tables.KeptReplyRow)
 # What never changes is neither sent nor set.
 _PAYMENT_UPDATED = tuple(i for i, name in enumerate(_PAYMENT.columns) if name.strip('"') not in IMMUTABLE["payment"])
 
 
-async def apply(connection: Any, change: Change, *, keep: Keep | None = None, fence: Fence | None = None) -> Answer:
-    """Write the change with the kept reply and the job's fate. `connection`: an asyncpg pool or connection."""
+async def apply(
+    connection: Any, change: Change, *, keep: Keep | None = None, fence: Fence | None = None, mark: Mark | None = None
+) -> Answer:
+    """Write the change with the kept reply, the job's fate and the fate of a rail's word. `connection`: an asyncpg pool or connection."""
     payment = change.payment
     new = change.expected_version == 0
     rows: list[list[codec.Values]] = [
@@ -114,6 +129,7 @@ async def apply(connection: Any, change: Change, *, keep: Keep | None = None, fe
         [codec.record_values(record, payment.merchant_id) for record in change.records],
         [codec.text_values(text) for text in change.texts],
         [codec.job_values(job) for job in change.jobs],
+        [codec.anomaly_values(anomaly) for anomaly in change.anomalies],
     ]
     values = codec.payment_values(payment)
     arguments: list[Any] = list(values) if new else [payment.id, change.expected_version, *(values[i] for i in _PAYMENT_UPDATED)]
@@ -126,8 +142,10 @@ async def apply(connection: Any, change: Change, *, keep: Keep | None = None, fe
         arguments.extend((fence.payment_id, fence.id, fence.attempt))
         if fence.run_at is not None:
             arguments.append(fence.run_at)
-    cancellations, refunds, legs, records, texts, jobs = map(len, rows)
-    shape = _Shape(new, cancellations, refunds, legs, records, texts, jobs, keep is not None, _fate(fence))
+    if mark is not None:
+        arguments.extend((mark.payment_id, mark.id, mark.at, mark.verdict))
+    cancellations, refunds, legs, records, texts, jobs, anomalies = map(len, rows)
+    shape = _Shape(new, cancellations, refunds, legs, records, texts, jobs, anomalies, keep is not None, _fate(fence), mark is not None)
     try:
         row = await connection.fetchrow(_statement(shape), *arguments)
     except asyncpg.UniqueViolationError as violation:
@@ -149,6 +167,7 @@ TWICE = frozenset(
         "one_live_leg_per_source",
         "one_successor_per_leg",
         "one_job_per_subject",
+        "one_anomaly_per_word",
         "record_pkey",
         "kept_reply_pkey",
     }
@@ -203,7 +222,7 @@ class _Numbers:
 def _statement(shape: _Shape) -> str:
     numbers = _Numbers()
     pieces = [f"changed as ({_swap(shape, numbers)} returning 1)"]
-    counts = (shape.cancellations, shape.refunds, shape.legs, shape.records, shape.texts, shape.jobs)
+    counts = (shape.cancellations, shape.refunds, shape.legs, shape.records, shape.texts, shape.jobs, shape.anomalies)
     for table, count in zip(_CHILDREN, counts, strict=True):
         if count:
             pieces.append(f"{table.name}_rows as ({_insert(table, count, numbers)})")
@@ -220,6 +239,10 @@ def _statement(shape: _Shape) -> str:
         elif shape.fence == "again":
             due = numbers.take(("timestamptz",))[0]
             pieces.append(f"job_again as (update job set run_at = {due}, leased_until = null from changed where {job})")
+    if shape.mark:
+        payment, id_, at, verdict = numbers.take(("uuid", "uuid", "timestamptz", "text"))
+        told = f"payment_id = {payment} and id = {id_} and handled_at is null"
+        pieces.append(f"marked as (update notification set handled_at = {at}, verdict = {verdict} from changed where {told})")
     return f"with {', '.join(pieces)} select (select count(*) from changed) as changed, {locked} as locked"
 
 

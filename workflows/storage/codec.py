@@ -8,6 +8,7 @@ from typing import Any
 from sqlmodel import SQLModel
 
 from workflows.domain.model import (
+    Anomaly,
     Cancellation,
     Job,
     Leg,
@@ -126,6 +127,7 @@ _CANCELLATION = _encoders(
 )
 _REFUND = _encoders(tables.RefundRow, {})
 _LEG = _encoders(tables.LegRow, {})
+_ANOMALY = _encoders(tables.AnomalyRow, {"data": lambda a: json_text(a.data)})
 _TEXT = _encoders(tables.PersonalTextRow, {"value": lambda t: json_text(t.value)})
 _JOB = _encoders(tables.JobRow, {"attempt": lambda _: 0, "leased_until": lambda _: None})
 
@@ -144,6 +146,10 @@ def refund_values(refund: Refund) -> Values:
 
 def leg_values(leg: Leg) -> Values:
     return tuple([encode(leg) for encode in _LEG])
+
+
+def anomaly_values(anomaly: Anomaly) -> Values:
+    return tuple([encode(anomaly) for encode in _ANOMALY])
 
 
 def text_values(text: PersonalText) -> Values:

@@ -96,6 +96,7 @@ RIGHTS: dict[str, Rights] = {
     "kept_reply": _rights("kept_reply", "select", "insert", "delete"),  # so does the end of thirty days
     "job": _rights("job", "select", "insert", "update", "delete"),
     "notification": _rights("notification", "select", "insert", "update"),
+    "anomaly": _rights("anomaly", "select", "insert"),
     "policy": _rights("policy", "select", "insert"),
     "worker": _rights("worker", "select", "insert", "update", "delete"),
     "alembic_version": Rights(frozenset({"select"})),  # /readyz asks whether the schema is the one that the code wants

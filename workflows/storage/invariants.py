@@ -62,12 +62,12 @@ _AMOUNT_TOLD = "substring(r.body from '\"amount\":([0-9]{1,16})[,}]')::bigint"
 MONEY = (
     Invariant(
         name="refunds_within_amount",
-        says="0 ≤ refunded + reserved ≤ amount, and neither is negative",
+        says="0 ≤ refunded + reserved + forfeited ≤ amount, and none is negative",
         looks_at="payment",
         sql=f"""
         select format('%s: refunded %s, reserved %s of %s', {_PAY}, p.amount_refunded, p.amount_reserved, p.amount) from payment p
-         where p.amount_refunded < 0 or p.amount_reserved < 0 or p.amount_charged_back < 0
-            or p.amount_refunded + p.amount_reserved > p.amount""",
+         where p.amount_refunded < 0 or p.amount_reserved < 0 or p.amount_charged_back < 0 or p.amount_forfeited < 0
+            or p.amount_refunded + p.amount_reserved + p.amount_forfeited > p.amount""",
     ),
     Invariant(
         name="funding_makes_up_amount",
@@ -96,29 +96,48 @@ MONEY = (
         sql=f"""{_BACK}
         select format('%s: says %s, its cancellations %s', {_PAY}, p.amount_reserved, coalesce(h.amount, 0))
           from payment p left join (
-               select c.payment_id, sum(c.amount - coalesce(b.amount, 0)) as amount
+               select c.payment_id, sum(c.amount - coalesce(b.amount, 0)
+                      - coalesce((select sum(f) from unnest(c.forfeited) f), 0)) as amount
                  from cancellation c left join back b on b.payment_id = c.payment_id and b.cancellation_id = c.id
                 where c.state in ({_OPEN}) group by 1) h on h.payment_id = p.id
          where p.amount_reserved <> coalesce(h.amount, 0)""",
     ),
     Invariant(
-        name="allocated_is_what_legs_took",
-        says="`allocated` of each source is what its legs took, never more than the source gave",
+        name="allocated_is_what_refunds_took",
+        says="`allocated` of each source is what refunds took of it (failed legs until the refund is closed), never more than it paid",
         looks_at="payment",
         sql=f"""
         with counted as (
             select l.payment_id, l.position, sum(l.amount) as amount from leg l
-             where (l.kind = 'refund' and l.state not in ('failed', 'returned')) or {_COUNTS} group by 1, 2
+              join cancellation c on c.payment_id = l.payment_id and c.id = l.cancellation_id
+             where (l.kind = 'refund' and {_LIVE} and (c.state <> 'failed' or l.state = 'succeeded')) or (l.kind = 'void' and {_COUNTS})
+             group by 1, 2
+        ), forfeited as (
+            select c.payment_id, f.n - 1 as position, sum(f.amount) as amount
+              from cancellation c cross join lateral unnest(c.forfeited) with ordinality f(amount, n) group by 1, 2
         )
-        select format('%s: source %s says %s of %s, its legs %s', {_PAY}, a.n - 1, a.amount, f.amount, coalesce(k.amount, 0))
+        select format('%s: source %s says %s of %s, its legs %s, forfeited %s',
+                      {_PAY}, a.n - 1, a.amount, f.amount, coalesce(k.amount, 0), coalesce(g.amount, 0))
           from payment p
           cross join lateral unnest(p.allocated) with ordinality a(amount, n)
           cross join lateral (select (p.funding->(a.n - 1)::int->>'amount')::bigint as amount) f
           left join counted k on k.payment_id = p.id and k.position = a.n - 1
-         where a.amount <> coalesce(k.amount, 0) or a.amount > coalesce(f.amount, 0)
+          left join forfeited g on g.payment_id = p.id and g.position = a.n - 1
+         where a.amount <> coalesce(k.amount, 0) + coalesce(g.amount, 0) or a.amount > coalesce(f.amount, 0)
         union all
         select format('%s: legs of source %s, which it does not have', {_PAY}, k.position)
           from counted k join payment p on p.id = k.payment_id where k.position not between 0 and cardinality(p.allocated) - 1""",
+    ),
+    Invariant(
+        name="no_source_gets_more_than_it_paid",
+        says="what was paid out and released to a source for one cancellation is never more than it paid",
+        looks_at="leg",
+        sql=f"""
+        select format('%s: source %s got %s of %s', {_PAY}, l.position, l.amount, f.amount)
+          from (select payment_id, cancellation_id, position, sum(amount) as amount from leg where state = 'succeeded' group by 1, 2, 3) l
+          join payment p on p.id = l.payment_id
+          cross join lateral (select (p.funding->l.position->>'amount')::bigint as amount) f
+         where l.amount > coalesce(f.amount, 0)""",
     ),
     Invariant(
         name="quantities_are_what_was_cancelled",
@@ -156,7 +175,8 @@ MONEY = (
           cross join lateral (
                select coalesce(sum(l.amount), 0) as amount from leg l
                 where l.payment_id = r.payment_id and l.cancellation_id = r.cancellation_id and l.kind = 'void' and l.state = 'succeeded') v
-         where r.amount is distinct from g.amount or r.amount + v.amount is distinct from c.amount or r.state is distinct from g.state""",
+         where r.amount is distinct from g.amount or r.state is distinct from g.state
+            or r.amount + v.amount + coalesce((select sum(f) from unnest(c.forfeited) f), 0) is distinct from c.amount""",
     ),
     Invariant(
         name="legs_follow_their_order",
@@ -199,9 +219,9 @@ STATES = (
                when 'refunding' then u.moving > 0
                when 'pending' then u.payment_id is null and p.completed_at is null and p.amount_refunded = 0
                when 'completed' then u.payment_id is null and p.completed_at is not null
-                    and p.amount_refunded + p.amount_charged_back < p.amount
+                    and p.amount_refunded + p.amount_charged_back + p.amount_forfeited < p.amount
                when 'refunded' then (u.payment_id is null or p.amount_charged_back > 0)
-                    and p.amount_refunded + p.amount_charged_back >= p.amount
+                    and p.amount_refunded + p.amount_charged_back + p.amount_forfeited >= p.amount
                when 'failed' then u.payment_id is null and p.failure_code is not null and p.amount_refunded = 0
                when 'cancelled' then u.payment_id is null and p.amount_refunded = 0 and cardinality(p.allocated) = (
                     select count(distinct l.position) from leg l
@@ -227,7 +247,10 @@ STATES = (
          where case c.state
                when 'executing' then g.waiting > 0
                when 'needs_attention' then g.missing > 0
-               when 'completed' then (g.refunds > 0 and g.unpaid = 0) or (g.refunds = 0 and p.state in ('cancelled', 'failed'))
+               -- Paid; or forfeited whole; or released, or failed before it settled, though a late capture may have been refunded since.
+               when 'completed' then (g.refunds > 0 and g.unpaid = 0)
+                    or (g.refunds = 0 and (p.failure_code is not null or (g.legs > 0 and g.missing = 0)
+                        or (select sum(f) from unnest(c.forfeited) f) = c.amount))
                when 'failed' then g.waiting = 0 or p.amount_charged_back > 0
                else g.legs = 0
                end is not true""",
@@ -292,6 +315,7 @@ WORK = (
         select format('%s: %s', {_id("job", "j.id")}, j.kind) from job j
          where not case j.kind
                when '{JobKind.move}' then exists (select from leg l where l.payment_id = j.payment_id and l.id = j.subject_id)
+               when '{JobKind.deadline}' then exists (select from payment p where p.id = j.payment_id)
                when '{JobKind.notification}'
                then exists (select from notification n where n.payment_id = j.payment_id and n.id = j.subject_id)
                else false end""",

@@ -9,6 +9,7 @@ from uuid import UUID
 from workflows.domain.errors import Window
 from workflows.domain.model import (
     Actor,
+    Anomaly,
     Approval,
     Cancellation,
     Clock,
@@ -26,6 +27,7 @@ from workflows.domain.model import (
 from workflows.domain.words import (
     ActorRole,
     Anchor,
+    AnomalyKind,
     CancellationState,
     Category,
     Channel,
@@ -192,6 +194,20 @@ def leg_from(row: Row) -> Leg:
         replaces=UUID(row["replaces"]) if row["replaces"] else None,
         created_at=_moment(row["created_at"]),
         updated_at=_moment(row["updated_at"]),
+    )
+
+
+def anomaly_from(row: Row) -> Anomaly:
+    return Anomaly(
+        scope_id=UUID(row["scope_id"]),
+        id=UUID(row["id"]),
+        payment_id=UUID(row["payment_id"]) if row["payment_id"] else None,
+        kind=AnomalyKind(row["kind"]),
+        word=row["word"],
+        provider=row["provider"],
+        leg_id=UUID(row["leg_id"]) if row["leg_id"] else None,
+        data=row["data"],
+        created_at=_moment(row["created_at"]),
     )
 
 

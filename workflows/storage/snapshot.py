@@ -30,6 +30,9 @@ def _parts(payment: str, wanted: str) -> str:
         (select jsonb_agg(to_jsonb(l)) from leg l where l.payment_id = {payment} and l.cancellation_id in ({mine})) as legs"""
 
 
+_ANOMALIES = "(select jsonb_agg(to_jsonb(a)) from anomaly a where a.scope_id = $1) as anomalies"
+
+
 def _shown(payment: str) -> str:
     """What only showing a payment needs."""
     return f"""
@@ -46,8 +49,16 @@ _REQUESTS = """
         (select count(*) from cancellation c where c.payment_id = $1 and c.created_at > $6
            and c.refusal is distinct from 'limit-reached') as requests_last_day"""
 
-DECIDE = f"select {_PAYMENT}, {_parts('$1', _WANTED)}, {_REPLY}, {_REQUESTS} from payment p {_FROM_REPLY} where p.id = $1"
-SHOW = f"select {_PAYMENT}, {_parts('$1', _WANTED)}, {_REPLY}, {_REQUESTS}, {_shown('$1')} from payment p {_FROM_REPLY} where p.id = $1"
+
+def _one(*also: str) -> str:
+    """The statement over one payment, with these further columns."""
+    columns = ", ".join((_PAYMENT, _parts("$1", _WANTED), _REPLY, _REQUESTS, *also))
+    return f"select {columns} from payment p {_FROM_REPLY} where p.id = $1"
+
+
+DECIDE = _one()
+LEARN = _one(_ANOMALIES)
+SHOW = _one(_shown("$1"), _ANOMALIES)
 MANY = (
     f"select {_PAYMENT}, {_parts('p.id', f'(c.state in ({_OPEN}) or c.id = any($2))')}, {_shown('p.id')}"
     " from payment p where p.id = any($1)"
@@ -65,7 +76,7 @@ class Wanted:
 
     payment_id: UUID
     cancellation_id: UUID | None = None
-    leg_id: UUID | None = None  # its cancellation is loaded
+    leg_id: UUID | None = None  # its cancellation is loaded, and the payment's anomalies
     client_reference: str | None = None
     caller: str | None = None
     key: str | None = None
@@ -76,7 +87,7 @@ class Wanted:
 async def load(connection: Any, wanted: Wanted) -> Snapshot | None:
     """The snapshot, or None where there is no such payment. `connection`: an asyncpg pool or connection."""
     row = await connection.fetchrow(
-        SHOW if wanted.shown else DECIDE,
+        SHOW if wanted.shown else DECIDE if wanted.leg_id is None else LEARN,
         wanted.payment_id,
         wanted.cancellation_id or _NO_ID,
         wanted.client_reference,
@@ -107,6 +118,7 @@ def _snapshot(row: Row) -> Snapshot:
         refunds=tuple(map(rows.refund_from, _list(row, "refunds"))),
         legs=tuple(map(rows.leg_from, _list(row, "legs"))),
         texts=tuple(map(rows.text_from, _list(row, "texts"))),
+        anomalies=tuple(map(rows.anomaly_from, _list(row, "anomalies"))),
         cancellation_ids=tuple(row.get("cancellation_ids") or ()),
         requests_last_day=row.get("requests_last_day") or 0,
         reply=_reply(row),

@@ -6,11 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from workflows.domain.changes import Change
-from workflows.domain.model import Snapshot
-from workflows.domain.words import JobKind
+from workflows.domain.model import Anomaly, Snapshot
 from workflows.storage import apply, jobs, notifications, snapshot
-from workflows.storage.apply import Answer, Fence, Keep
-from workflows.storage.jobs import Claim
+from workflows.storage.apply import Answer, Fence, Keep, Mark
+from workflows.storage.jobs import Claim, Queue
 from workflows.storage.notifications import Incoming, Stored
 from workflows.storage.policies import Policies
 from workflows.storage.snapshot import Wanted
@@ -36,16 +35,14 @@ class Store:
     async def load_for_registration(self, payment_id: UUID, authorised_at: datetime) -> tuple[str | None, Snapshot | None]:
         return await snapshot.load_for_registration(self.pool, payment_id, authorised_at)
 
-    async def apply(self, change: Change, *, keep: Keep | None = None, fence: Fence | None = None) -> Answer:
-        return await apply.apply(self.pool, change, keep=keep, fence=fence)
+    async def apply(self, change: Change, *, keep: Keep | None = None, fence: Fence | None = None, mark: Mark | None = None) -> Answer:
+        return await apply.apply(self.pool, change, keep=keep, fence=fence, mark=mark)
 
     async def keep_reply(self, scope_id: UUID, keep: Keep) -> bool:
         return await apply.keep_reply(self.pool, scope_id, keep)
 
-    async def claim(
-        self, *, now: datetime, lease: timedelta, limit: int, kinds: Iterable[JobKind] = JobKind, skew_max: timedelta | None = None
-    ) -> list[Claim]:
-        return await jobs.claim(self.pool, now=now, lease=lease, limit=limit, kinds=kinds, skew_max=skew_max)
+    async def claim(self, queues: Iterable[Queue], *, now: datetime | None, monotonic: float, lease: timedelta, limit: int) -> list[Claim]:
+        return await jobs.claim(self.pool, queues, now=now, monotonic=monotonic, lease=lease, limit=limit)
 
     async def finish_job(self, fence: Fence) -> bool:
         return await apply.finish_job(self.pool, fence)
@@ -56,8 +53,8 @@ class Store:
     async def load_notification(self, payment_id: UUID, id: UUID) -> Stored | None:
         return await notifications.load(self.pool, payment_id, id)
 
-    async def mark_notification(self, payment_id: UUID, id: UUID, *, verdict: str, now: datetime) -> None:
-        await notifications.mark(self.pool, payment_id, id, verdict=verdict, now=now)
+    async def settle_notification(self, mark: Mark, fence: Fence, anomaly: Anomaly | None) -> bool:
+        return await notifications.settle(self.pool, mark, fence, anomaly)
 
     async def payment_of_cancellation(self, cancellation_id: UUID) -> UUID | None:
         """Which payment a cancellation belongs to. It never changes, so it is remembered; where it is not, an index tells."""

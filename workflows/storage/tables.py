@@ -15,6 +15,7 @@ from sqlmodel import Field, SQLModel
 from workflows.domain.money import AMOUNT_MAX
 from workflows.domain.words import (
     LEG_FINAL,
+    AnomalyKind,
     JobKind,
     LegKind,
     LegState,
@@ -27,6 +28,7 @@ from workflows.storage.payment_tables import CancellationRow, PaymentRow, Time
 __all__ = [
     "APPEND_ONLY",
     "NEVER_DELETED",
+    "AnomalyRow",
     "CancellationRow",
     "JobRow",
     "KeptReplyRow",
@@ -40,8 +42,8 @@ __all__ = [
     "WorkerRow",
     "metadata",
 ]
-APPEND_ONLY = ("record", "policy", "personal_text", "kept_reply")  # UPDATE is refused by a trigger
-NEVER_DELETED = ("record", "policy", "payment", "cancellation", "refund", "leg")  # so are DELETE and TRUNCATE
+APPEND_ONLY = ("record", "policy", "personal_text", "kept_reply", "anomaly")  # UPDATE is refused by a trigger
+NEVER_DELETED = ("record", "policy", "payment", "cancellation", "refund", "leg", "anomaly")  # so are DELETE and TRUNCATE
 
 
 class RefundRow(SQLModel, table=True):
@@ -196,9 +198,10 @@ class JobRow(SQLModel, table=True):
     __table_args__ = (
         *checked("job", one_of("kind", JobKind)),
         Index("one_job_per_subject", "payment_id", "kind", "subject_id", unique=True),
-        # By kind, since each lane of a worker claims its own: ten thousand deadlines stand in no refund's way.
-        Index("job_due", "kind", "run_at", postgresql_where=text("leased_until is null")),
-        Index("job_leased", "kind", "leased_until", postgresql_where=text("leased_until is not null")),
+        # By kind, since each lane of a worker claims its own: ten thousand deadlines stand in no refund's way. By rail, since a worker
+        # claims no job of a rail that it does not have.
+        Index("job_due", "kind", "provider", "run_at", postgresql_where=text("leased_until is null")),
+        Index("job_leased", "kind", "provider", "leased_until", postgresql_where=text("leased_until is not null")),
         {"postgresql_with": {"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.01", "autovacuum_vacuum_threshold": "500"}},
     )
 
@@ -209,6 +212,7 @@ class JobRow(SQLModel, table=True):
     run_at: datetime = Field(sa_type=Time)
     attempt: int = Field(sa_type=Integer, default=0)
     leased_until: datetime | None = Field(sa_type=Time)
+    provider: str = Field(sa_type=Text, sa_column_kwargs={"server_default": text("''")})  # empty where no rail is needed
 
 
 class NotificationRow(SQLModel, table=True):
@@ -228,6 +232,31 @@ class NotificationRow(SQLModel, table=True):
     received_at: datetime = Field(sa_type=Time)
     handled_at: datetime | None = Field(sa_type=Time)
     verdict: str | None = Field(sa_type=Text)
+
+
+class AnomalyRow(SQLModel, table=True):
+    """A word that no transition allows. `scope_id` is the payment's id, or that of a rail's words that belong to no payment."""
+
+    __tablename__ = "anomaly"
+    __table_args__ = (
+        ForeignKeyConstraint(["payment_id"], ["payment.id"], name="anomaly_of_a_payment"),
+        *checked(
+            "anomaly",
+            CheckConstraint("payment_id is null or payment_id = scope_id", name="scope_is_the_payments"),
+            one_of("kind", AnomalyKind),
+        ),
+        Index("one_anomaly_per_word", "scope_id", "word", unique=True),
+    )
+
+    scope_id: UUID = Field(primary_key=True)
+    id: UUID = Field(primary_key=True)
+    payment_id: UUID | None
+    kind: str = Field(sa_type=Text)
+    word: str = Field(sa_type=Text)
+    provider: str | None = Field(sa_type=Text)
+    leg_id: UUID | None
+    data: dict[str, Any] = Field(sa_type=JSONB)
+    created_at: datetime = Field(sa_type=Time)
 
 
 class PolicyRow(SQLModel, table=True):

@@ -17,6 +17,7 @@ from workflows.domain.ports import Order
 from workflows.domain.words import (
     LEG_IN_FLIGHT,
     Allocation,
+    AnomalyKind,
     CancellationState,
     CancellationTrigger,
     JobKind,
@@ -69,7 +70,7 @@ def execute(draught: Draught, cancellation: Cancellation, law: Law) -> None:
         for position, funding in enumerate(draught.payment.funding):
             _schedule(draught, cancellation, position=position, amount=funding.amount, refund=None)
         return
-    _start_refund(draught, cancellation, law.allocation, law.forfeit)
+    start_refund(draught, cancellation, law.allocation, law.forfeit)
 
 
 def settle_open_cancellation(draught: Draught) -> None:
@@ -193,7 +194,7 @@ def after_void(draught: Draught, cancellation: Cancellation) -> None:
         for leg in voided:
             # This source was released, not paid out: its part of the money is with the customer all the same.
             draught.set_payment(allocated(moved(draught.payment, leg.amount), leg.position, leg.amount))
-        _start_refund(draught, cancellation, Allocation.pro_rata, frozenset())  # a void gives every promotion back
+        start_refund(draught, cancellation, Allocation.pro_rata, frozenset())  # a void gives every promotion back
     elif cancellation.state is CancellationState.executing:
         stuck(draught, cancellation)
 
@@ -207,15 +208,23 @@ def _confirm_void(draught: Draught, cancellation: Cancellation) -> None:
     data: dict[str, DataValue] = {"cancellation_id": ids.public("can", row.id)}
     draught.record_payment(RecordType.payment_voided, data)
     if contradicted:
-        draught.record_payment(RecordType.payment_anomaly, data | {"said": "voided_after_completed"})
+        said = "voided_after_completed"
+        draught.note_anomaly(AnomalyKind.voided_late, said, provider=None, leg=None, data=data | {"said": said})
 
 
-def _start_refund(draught: Draught, cancellation: Cancellation, allocation: Allocation, forfeit: frozenset[Source]) -> None:
+def start_refund(
+    draught: Draught,
+    cancellation: Cancellation,
+    allocation: Allocation,
+    forfeit: frozenset[Source],
+    trigger: PaymentTrigger = PaymentTrigger.start_refund,
+) -> None:
+    """A refund of what the cancellation has reserved, less what was voided already: a leg for each source that has a share."""
     payment, context = draught.payment, draught.context
     voided = sum(leg.amount for leg in draught.now.legs_of(cancellation.id, LegKind.void) if leg.state is LegState.succeeded)
     amount = cancellation.amount - voided
     partial = cancellation.amount < payment.amount
-    state = PAYMENT.step(payment.state, PaymentTrigger.start_refund)
+    state = PAYMENT.step(payment.state, trigger)
     draught.set_payment(
         replace(
             payment,
@@ -298,7 +307,7 @@ def _schedule(draught: Draught, cancellation: Cancellation, *, position: int, am
             updated_at=context.now,
         )
     )
-    draught.enqueue(JobKind.move, leg_id, context.now)
+    draught.enqueue(JobKind.move, leg_id, context.now, provider=funding.provider)
 
 
 def drop_unsent_voids(draught: Draught, cancellation: Cancellation, why: str) -> None:

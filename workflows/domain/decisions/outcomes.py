@@ -3,14 +3,12 @@
 from dataclasses import replace
 from datetime import datetime
 
-from workflows.domain import ids
 from workflows.domain.canonical import INTEGER_MAX
 from workflows.domain.changes import Change, Context, Draught
 from workflows.domain.decisions.execution import (
     UNFINISHED,
     WAITING,
     after_void,
-    allocated,
     confirm,
     drop_unsent_voids,
     fulfil,
@@ -24,6 +22,8 @@ from workflows.domain.model import Cancellation, DataValue, Leg, Snapshot
 from workflows.domain.ports import Absent, Declined, Done, NeedsAction, Outcome, Pending, Returned, Settled, Unavailable, Unknown
 from workflows.domain.words import (
     LEG_IN_FLIGHT,
+    PAYMENT_FINAL,
+    AnomalyKind,
     CancellationState,
     CancellationTrigger,
     LegKind,
@@ -36,6 +36,10 @@ from workflows.domain.words import (
 )
 
 _SENT = LEG_IN_FLIGHT | {LegState.requires_action}
+
+
+# A leg in one of these may be sent (again): the rail may never have heard of it. What it has accepted is never sent again by itself.
+MAY_BE_SENT = frozenset({LegState.scheduled, LegState.submitted, LegState.unknown})
 
 
 def submit(snapshot: Snapshot, leg: Leg, context: Context) -> Change:
@@ -66,13 +70,14 @@ def learn(
 ) -> Change | None:
     """What a rail's word does to a leg, its refund, its cancellation and the payment. None: it says nothing new.
 
-    A word that no transition allows is kept as an anomaly and changes no state.
+    A word that no transition allows is kept as an anomaly and changes no state. The snapshot must hold the payment's anomalies.
     """
     draught = Draught(snapshot, context)
     if isinstance(outcome, Done) and (outcome.amount, outcome.currency) != (leg.amount, leg.currency):
         # A record holds no integer that not every reader could, and a rail may say anything.
         rail_amount = outcome.amount if abs(outcome.amount) <= INTEGER_MAX else str(outcome.amount)
-        return _contradicted(draught, leg, "amount_mismatch", {"rail_amount": rail_amount, "rail_currency": outcome.currency})
+        data: dict[str, DataValue] = {"rail_amount": rail_amount, "rail_currency": outcome.currency}
+        return _contradicted(draught, leg, AnomalyKind.amount_mismatch, f"{outcome.amount} {outcome.currency}", data)
     row = replace(leg, outcome_source=source, next_attempt_at=None)
     if isinstance(outcome, Settled):
         return _settled(draught, leg, replace(row, failure_code="payment_settled"))
@@ -107,27 +112,54 @@ def _read(outcome: Outcome, row: Leg, next_attempt_at: datetime | None) -> tuple
 
 
 def _step(draught: Draught, leg: Leg, row: Leg, trigger: LegTrigger) -> Change | None:
-    if trigger is LegTrigger.give_back and leg.state in _SENT:
-        # It went out and came back before anybody told us that it had arrived: nothing arrived.
-        row, trigger = replace(row, failure_code=row.failure_code or "returned"), LegTrigger.fail
+    trigger = _meant(leg, trigger)
+    if trigger is LegTrigger.fail and row.failure_code is None:
+        row = replace(row, failure_code="returned")
+    if trigger is LegTrigger.succeed and leg.state is LegState.failed:
+        return _anomaly(draught, leg, _paid_kind(draught.now, leg), trigger.value)
     if trigger is LegTrigger.give_back and leg.kind is LegKind.void and leg.state is LegState.succeeded:
-        return _anomaly(draught, leg, {"said": trigger.value})  # a void moved no money that could come back
+        return _anomaly(draught, leg, AnomalyKind.contradiction, trigger.value)  # a void moved no money that could come back
     try:
         state = LEG.step(leg.state, trigger)
     except InvalidState:
         if _says_the_same(leg.state, trigger):
             return None
-        return _anomaly(draught, leg, {"said": trigger.value})
+        return _anomaly(draught, leg, AnomalyKind.contradiction, trigger.value)
     row = draught.put_leg(replace(row, state=state))
     _consequences(draught, row)
     return draught.build()
+
+
+def _meant(leg: Leg, trigger: LegTrigger) -> LegTrigger:
+    """What a word means for a leg in its state.
+
+    A rail that says `failed` of a refund that it had confirmed has returned it. One that says `returned` before anybody told us that the
+    money had arrived means that nothing arrived.
+    """
+    if trigger is LegTrigger.fail and leg.kind is LegKind.refund and leg.state is LegState.succeeded:
+        return LegTrigger.give_back
+    if trigger is LegTrigger.give_back and leg.state in _SENT:
+        return LegTrigger.fail
+    return trigger
+
+
+def _paid_kind(snapshot: Snapshot, leg: Leg) -> AnomalyKind:
+    """A leg that had failed was paid after all: once, or beside a successor that was paid too."""
+    if leg.kind is LegKind.void:
+        return AnomalyKind.voided_late
+    replaced: Leg | None = leg
+    while replaced is not None:
+        replaced = next((each for each in snapshot.legs if each.replaces == replaced.id), None)
+        if replaced is not None and replaced.state is LegState.succeeded:
+            return AnomalyKind.paid_twice
+    return AnomalyKind.paid_after_failure
 
 
 def _says_the_same(state: LegState, trigger: LegTrigger) -> bool:
     """A word that was heard before, or that a later one has overtaken."""
     heard = {
         LegTrigger.succeed: {LegState.succeeded, LegState.returned},
-        LegTrigger.fail: {LegState.failed},
+        LegTrigger.fail: {LegState.failed, LegState.returned},
         LegTrigger.process: {LegState.processing, LegState.succeeded, LegState.failed, LegState.returned, LegState.requires_action},
         LegTrigger.require_action: {LegState.requires_action, LegState.succeeded, LegState.failed, LegState.returned},
         LegTrigger.give_back: {LegState.returned, LegState.failed},
@@ -135,52 +167,42 @@ def _says_the_same(state: LegState, trigger: LegTrigger) -> bool:
     return state in heard.get(trigger, set())
 
 
-def _contradicted(draught: Draught, leg: Leg, why: str, data: dict[str, DataValue]) -> Change | None:
+def _contradicted(draught: Draught, leg: Leg, kind: AnomalyKind, said: str, data: dict[str, DataValue] | None = None) -> Change | None:
     """The rail speaks of something else than what was sent. That is no success and no failure: both are on record, once, and a
     person has to look.
     """
-    if leg.state is LegState.requires_action:
-        if leg.failure_code == why:
-            return None
-        draught.put_leg(replace(leg, failure_code=why), silent=True)
-    elif LEG.may(leg.state, LegTrigger.require_action):
-        row = replace(leg, state=LEG.step(leg.state, LegTrigger.require_action), failure_code=why, next_attempt_at=None)
-        _consequences(draught, draught.put_leg(row))
-    return _anomaly(draught, leg, {"said": why} | data)
+    row = leg
+    if leg.state is LegState.requires_action and leg.failure_code != kind.value:
+        row = draught.put_leg(replace(leg, failure_code=kind.value), silent=True)
+    elif leg.state is not LegState.requires_action and LEG.may(leg.state, LegTrigger.require_action):
+        state = LEG.step(leg.state, LegTrigger.require_action)
+        row = draught.put_leg(replace(leg, state=state, failure_code=kind.value, next_attempt_at=None))
+        _consequences(draught, row)
+    noted = draught.note_anomaly(kind, said, provider=leg.provider, leg=row, data={"said": said, **(data or {})})
+    return draught.build() if noted or row is not leg else None
 
 
-def _anomaly(draught: Draught, leg: Leg, data: dict[str, DataValue]) -> Change:
-    base: dict[str, DataValue] = {
-        "cancellation_id": ids.public("can", leg.cancellation_id),
-        "leg_id": ids.public("leg", leg.id),
-        "rail_key": leg.rail_key,
-        "leg_state": leg.state.value,
-    }
-    draught.record_payment(RecordType.payment_anomaly, base | data, amount=leg.amount)
-    return draught.build()
+def _anomaly(draught: Draught, leg: Leg, kind: AnomalyKind, said: str) -> Change | None:
+    """Nothing changes but that the word is kept. None where it was kept before."""
+    return draught.build() if draught.note_anomaly(kind, said, provider=leg.provider, leg=leg, data={"said": said}) else None
 
 
 def _consequences(draught: Draught, leg: Leg) -> None:
-    """Carry a leg's new state up: to the sums, the refund, the cancellation, the payment."""
+    """Carry a leg's new state up: to the sums, the refund, the cancellation, the payment.
+
+    What a leg took of its source stays taken while it failed or came back: it is reserved for that refund until a person ends it.
+    """
     cancellation = draught.now.cancellation(leg.cancellation_id)
     if cancellation is None:
         raise LookupError("a leg without its cancellation was loaded")
     if leg.kind is LegKind.void:
         if cancellation.state in UNFINISHED:
             after_void(draught, cancellation)
-        elif leg.state is LegState.succeeded:
-            draught.record_payment(RecordType.payment_anomaly, {"said": "voided", "leg_id": ids.public("leg", leg.id)}, amount=leg.amount)
         return
-    payment = draught.payment
-    match leg.state:
-        case LegState.succeeded:
-            draught.set_payment(moved(payment, leg.amount))
-        case LegState.failed:
-            draught.set_payment(allocated(payment, leg.position, -leg.amount))
-        case LegState.returned:
-            draught.set_payment(moved(allocated(payment, leg.position, -leg.amount), -leg.amount))
-        case _:
-            pass
+    if leg.state is LegState.succeeded:
+        draught.set_payment(moved(draught.payment, leg.amount))
+    elif leg.state is LegState.returned:
+        draught.set_payment(moved(draught.payment, -leg.amount))
     refresh_refund(draught, leg)
     _after_refund(draught, cancellation, leg)
 
@@ -210,19 +232,23 @@ def _reopen(draught: Draught, cancellation: Cancellation) -> None:
 
 def _settled(draught: Draught, leg: Leg, row: Leg) -> Change | None:
     """A void found that the payment had been captured: the payment is completed, and what was not voided is refunded."""
-    if leg.kind is not LegKind.void or leg.state not in _SENT:
-        return None if leg.state is LegState.failed else _contradicted(draught, leg, "settled", {})
-    payment, now = draught.payment, draught.context.now
+    payment, said = draught.payment, "settled"
+    if leg.kind is not LegKind.void:
+        return _contradicted(draught, leg, AnomalyKind.contradiction, said)
+    if leg.state is LegState.failed:
+        return None
+    if leg.state not in _SENT:
+        late = payment.state in PAYMENT_FINAL
+        return _anomaly(draught, leg, AnomalyKind.captured_late if late else AnomalyKind.contradiction, said)
+    row = draught.put_leg(replace(row, state=LEG.step(leg.state, LegTrigger.fail)))
     if payment.state is PaymentState.cancel_requested and payment.origin_state is PaymentState.pending:
         PAYMENT.step(payment.state, PaymentTrigger.complete, Facts(origin=payment.origin_state))
-        completed_at = max(now, payment.authorised_at)
+        completed_at = max(draught.context.now, payment.authorised_at)
         draught.set_payment(replace(payment, origin_state=PaymentState.completed, completed_at=completed_at))
         draught.record_payment(RecordType.payment_completed, {"because": "rail_had_captured"})
         if (cancellation := draught.now.cancellation(leg.cancellation_id)) is not None:
             drop_unsent_voids(draught, cancellation, "payment_settled")
-    row = draught.put_leg(replace(row, state=LEG.step(leg.state, LegTrigger.fail)))
     _consequences(draught, row)
     if payment.state is PaymentState.failed:
-        said: dict[str, DataValue] = {"said": "captured_after_failed", "leg_id": ids.public("leg", leg.id)}
-        draught.record_payment(RecordType.payment_anomaly, said, amount=leg.amount)
+        draught.note_anomaly(AnomalyKind.captured_late, said, provider=leg.provider, leg=row, data={"said": said})
     return draught.build()

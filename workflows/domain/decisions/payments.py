@@ -12,7 +12,17 @@ from workflows.domain.machines import PAYMENT, Facts
 from workflows.domain.model import DataValue, Earned, Funding, Item, Payment, Snapshot
 from workflows.domain.records import GENESIS, digest_text
 from workflows.domain.times import rfc3339
-from workflows.domain.words import PAYMENT_FINAL, Category, Fulfilment, PaymentFailure, PaymentState, PaymentTrigger, RecordType, Source
+from workflows.domain.words import (
+    PAYMENT_FINAL,
+    AnomalyKind,
+    Category,
+    Fulfilment,
+    PaymentFailure,
+    PaymentState,
+    PaymentTrigger,
+    RecordType,
+    Source,
+)
 
 CLOCK_SKEW_MAX = timedelta(minutes=5)
 _ORDER = (Fulfilment.none, Fulfilment.preparing, Fulfilment.shipped, Fulfilment.delivered, Fulfilment.returned)
@@ -131,9 +141,11 @@ def complete(snapshot: Snapshot, *, completed_at: datetime | None, provider_refe
     """
     payment = snapshot.payment
     if payment.state in PAYMENT_FINAL:
-        draught = Draught(snapshot, context)
-        draught.record_payment(RecordType.payment_anomaly, {"said": "captured"})
-        return draught.build(refusal=InvalidState(state=payment.state.value))
+        draught, refusal = Draught(snapshot, context), InvalidState(state=payment.state.value)
+        said = "captured"
+        if not draught.note_anomaly(AnomalyKind.captured_late, said, provider=None, leg=None, data={"said": said}):
+            raise refusal
+        return draught.build(refusal=refusal)
     state = PAYMENT.step(payment.state, PaymentTrigger.complete, Facts(origin=payment.origin_state))
     at = completed_at or max(context.now, payment.authorised_at)
     if at < payment.authorised_at or at > context.now + CLOCK_SKEW_MAX:
@@ -148,7 +160,10 @@ def complete(snapshot: Snapshot, *, completed_at: datetime | None, provider_refe
             funding=_with_reference(payment.funding, provider_reference),
         )
     )
-    draught.record_payment(RecordType.payment_completed, {"completed_at": rfc3339(at)})
+    data: dict[str, DataValue] = {"completed_at": rfc3339(at)}
+    if provider_reference is not None:
+        data["funding"] = _funding_data(draught.payment.funding)
+    draught.record_payment(RecordType.payment_completed, data)
     settle_open_cancellation(draught)
     return draught.build()
 
@@ -311,4 +326,6 @@ def _items_digest(items: tuple[Item, ...]) -> str:
 
 
 def _funding_data(funding: tuple[Funding, ...]) -> list[DataValue]:
-    return [{"source": f.source.value, "amount": f.amount, "provider": f.provider} for f in funding]
+    return [
+        {"source": f.source.value, "amount": f.amount, "provider": f.provider, "provider_reference": f.provider_reference} for f in funding
+    ]

@@ -23,7 +23,7 @@ from workflows.domain.errors import (
 from workflows.domain.machines import CANCELLATION, PAYMENT
 from workflows.domain.model import Actor, Cancellation, DataValue, ItemQuantity, Payment, Snapshot
 from workflows.domain.money import line_amount
-from workflows.domain.policy import Denied, Verdict, decide_route, facts_data
+from workflows.domain.policy import Allowed, Denied, Verdict, decide_route, facts_data
 from workflows.domain.policy import Facts as PolicyFacts
 from workflows.domain.times import rfc3339
 from workflows.domain.words import (
@@ -111,7 +111,7 @@ def assess(snapshot: Snapshot, ask: Ask, terms: Terms, now: datetime) -> Assessm
         raise AmountExceedsRefundable(refundable)
     if payment.state is PaymentState.pending and amount < payment.amount:
         raise PartialNotSupported
-    facts = _facts(snapshot, ask, amount)
+    facts = _facts(snapshot, ask, amount, now)
     return Assessment(amount=amount, items=items, facts=facts, verdict=decide_route(terms.policy, facts, now, terms.calendar))
 
 
@@ -189,8 +189,13 @@ def _wanted(payment: Payment, ask: Ask) -> tuple[int, tuple[ItemQuantity, ...]]:
     return amount, ask.items
 
 
-def _facts(snapshot: Snapshot, ask: Ask, amount: int) -> PolicyFacts:
+def _facts(snapshot: Snapshot, ask: Ask, amount: int, now: datetime) -> PolicyFacts:
+    """What policy may look at. A moment that a faster clock than ours told counts as now."""
     payment = snapshot.payment
+
+    def happened(at: datetime | None) -> datetime | None:
+        return None if at is None else min(at, now)
+
     return PolicyFacts(
         state=payment.state,
         fulfilment=payment.fulfilment,
@@ -203,11 +208,11 @@ def _facts(snapshot: Snapshot, ask: Ask, amount: int) -> PolicyFacts:
         reason=ask.reason,
         sources=tuple(funding.source for funding in payment.funding),
         anchors={
-            Anchor.authorised_at: payment.authorised_at,
-            Anchor.completed_at: payment.completed_at,
-            Anchor.shipped_at: payment.shipped_at,
-            Anchor.delivered_at: payment.delivered_at,
-            Anchor.return_received_at: payment.return_received_at,
+            Anchor.authorised_at: happened(payment.authorised_at),
+            Anchor.completed_at: happened(payment.completed_at),
+            Anchor.shipped_at: happened(payment.shipped_at),
+            Anchor.delivered_at: happened(payment.delivered_at),
+            Anchor.return_received_at: happened(payment.return_received_at),
         },
         partial=amount < payment.amount,
         partial_refunds=payment.partial_refunds,
@@ -243,15 +248,19 @@ def _open(draught: Draught, ask: Ask, assessment: Assessment, terms: Terms) -> C
             cancelled_quantities=cancelled_quantities(payment, row.items, 1),
         )
     )
-    draught.record_cancellation(RecordType.cancellation_requested, row, _decision_data(draught, ask, row))
+    law = terms.law(row)
+    data = _decision_data(draught, ask, row) | {"second_approval": row.second_approval, "allocation": law.allocation.value}
+    if law.forfeit:
+        data["forfeit"] = sorted(source.value for source in law.forfeit)
+    draught.record_cancellation(RecordType.cancellation_requested, row, data)
     if row.override_ticket is not None and ask.override is not None:
-        data: dict[str, DataValue] = {"ticket": row.override_ticket}
-        data |= draught.keep_text(row.id, "justification", ask.override.justification)
-        draught.record_cancellation(RecordType.cancellation_overridden, row, data)
+        passed: dict[str, DataValue] = {"ticket": row.override_ticket, "allowed_by_policy": isinstance(verdict, Allowed)}
+        passed |= draught.keep_text(row.id, "justification", ask.override.justification)
+        draught.record_cancellation(RecordType.cancellation_overridden, row, passed)
     if (waits := _WAITS.get(row.state)) is not None:
         draught.record_cancellation(waits, row, clock_data(row))
     if row.state is CancellationState.executing:
-        execute(draught, row, terms.law(row))
+        execute(draught, row, law)
     return draught.build()
 
 
@@ -309,7 +318,7 @@ def _row(draught: Draught, ask: Ask, assessment: Assessment, *, state: Cancellat
         deadline_at=None,
         on_deadline=None,
         second_approval=False,
-        override_ticket=ask.override.ticket if ask.override and isinstance(verdict, Denied) else None,
+        override_ticket=ask.override.ticket if ask.override else None,
         assigned_to=None,
         approvals=(),
         reopened=False,

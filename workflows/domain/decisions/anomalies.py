@@ -1,0 +1,78 @@
+"""What a person does about a word of a rail that no transition allows."""
+
+from dataclasses import replace
+
+from workflows.domain.changes import Change, Context, Draught
+from workflows.domain.decisions.execution import start_refund
+from workflows.domain.errors import InvalidState, SecondApproverRequired
+from workflows.domain.machines import PAYMENT
+from workflows.domain.model import Approval, Cancellation, Snapshot
+from workflows.domain.words import (
+    ActorRole,
+    Allocation,
+    AnomalyKind,
+    CancellationState,
+    PaymentTrigger,
+    Reason,
+    RecordType,
+    Route,
+)
+
+
+def refund_late_capture(snapshot: Snapshot, *, approval: Approval, context: Context) -> Change:
+    """Give back money that a rail took on a payment that was already cancelled or failed: all of it, to where it came from.
+
+    The context's actor asks, `approval` is the second person's, who must be a supervisor. The snapshot must hold the payment's anomalies.
+    Raises InvalidState where no such capture is known or the payment is not over, SecondApproverRequired.
+    """
+    payment = snapshot.payment
+    PAYMENT.step(payment.state, PaymentTrigger.refund_late_capture)
+    if all(anomaly.kind is not AnomalyKind.captured_late for anomaly in snapshot.anomalies):
+        raise InvalidState(state=payment.state.value)
+    if approval.by == context.actor.id or approval.role is not ActorRole.supervisor:
+        raise SecondApproverRequired
+    draught = Draught(snapshot, context)
+    row = draught.put_cancellation(_row(draught, approval))
+    reserved = payment.amount_reserved + row.amount
+    # It was captured after all, at a moment that nobody told.
+    completed_at = payment.completed_at or max(draught.context.now, payment.authorised_at)
+    draught.set_payment(replace(payment, amount_reserved=reserved, completed_at=completed_at))
+    draught.record_cancellation(RecordType.cancellation_requested, row, {"because": AnomalyKind.captured_late.value})
+    draught.record_cancellation(RecordType.cancellation_approved, row, {"approval": 1, "by": approval.by, "role": approval.role.value})
+    start_refund(draught, row, Allocation.pro_rata, frozenset(), PaymentTrigger.refund_late_capture)
+    return draught.build()
+
+
+def _row(draught: Draught, approval: Approval) -> Cancellation:
+    payment, context = draught.payment, draught.context
+    return Cancellation(
+        id=context.new_id(),
+        payment_id=payment.id,
+        version=1,
+        state=CancellationState.executing,
+        route=Route.agent,
+        reason=Reason.technical,
+        amount=payment.amount_refundable,
+        currency=payment.currency,
+        items=(),
+        partial=False,
+        channel=context.actor.channel,
+        requested_by=context.actor,
+        client_reference=None,
+        fingerprint="",
+        rule=None,
+        policy_version=payment.policy_version,
+        window=None,
+        facts={},
+        refusal=None,
+        refusal_next_steps=(),
+        deadline_at=None,
+        on_deadline=None,
+        second_approval=True,
+        override_ticket=None,
+        assigned_to=None,
+        approvals=(approval,),
+        reopened=False,
+        created_at=context.now,
+        updated_at=context.now,
+    )
