@@ -204,12 +204,13 @@ def cancellation_message(cancellation: Cancellation, spoken: Language, zone: tzi
         return sentence("refunding", refund_state, spoken, amount=amount)
     if state in _VOID and cancellation.route is Route.void:
         return sentence("voiding", state, spoken, amount=amount)
-    return _join(spoken, [sentence("cancellation", state, spoken, amount=amount), *_clock(cancellation, spoken, zone)])
+    offer = amount_text(cancellation.offer_amount or cancellation.amount, cancellation.currency, spoken)
+    return _join(spoken, [sentence("cancellation", state, spoken, amount=amount, offer=offer), *_clock(cancellation, spoken, zone)])
 
 
 def _clock(cancellation: Cancellation, spoken: Language, zone: tzinfo) -> list[str]:
     """Until when somebody has time, and what happens then."""
-    if cancellation.deadline_at is None:
+    if cancellation.deadline_at is None or cancellation.raised:  # a deadline that was missed promises nothing
         return []
     at = moment(cancellation.deadline_at, zone, spoken)
     state, then = cancellation.state, cancellation.on_deadline

@@ -11,6 +11,7 @@ from tests.storage.rows import (
     CANCELLATION,
     EARLIER,
     FIRST,
+    FREE,
     LEG,
     NOBODY,
     NOW,
@@ -29,6 +30,15 @@ TOO_MUCH = 10**15 + 1
 WORD = "nonsense"
 ALL_BACK = {"state": "refunded", "amount_refunded": 1000}
 
+CLOCK: Row = {"clock_id": id_(NOBODY), "clock_started_at": NOW, "deadline_at": NOW, "on_deadline": "agent"}
+WAITS: Row = {"payment_id": id_(FREE), "state": "awaiting_agent", **CLOCK}
+MOVES: Row = {"payment_id": id_(FREE), "state": "executing"}
+
+
+def approved(*persons: str) -> list[Row]:
+    return [{"by": person, "role": "agent", "at": NOW} for person in persons]
+
+
 # Table, constraint or unique index, and what makes the table's second row violate it: once for each of its edges.
 CASES: list[tuple[str, str, Row]] = [
     ("payment", "payment_pkey", {"id": id_(PAYMENT)}),
@@ -37,6 +47,8 @@ CASES: list[tuple[str, str, Row]] = [
     ("payment", "payment_refunds_within_amount", {"amount_refunded": -1}),
     ("payment", "payment_refunds_within_amount", {"amount_reserved": -1}),
     ("payment", "payment_refunds_within_amount", {"amount_refunded": 600, "amount_reserved": 401}),
+    ("payment", "payment_refunds_within_amount", {"amount_forfeited": -1}),
+    ("payment", "payment_refunds_within_amount", {"amount_refunded": 600, "amount_reserved": 300, "amount_forfeited": 101}),
     ("payment", "payment_charged_back_positive", {"amount_charged_back": -1}),
     ("payment", "payment_refunded_means_all", {"state": "refunded", "amount_refunded": 998, "amount_charged_back": 1}),
     ("payment", "payment_origin_while_requested", {"state": "cancel_requested"}),
@@ -83,7 +95,35 @@ CASES: list[tuple[str, str, Row]] = [
     ("cancellation", "cancellation_requester_role_is_a_word", {"requester_role": WORD}),
     ("cancellation", "cancellation_refusal_is_a_word", {"state": "refused", "refusal": WORD}),
     ("cancellation", "cancellation_on_deadline_is_a_word", {"deadline_at": NOW, "on_deadline": WORD}),
-    ("cancellation", "one_open_cancellation_per_payment", {"state": "awaiting_agent"}),
+    ("cancellation", "one_open_cancellation_per_payment", {"state": "awaiting_agent", **CLOCK}),
+    ("cancellation", "cancellation_waits_with_a_clock", {**WAITS, "clock_id": None, "clock_started_at": None}),
+    ("cancellation", "cancellation_clock_has_an_end", {**CLOCK, "clock_id": None}),
+    ("cancellation", "cancellation_clock_has_an_end", {**CLOCK, "clock_started_at": None}),
+    ("cancellation", "cancellation_clock_has_an_end", {**CLOCK, "deadline_at": EARLIER}),
+    ("cancellation", "cancellation_raised_once", {"raised": True}),
+    ("cancellation", "cancellation_raised_once", {**WAITS, "raised": True}),
+    ("cancellation", "cancellation_reminders_in_range", {"reminders": 3}),
+    ("cancellation", "cancellation_reminders_in_range", {"reminders": -1}),
+    ("cancellation", "cancellation_offers_at_most_three", {"offers": 4}),
+    ("cancellation", "cancellation_offers_at_most_three", {"offers": -1}),
+    ("cancellation", "cancellation_offer_is_no_more", {"offers": 1, "offer_amount": 101}),
+    ("cancellation", "cancellation_offer_is_no_more", {"offers": 1, "offer_amount": 0}),
+    ("cancellation", "cancellation_offer_is_no_more", {"offer_amount": 50}),
+    ("cancellation", "cancellation_offered_is_less", {**WAITS, "state": "offered", "offers": 1, "offer_amount": 100}),
+    ("cancellation", "cancellation_declined_by_somebody", {"state": "declined"}),
+    ("cancellation", "cancellation_declined_by_somebody", {"declined_by": "merchant"}),
+    ("cancellation", "cancellation_declined_by_is_a_word", {"state": "declined", "declined_by": WORD}),
+    ("cancellation", "cancellation_forfeited_positive", {"forfeited": [-1]}),
+    ("cancellation", "cancellation_forfeited_positive", {"forfeited": [None]}),
+    ("cancellation", "cancellation_three_persons", {"approvals": approved("r")}),
+    ("cancellation", "cancellation_three_persons", {"approvals": approved("a-1", "r")}),
+    ("cancellation", "cancellation_three_persons", {"approvals": approved("a-1", "a-1")}),
+    ("cancellation", "cancellation_three_persons", {"approvals": approved("a-1", "a-2", "a-3")}),
+    ("cancellation", "cancellation_three_persons", {"merchant": {"decided_by": "a-1"}, "approvals": approved("a-1")}),
+    ("cancellation", "cancellation_three_persons", {"merchant": {"decided_by": "a-2"}, "approvals": approved("a-1", "a-2")}),
+    ("cancellation", "cancellation_second_is_a_supervisor", {**MOVES, "second_approval": True}),
+    ("cancellation", "cancellation_second_is_a_supervisor", {**MOVES, "second_approval": True, "approvals": approved("a-1")}),
+    ("cancellation", "cancellation_agent_has_approved", {**MOVES, "route": "agent"}),
     ("cancellation", "one_cancellation_per_client_reference", {"client_reference": "c-1"}),
     ("refund", "refund_pkey", {"id": id_(REFUND)}),
     ("refund", "refund_of_a_cancellation", {"cancellation_id": id_(NOBODY)}),
@@ -138,6 +178,15 @@ ALLOWED: list[tuple[str, Row]] = [
     ("cancellation", {"state": "refused", "refusal": "no-rule", "amount": 0, "route": None}),
     ("cancellation", {"state": "executing", "reopened": True}),  # not counted by the one-open rule
     ("cancellation", {"payment_id": id_(PAYMENT), "client_reference": "c-2"}),
+    ("cancellation", WAITS),
+    ("cancellation", {**WAITS, "clock_id": None, "clock_started_at": None, "raised": True}),
+    ("cancellation", {**WAITS, "state": "offered", "offers": 3, "offer_amount": 99}),
+    ("cancellation", {**MOVES, "route": "agent", "approvals": approved("a-1")}),
+    (
+        "cancellation",
+        {**MOVES, "second_approval": True, "approvals": [*approved("a-1"), {"by": "s-1", "role": "supervisor", "at": NOW}]},
+    ),
+    ("payment", {"amount_refunded": 600, "amount_forfeited": 400, "state": "refunded"}),
     ("leg", {"position": 0, "state": "failed"}),
     ("leg", {"position": 0, "kind": "void", "refund_id": None}),
     ("record", {"payment_id": None, "chain_id": id_(NOBODY), "sequence": 1}),
