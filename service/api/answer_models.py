@@ -1,6 +1,6 @@
 """The representations' form, for the OpenAPI document; a test holds the answers against it."""
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,6 +28,7 @@ from workflows.domain.words import (
 )
 
 T = TypeVar("T")
+FREE_TEXT: Final = "For those who decide; null for others, where there is none, and once erased."
 
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$", json_schema_extra={"format": "date-time"})]
 PaymentId = Annotated[str, Field(pattern=r"^pay_[0-9a-f]{32}$")]
@@ -145,7 +146,7 @@ class ApprovalForm(Form):
     by: str = Field(description="A pseudonym.")
     role: ActorRole
     at: Time
-    note: str | None = Field(description="Null where none was given, or once erased.")
+    note: str | None = Field(description=FREE_TEXT)
 
 
 class QuantityForm(Form):
@@ -165,8 +166,7 @@ class MerchantForm(Form):
     amount: int | None = Field(description="Of the last offer, in the currency's minor unit.")
     offers: int = Field(ge=0, description="Made so far.")
     reason_code: str | None
-    note: str | None = Field(description="Null where none was given, or once erased.")
-    evidence: list[EvidenceForm] = Field(description="Empty once erased.")
+    note: str | None = Field(description=FREE_TEXT)
     decided_at: Time
 
 
@@ -178,13 +178,18 @@ class ReturnForm(Form):
     shipped_at: Time | None
     received_at: Time | None
     condition: ReturnCondition | None = Field(description="What the merchant found.")
-    note: str | None = Field(description="Null where none was given, or once erased.")
+    note: str | None = Field(description=FREE_TEXT)
 
 
 class DeliveryForm(Form):
     status: Fulfilment
     shipped_at: Time | None
     delivered_at: Time | None
+
+
+class OverrideForm(Form):
+    ticket: str = Field(description="A pseudonym.")
+    justification: str | None = Field(description=FREE_TEXT)
 
 
 class DenialForm(Form):
@@ -257,7 +262,10 @@ class CancellationAnswer(Times):
     fulfilment: DeliveryForm = Field(description="How far the delivery is.")
     approvals: list[ApprovalForm]
     declined_by: ActorRole | None = Field(description="Who said no; `system` where a deadline did.")
-    denial: DenialForm | None = Field(description="Why an agent or a supervisor said no; null once erased.")
+    denial: DenialForm | None = Field(description=f"Why an agent or a supervisor said no. {FREE_TEXT}")
+    override: OverrideForm | None = Field(description="A supervisor passed what policy refused.")
+    note: str | None = Field(description=f"What came with the request. {FREE_TEXT}")
+    evidence: list[EvidenceForm] = Field(description="Documents that bear the merchant's answer out; empty like a note that is null.")
     forfeited: list[AllocationForm] = Field(description="Promotions that the rule does not give back.")
     refund: RefundAnswer | None
     message: str = Field(description="What to tell the customer.")

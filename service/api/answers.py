@@ -104,7 +104,7 @@ def cancellation_answer(  # noqa: PLR0913 -- all but the two rows are named by t
     message: str,
     available_actions: Sequence[str],
 ) -> Answer:
-    """`texts`: the cancellation's newest, `approval_notes`: by the approval's time. `message` is what to tell the customer."""
+    """`texts`: the newest of each name that this caller may read, `approval_notes`: by the approval's time."""
     return {
         "id": ids.public("can", cancellation.id),
         "version": cancellation.version,
@@ -133,6 +133,9 @@ def cancellation_answer(  # noqa: PLR0913 -- all but the two rows are named by t
         "approvals": [_approval(one, approval_notes) for one in cancellation.approvals],
         "declined_by": None if cancellation.declined_by is None else cancellation.declined_by.value,
         "denial": texts.get("denial"),
+        "override": _override(cancellation, texts),
+        "note": texts.get("note"),
+        "evidence": texts.get("evidence") or [],
         "forfeited": _forfeited(cancellation, payment),
         "refund": refund,
         "message": message,
@@ -161,7 +164,6 @@ def _merchant(cancellation: Cancellation, texts: Texts) -> Answer | None:
         "offers": cancellation.offers,
         "reason_code": said.reason_code,
         "note": texts.get("merchant_note"),
-        "evidence": texts.get("evidence") or [],
         "decided_at": rfc3339(said.decided_at),
     }
 
@@ -191,6 +193,12 @@ def _delivery(payment: Payment) -> Answer:
 def _approval(approval: Approval, notes: Mapping[str, str]) -> Answer:
     at = rfc3339(approval.at)
     return {"by": approval.by, "role": approval.role.value, "at": at, "note": notes.get(at)}
+
+
+def _override(cancellation: Cancellation, texts: Texts) -> Answer | None:
+    if cancellation.override_ticket is None:
+        return None
+    return {"ticket": cancellation.override_ticket, "justification": texts.get("justification")}
 
 
 def _forfeited(cancellation: Cancellation, payment: Payment) -> list[Answer]:

@@ -306,9 +306,9 @@ def test_a_cancellation_tells_what_the_merchant_offered_and_what_came_back() -> 
         "offers": 2,
         "reason_code": "used",
         "note": "used",
-        "evidence": evidence,
         "decided_at": TEXT_AT,
     }
+    assert answer["evidence"] == evidence
     assert answer["return"] == {
         "carrier": "sf",
         "tracking_number": "SF1000",
@@ -330,7 +330,7 @@ def test_what_was_erased_of_an_answer_and_a_return_is_null() -> None:
     answer: Any = cancellation_answer(decided)
 
     held_against(forms.CancellationAnswer, answer)
-    assert (answer["merchant"]["note"], answer["merchant"]["evidence"], answer["merchant"]["amount"]) == (None, [], None)
+    assert (answer["merchant"]["note"], answer["evidence"], answer["merchant"]["amount"]) == (None, [], None)
     assert (answer["return"]["tracking_number"], answer["return"]["note"], answer["return"]["condition"]) == (None, None, None)
 
 
@@ -341,6 +341,17 @@ def test_a_cancellation_that_was_denied_says_who_and_why() -> None:
 
     held_against(forms.CancellationAnswer, answer)
     assert (answer["declined_by"], answer["denial"]) == ("agent", {"reason_code": "no_proof", "note": "another shop's receipt"})
+
+
+def test_a_cancellation_tells_its_note_and_who_overrode_policy() -> None:
+    overridden = replace(CANCELLATION, override_ticket="T-1")
+
+    answer = cancellation_answer(overridden, texts={"note": "please", "justification": "promised on the phone"})
+
+    held_against(forms.CancellationAnswer, answer)
+    assert (answer["note"], answer["override"]) == ("please", {"ticket": "T-1", "justification": "promised on the phone"})
+    assert cancellation_answer(overridden)["override"] == {"ticket": "T-1", "justification": None}
+    assert cancellation_answer()["override"] is None
 
 
 def test_a_cancellation_tells_what_was_forfeited_by_source() -> None:

@@ -7,7 +7,7 @@ from workflows.domain.changes import Change, Context, Draught
 from workflows.domain.decisions.clocks import arrive, two_needed
 from workflows.domain.decisions.execution import cancelled_quantities
 from workflows.domain.decisions.terms import Terms
-from workflows.domain.errors import AmountExceedsRefundable, CancellationOpen, Invalid, InvalidState, PaymentDisputed
+from workflows.domain.errors import AmountExceedsRefundable, CancellationOpen, Invalid, InvalidState, PartialNotSupported, PaymentDisputed
 from workflows.domain.machines import CANCELLATION, PAYMENT, Facts
 from workflows.domain.model import Cancellation, DataValue, MerchantAnswer, Payment, Snapshot
 from workflows.domain.words import (
@@ -56,7 +56,11 @@ class Answer:
 
 
 def decide(snapshot: Snapshot, cancellation: Cancellation, answer: Answer, terms: Terms, context: Context) -> Change:
-    """The merchant answers a hand-off. Raises InvalidState, and Invalid for an offer that is no less than what was asked for."""
+    """The merchant answers a hand-off.
+
+    Raises InvalidState, Invalid for an offer that is no less than what was asked for, and PartialNotSupported for one on a payment
+    that has not settled: a void gives all of it back.
+    """
     facts = Facts(second_approval=cancellation.second_approval, offers=cancellation.offers)
     state = CANCELLATION.step(cancellation.state, _TRIGGERS[answer.decision], facts)
     draught = Draught(snapshot, context)
@@ -69,6 +73,8 @@ def decide(snapshot: Snapshot, cancellation: Cancellation, answer: Answer, terms
     )
     data: dict[str, DataValue] = {"decision": answer.decision.value, "reason_code": answer.reason_code}
     if answer.decision is MerchantDecision.offer:
+        if draught.payment.origin_state is PaymentState.pending:
+            raise PartialNotSupported
         row = _with_offer(row, answer.amount, now)
         data |= {"offer_amount": row.offer_amount, "offer": row.offers}
     data |= _kept(draught, row, answer)
