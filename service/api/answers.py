@@ -99,12 +99,12 @@ def cancellation_answer(  # noqa: PLR0913 -- all but the two rows are named by t
     payment: Payment,
     *,
     texts: Texts,
-    approval_notes: Mapping[str, str],
+    approval_notes: Mapping[tuple[str, str], str],
     refund: Answer | None,
     message: str,
     available_actions: Sequence[str],
 ) -> Answer:
-    """`texts`: the newest of each name that this caller may read, `approval_notes`: by the approval's time."""
+    """`texts`: the newest of each name that this caller may read, `approval_notes`: by person and time."""
     return {
         "id": ids.public("can", cancellation.id),
         "version": cancellation.version,
@@ -190,9 +190,9 @@ def _delivery(payment: Payment) -> Answer:
     }
 
 
-def _approval(approval: Approval, notes: Mapping[str, str]) -> Answer:
+def _approval(approval: Approval, notes: Mapping[tuple[str, str], str]) -> Answer:
     at = rfc3339(approval.at)
-    return {"by": approval.by, "role": approval.role.value, "at": at, "note": notes.get(at)}
+    return {"by": approval.by, "role": approval.role.value, "at": at, "note": notes.get((approval.by, at))}
 
 
 def _override(cancellation: Cancellation, texts: Texts) -> Answer | None:

@@ -41,11 +41,12 @@ def cancellation_view(snapshot: Snapshot, cancellation: Cancellation, terms: Ter
     refund = snapshot.refund_of(cancellation)
     hidden = _HIDDEN.get(call.actor().role, frozenset())
     texts = [text for text in snapshot.texts if text.subject_id == cancellation.id and text.name not in hidden]
+    notes = [text.value for text in texts if text.name == "approval_note"]
     return answers.cancellation_answer(
         cancellation,
         snapshot.payment,
         texts={text.name: text.value for text in sorted(texts, key=lambda text: text.id)},
-        approval_notes={text.value["at"]: text.value["note"] for text in texts if text.name == "approval_note"},
+        approval_notes={(note["by"], note["at"]): note["note"] for note in notes},
         refund=None if refund is None else refund_view(snapshot, refund, terms),
         message=cancellation_message(cancellation, call.language, terms.policy.zone, refund.state if refund else None),
         available_actions=available(cancellation_actions(snapshot, cancellation, call.actor(), call.now()), call.principal),

@@ -267,7 +267,7 @@ def test_a_refund_without_an_eta() -> None:
 
 
 def test_a_cancellation() -> None:
-    answer = cancellation_answer(approval_notes={TEXT_AT: "fine"}, refund=answers.refund_answer(REFUND, [MOVEMENT], ETA))
+    answer = cancellation_answer(approval_notes={("a-2", TEXT_AT): "fine"}, refund=answers.refund_answer(REFUND, [MOVEMENT], ETA))
 
     held_against(forms.CancellationAnswer, answer)
     assert (answer["route"], answer["requested_by"]) == ("return", {"role": "agent", "id": "a-1"})
