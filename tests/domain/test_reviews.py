@@ -107,6 +107,18 @@ def test_an_override_is_approved_by_another_supervisor() -> None:
     assert approve(snapshot, SECOND_SUPERVISOR).cancellations[0].state == "executing"
 
 
+def test_an_override_that_waited_for_its_merchant_is_approved_by_another_supervisor() -> None:
+    snapshot = made.asked(made.completed(merchant_id="merchant"), made.ask(actor=SUPERVISOR, override=OVERRIDE))
+    yes = Answer(decision=MerchantDecision.accept)
+
+    snapshot = handoffs.decide(snapshot, made.newest(snapshot), yes, TERMS, made.context(NOW, MERCHANT)).after(snapshot)
+
+    assert made.newest(snapshot).state == "awaiting_second_approval"
+    with pytest.raises(SecondApproverRequired):
+        approve(snapshot, SUPERVISOR)
+    assert approve(snapshot, SECOND_SUPERVISOR).cancellations[0].state == "executing"
+
+
 @pytest.mark.parametrize("snapshot", [waiting(), approved(waiting(amount=10_001), AGENT)], ids=["first", "second"])
 def test_a_no_ends_it_with_its_reason(snapshot: Snapshot) -> None:
     change = deny(snapshot, AGENT)

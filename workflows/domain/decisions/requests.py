@@ -309,7 +309,7 @@ def _row(draught: Draught, ask: Ask, assessment: Assessment, *, state: Cancellat
         deadline_at=None,
         on_deadline=None,
         second_approval=False,
-        override_ticket=ask.override.ticket if ask.override and isinstance(verdict, Denied) else None,
+        override_ticket=ask.override.ticket if ask.override else None,
         assigned_to=None,
         approvals=(),
         reopened=False,
