@@ -201,7 +201,8 @@ def cancellation_message(cancellation: Cancellation, spoken: Language, zone: tzi
         return refusal_message(cancellation.refusal, cancellation.window, spoken, zone)
     amount = amount_text(cancellation.amount, cancellation.currency, spoken)
     if state in _VOID and refund_state is not None:
-        return sentence("refunding", refund_state, spoken, amount=amount)
+        back = cancellation.amount - sum(cancellation.forfeited)
+        return sentence("refunding", refund_state, spoken, amount=amount_text(back, cancellation.currency, spoken))
     if state in _VOID and cancellation.route is Route.void:
         return sentence("voiding", state, spoken, amount=amount)
     offer = amount_text(cancellation.offer_amount or cancellation.amount, cancellation.currency, spoken)

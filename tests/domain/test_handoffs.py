@@ -8,7 +8,7 @@ import pytest
 from tests.domain import made
 from tests.domain.made import AGENT, DAY, HOUR, LINES, MERCHANT, NOW, SUPERVISOR, TERMS
 from workflows.domain.changes import Change
-from workflows.domain.decisions import handoffs, requests
+from workflows.domain.decisions import handoffs, permitted, requests
 from workflows.domain.decisions.handoffs import Answer, Evidence
 from workflows.domain.errors import (
     AmountExceedsRefundable,
@@ -254,6 +254,8 @@ def test_after_the_no_the_amount_must_still_be_there(meanwhile: object, refusal:
 
     with pytest.raises(refusal):
         handoffs.escalate(meanwhile(snapshot), row, TERMS, made.context())
+    assert permitted.actions(snapshot, row, made.WALLET, NOW) == ("escalate",)
+    assert permitted.actions(meanwhile(snapshot), row, made.WALLET, NOW) == ()
 
 
 def test_an_offer_is_withdrawn_whole() -> None:
