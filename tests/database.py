@@ -83,7 +83,7 @@ def in_thread(work: Callable[[], None]) -> None:
 _TABLES = "select oid from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and relname <> 'alembic_version'"
 _SHAPE = f"""
 select format('column %s %s %s %s', attrelid::regclass, row_number() over (partition by attrelid order by attnum), attname,
-              format_type(atttypid, atttypmod))
+  format_type(atttypid, atttypmod))
   || case when attnotnull then ' not null' else '' end || coalesce(' default ' || pg_get_expr(adbin, adrelid), '')
   from pg_attribute left join pg_attrdef on adrelid = attrelid and adnum = attnum
   where attrelid in ({_TABLES}) and attnum > 0 and not attisdropped

@@ -1,6 +1,6 @@
 """The representations' form, for the OpenAPI document; a test holds the answers against it."""
 
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +14,7 @@ from workflows.domain.words import (
     EarnedKind,
     Fulfilment,
     LegState,
+    MerchantDecision,
     OnDeadline,
     OutcomeSource,
     PaymentFailure,
@@ -21,11 +22,13 @@ from workflows.domain.words import (
     Reason,
     RecordType,
     Refusal,
+    ReturnCondition,
     Route,
     Source,
 )
 
 T = TypeVar("T")
+FREE_TEXT: Final = "For those who decide; null for others, where there is none, and once erased."
 
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$", json_schema_extra={"format": "date-time"})]
 PaymentId = Annotated[str, Field(pattern=r"^pay_[0-9a-f]{32}$")]
@@ -115,6 +118,7 @@ class PaymentAnswer(Times):
     completed_at: Time | None
     shipped_at: Time | None
     delivered_at: Time | None
+    return_received_at: Time | None = Field(description="When the merchant had the goods back.")
     failure: FailureForm | None = Field(description="Why the payment failed.")
     disputed: bool = Field(description="A dispute is open; nothing goes out.")
     frozen: bool = Field(description="The wallet is on hold; refunds to it wait.")
@@ -139,10 +143,10 @@ class DecisionForm(Form):
 
 
 class ApprovalForm(Form):
-    by: str
+    by: str = Field(description="A pseudonym.")
     role: ActorRole
     at: Time
-    note: str | None
+    note: str | None = Field(description=FREE_TEXT)
 
 
 class QuantityForm(Form):
@@ -150,19 +154,52 @@ class QuantityForm(Form):
     quantity: int
 
 
+class EvidenceForm(Form):
+    name: str
+    sha256: Hash
+
+
 class MerchantForm(Form):
-    decision: Literal["accept", "accept_with_return", "offer", "decline"]
+    """The merchant's last answer."""
+
+    decision: MerchantDecision
+    amount: int | None = Field(description="Of the last offer, in the currency's minor unit.")
+    offers: int = Field(ge=0, description="Made so far.")
     reason_code: str | None
-    note: str | None
+    note: str | None = Field(description=FREE_TEXT)
     decided_at: Time
 
 
 class ReturnForm(Form):
+    """The goods on their way back."""
+
     carrier: str | None
-    tracking_number: str | None
+    tracking_number: str | None = Field(description="Null once erased.")
     shipped_at: Time | None
     received_at: Time | None
-    condition: Literal["intact", "damaged", "missing"] | None
+    condition: ReturnCondition | None = Field(description="What the merchant found.")
+    note: str | None = Field(description=FREE_TEXT)
+
+
+class DeliveryForm(Form):
+    status: Fulfilment
+    shipped_at: Time | None
+    delivered_at: Time | None
+
+
+class OverrideForm(Form):
+    ticket: str = Field(description="A pseudonym.")
+    justification: str | None = Field(description=FREE_TEXT)
+
+
+class DenialForm(Form):
+    reason_code: str
+    note: str
+
+
+class AllocationForm(Form):
+    source: Source
+    amount: int
 
 
 class LegForm(Form):
@@ -218,18 +255,21 @@ class CancellationAnswer(Times):
     tier: str | None
     first_response_due_at: Time | None
     resolution_due_at: Time | None
-    assigned_to: str | None
+    assigned_to: str | None = Field(description="Whose case it is: a pseudonym.")
+    raised: bool = Field(description="The agents' deadline has passed; a supervisor decides.")
     merchant: MerchantForm | None
     returned: ReturnForm | None = Field(alias="return")
+    fulfilment: DeliveryForm = Field(description="How far the delivery is.")
     approvals: list[ApprovalForm]
+    declined_by: ActorRole | None = Field(description="Who said no; `system` where a deadline did.")
+    denial: DenialForm | None = Field(description=f"Why an agent or a supervisor said no. {FREE_TEXT}")
+    override: OverrideForm | None = Field(description="A supervisor passed what policy refused.")
+    note: str | None = Field(description=f"What came with the request. {FREE_TEXT}")
+    evidence: list[EvidenceForm] = Field(description="Documents that bear the merchant's answer out; empty like a note that is null.")
+    forfeited: list[AllocationForm] = Field(description="Promotions that the rule does not give back.")
     refund: RefundAnswer | None
     message: str = Field(description="What to tell the customer.")
     available_actions: list[str] = Field(description="What this caller may do now.")
-
-
-class AllocationForm(Form):
-    source: Source
-    amount: int
 
 
 class NextStepForm(Form):

@@ -10,7 +10,7 @@ from service.api.sentences import Advice
 from workflows.domain import ids
 from workflows.domain.errors import Window
 from workflows.domain.eta import Eta
-from workflows.domain.model import Actor, Cancellation, DataValue, Item, Leg, Payment, Refund
+from workflows.domain.model import Actor, Approval, Cancellation, DataValue, Item, Leg, Payment, Refund
 from workflows.domain.times import rfc3339
 from workflows.domain.words import Route, Source
 
@@ -99,12 +99,12 @@ def cancellation_answer(  # noqa: PLR0913 -- all but the two rows are named by t
     payment: Payment,
     *,
     texts: Texts,
-    approval_notes: Mapping[str, str],
+    approval_notes: Mapping[tuple[str, str], str],
     refund: Answer | None,
     message: str,
     available_actions: Sequence[str],
 ) -> Answer:
-    """`texts`: the cancellation's newest, `approval_notes`: by the approval's time. `message` is what to tell the customer."""
+    """`texts`: the newest of each name that this caller may read, `approval_notes`: by person and time."""
     return {
         "id": ids.public("can", cancellation.id),
         "version": cancellation.version,
@@ -118,12 +118,7 @@ def cancellation_answer(  # noqa: PLR0913 -- all but the two rows are named by t
         "channel": cancellation.channel.value,
         "client_reference": cancellation.client_reference,
         "requested_by": _person(cancellation.requested_by),
-        "decision": {
-            "rule": cancellation.rule,
-            "policy_version": cancellation.policy_version,
-            "window": window_answer(cancellation.window),
-            "facts": cancellation.facts,
-        },
+        "decision": _decision(cancellation),
         "refusal": None if cancellation.refusal is None else cancellation.refusal.value,
         "deadline_at": moment(cancellation.deadline_at),
         "on_deadline": None if cancellation.on_deadline is None else cancellation.on_deadline.value,
@@ -134,27 +129,28 @@ def cancellation_answer(  # noqa: PLR0913 -- all but the two rows are named by t
         "raised": cancellation.raised,
         "merchant": _merchant(cancellation, texts),
         "return": _return(cancellation, texts),
-        "fulfilment": {
-            "status": payment.fulfilment.value,
-            "shipped_at": moment(payment.shipped_at),
-            "delivered_at": moment(payment.delivered_at),
-        },
-        "approvals": [
-            {"by": one.by, "role": one.role.value, "at": rfc3339(one.at), "note": approval_notes.get(rfc3339(one.at))}
-            for one in cancellation.approvals
-        ],
+        "fulfilment": _delivery(payment),
+        "approvals": [_approval(one, approval_notes) for one in cancellation.approvals],
         "declined_by": None if cancellation.declined_by is None else cancellation.declined_by.value,
         "denial": texts.get("denial"),
-        "forfeited": [
-            {"source": funding.source.value, "amount": amount}
-            for funding, amount in zip(payment.funding, cancellation.forfeited, strict=False)
-            if amount
-        ],
+        "override": _override(cancellation, texts),
+        "note": texts.get("note"),
+        "evidence": texts.get("evidence") or [],
+        "forfeited": _forfeited(cancellation, payment),
         "refund": refund,
         "message": message,
         "created_at": rfc3339(cancellation.created_at),
         "updated_at": rfc3339(cancellation.updated_at),
         "available_actions": list(available_actions),
+    }
+
+
+def _decision(cancellation: Cancellation) -> Answer:
+    return {
+        "rule": cancellation.rule,
+        "policy_version": cancellation.policy_version,
+        "window": window_answer(cancellation.window),
+        "facts": cancellation.facts,
     }
 
 
@@ -168,7 +164,6 @@ def _merchant(cancellation: Cancellation, texts: Texts) -> Answer | None:
         "offers": cancellation.offers,
         "reason_code": said.reason_code,
         "note": texts.get("merchant_note"),
-        "evidence": texts.get("evidence") or [],
         "decided_at": rfc3339(said.decided_at),
     }
 
@@ -185,6 +180,31 @@ def _return(cancellation: Cancellation, texts: Texts) -> Answer | None:
         "condition": None if goods.condition is None else goods.condition.value,
         "note": texts.get("return_note"),
     }
+
+
+def _delivery(payment: Payment) -> Answer:
+    return {
+        "status": payment.fulfilment.value,
+        "shipped_at": moment(payment.shipped_at),
+        "delivered_at": moment(payment.delivered_at),
+    }
+
+
+def _approval(approval: Approval, notes: Mapping[tuple[str, str], str]) -> Answer:
+    at = rfc3339(approval.at)
+    return {"by": approval.by, "role": approval.role.value, "at": at, "note": notes.get((approval.by, at))}
+
+
+def _override(cancellation: Cancellation, texts: Texts) -> Answer | None:
+    if cancellation.override_ticket is None:
+        return None
+    return {"ticket": cancellation.override_ticket, "justification": texts.get("justification")}
+
+
+def _forfeited(cancellation: Cancellation, payment: Payment) -> list[Answer]:
+    """By funding source; nothing before anything is executed."""
+    shares = zip(payment.funding, cancellation.forfeited, strict=False)
+    return [{"source": funding.source.value, "amount": amount} for funding, amount in shares if amount]
 
 
 def refund_answer(refund: Refund, legs: Sequence[Leg], eta: Eta | None) -> Answer:

@@ -33,7 +33,7 @@ class DecideHandOff(Body):
     decision: MerchantDecision = Field(description="Yes, yes once the goods are back, less than that, or no.")
     amount: Amount | None = Field(None, description="Of an offer: less than what was asked for, in minor units.")
     reason_code: ReasonCode | None = Field(None, description="Why, as one word of the merchant's own vocabulary.")
-    note: Note | None = Field(None, description="More, for the customer. Kept apart, so that it can be erased.")
+    note: Note | None = Field(None, description="More, for those who decide. Kept apart, so that it can be erased.")
     evidence: tuple[EvidenceBody, ...] | None = Field(None, max_length=EVIDENCE_MAX, description="Documents that bear the answer out.")
 
     @model_validator(mode="after")

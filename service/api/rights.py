@@ -119,7 +119,7 @@ _CANCELLATIONS = (
         "Take a cancellation back",
     ),
     _step("escalate_cancellation", "escalate", CUSTOMER_SIDE, "Ask for an agent", *_RESERVES),
-    _step("decide_hand_off", "merchant-decision", MERCHANT, "Answer a hand-off as the merchant"),
+    _step("decide_hand_off", "merchant-decision", MERCHANT, "Answer a hand-off as the merchant", "partial-not-supported"),
     _step("respond_to_offer", "offer-response", CUSTOMER_SIDE, "Take the merchant's offer, or not"),
     _step("ship_return", "return", CUSTOMER_SIDE, "Tell that the goods are on their way back"),
     _step("receive_return", "return-received", MERCHANT, "Tell what came back"),

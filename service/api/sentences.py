@@ -201,15 +201,17 @@ def cancellation_message(cancellation: Cancellation, spoken: Language, zone: tzi
         return refusal_message(cancellation.refusal, cancellation.window, spoken, zone)
     amount = amount_text(cancellation.amount, cancellation.currency, spoken)
     if state in _VOID and refund_state is not None:
-        return sentence("refunding", refund_state, spoken, amount=amount)
+        back = cancellation.amount - sum(cancellation.forfeited)
+        return sentence("refunding", refund_state, spoken, amount=amount_text(back, cancellation.currency, spoken))
     if state in _VOID and cancellation.route is Route.void:
         return sentence("voiding", state, spoken, amount=amount)
-    return _join(spoken, [sentence("cancellation", state, spoken, amount=amount), *_clock(cancellation, spoken, zone)])
+    offer = amount_text(cancellation.offer_amount or cancellation.amount, cancellation.currency, spoken)
+    return _join(spoken, [sentence("cancellation", state, spoken, amount=amount, offer=offer), *_clock(cancellation, spoken, zone)])
 
 
 def _clock(cancellation: Cancellation, spoken: Language, zone: tzinfo) -> list[str]:
     """Until when somebody has time, and what happens then."""
-    if cancellation.deadline_at is None:
+    if cancellation.deadline_at is None or cancellation.raised:  # a deadline that was missed promises nothing
         return []
     at = moment(cancellation.deadline_at, zone, spoken)
     state, then = cancellation.state, cancellation.on_deadline

@@ -14,8 +14,11 @@ from workflows.domain.errors import NotFound
 from workflows.domain.eta import Eta, estimate
 from workflows.domain.machines import PAYMENT, Facts
 from workflows.domain.model import Actor, Cancellation, Leg, Refund, Snapshot
-from workflows.domain.words import PAYMENT_FINAL, Fulfilment, LegKind, PaymentState, PaymentTrigger
+from workflows.domain.words import PAYMENT_FINAL, ActorRole, Fulfilment, LegKind, PaymentState, PaymentTrigger
 
+# Free texts are for those who decide: a customer is shown none of them, a merchant those that concern it.
+_OURS = frozenset({"approval_note", "denial", "justification"})
+_HIDDEN = {ActorRole.merchant: _OURS, ActorRole.wallet: _OURS | {"note", "merchant_note", "evidence", "return_note"}}
 WALLETS_FROZEN = False  # no wallet can be put on hold yet, so none is
 
 
@@ -36,12 +39,14 @@ def payment_view(snapshot: Snapshot, principal: Principal) -> Answer:
 def cancellation_view(snapshot: Snapshot, cancellation: Cancellation, terms: Terms, call: Call) -> Answer:
     """The snapshot must have been loaded to be shown: notes and the carrier's number are texts."""
     refund = snapshot.refund_of(cancellation)
-    texts = [text for text in snapshot.texts if text.subject_id == cancellation.id]
+    hidden = _HIDDEN.get(call.actor().role, frozenset())
+    texts = [text for text in snapshot.texts if text.subject_id == cancellation.id and text.name not in hidden]
+    notes = [text.value for text in texts if text.name == "approval_note"]
     return answers.cancellation_answer(
         cancellation,
         snapshot.payment,
         texts={text.name: text.value for text in sorted(texts, key=lambda text: text.id)},
-        approval_notes={text.value["at"]: text.value["note"] for text in texts if text.name == "approval_note"},
+        approval_notes={(note["by"], note["at"]): note["note"] for note in notes},
         refund=None if refund is None else refund_view(snapshot, refund, terms),
         message=cancellation_message(cancellation, call.language, terms.policy.zone, refund.state if refund else None),
         available_actions=available(cancellation_actions(snapshot, cancellation, call.actor(), call.now()), call.principal),

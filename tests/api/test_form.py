@@ -216,6 +216,11 @@ async def test_unknown_query_parameters_are_refused(world: World, operation: obj
         "modify_payment": {"amount": 1, "reason": "x"},
         "change_fulfilment": {"status": "shipped"},
         "request_cancellation": {"reason": "duplicate", "channel": "hotline"},
+        "decide_hand_off": {"decision": "accept"},
+        "respond_to_offer": {"accept": True},
+        "ship_return": {"carrier": "sf-express", "tracking_number": "SF1000"},
+        "receive_return": {"condition": "intact"},
+        "deny_cancellation": {"reason_code": "no_proof", "note": "x"},
     }
     before = await world.rows()
 

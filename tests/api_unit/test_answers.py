@@ -16,7 +16,20 @@ from service.api.sentences import Advice
 from workflows.domain import words
 from workflows.domain.errors import Window
 from workflows.domain.eta import Eta
-from workflows.domain.model import Actor, Approval, Cancellation, Earned, Funding, Item, ItemQuantity, Leg, Payment, Refund
+from workflows.domain.model import (
+    Actor,
+    Approval,
+    Cancellation,
+    Earned,
+    Funding,
+    Item,
+    ItemQuantity,
+    Leg,
+    MerchantAnswer,
+    Payment,
+    Refund,
+    ReturnedGoods,
+)
 
 AT = datetime(2026, 11, 22, 8, 26, tzinfo=UTC)
 TEXT_AT = "2026-11-22T08:26:00.000000Z"
@@ -86,7 +99,10 @@ CANCELLATION = Cancellation(
     second_approval=False,
     override_ticket=None,
     assigned_to="a-2",
-    approvals=(Approval(by="a-2", role=words.ActorRole.agent, at=AT), Approval(by="s-1", role=words.ActorRole.supervisor, at=AT)),
+    approvals=(
+        Approval(by="a-2", role=words.ActorRole.agent, at=AT),
+        Approval(by="s-1", role=words.ActorRole.supervisor, at=AT + timedelta(minutes=5)),
+    ),
     reopened=False,
     created_at=AT,
     updated_at=AT,
@@ -163,8 +179,14 @@ def payment_answer(payment: Payment = PAYMENT, **changed: Any) -> Answer:
 
 
 def cancellation_answer(cancellation: Cancellation = CANCELLATION, **changed: Any) -> Answer:
-    told: dict[str, Any] = {"texts": {}, "refund": None, "message": "We look into it.", "available_actions": ["withdraw"]}
-    return answers.cancellation_answer(cancellation, **{**told, **changed})
+    told: dict[str, Any] = {
+        "texts": {},
+        "approval_notes": {},
+        "refund": None,
+        "message": "We look into it.",
+        "available_actions": ["withdraw"],
+    }
+    return answers.cancellation_answer(cancellation, PAYMENT, **{**told, **changed})
 
 
 def held_against(model: type[BaseModel], answer: Answer) -> None:
@@ -245,7 +267,7 @@ def test_a_refund_without_an_eta() -> None:
 
 
 def test_a_cancellation() -> None:
-    answer = cancellation_answer(texts={"approval_notes": ["fine"]}, refund=answers.refund_answer(REFUND, [MOVEMENT], ETA))
+    answer = cancellation_answer(approval_notes={("a-2", TEXT_AT): "fine"}, refund=answers.refund_answer(REFUND, [MOVEMENT], ETA))
 
     held_against(forms.CancellationAnswer, answer)
     assert (answer["route"], answer["requested_by"]) == ("return", {"role": "agent", "id": "a-1"})
@@ -257,9 +279,84 @@ def test_a_cancellation() -> None:
     }
     assert answer["approvals"] == [
         {"by": "a-2", "role": "agent", "at": TEXT_AT, "note": "fine"},
-        {"by": "s-1", "role": "supervisor", "at": TEXT_AT, "note": None},
+        {"by": "s-1", "role": "supervisor", "at": "2026-11-22T08:31:00.000000Z", "note": None},
     ]
     assert (answer["deadline_at"], answer["on_deadline"], answer["assigned_to"]) == (TEXT_AT, "agent", "a-2")
+
+
+def test_a_cancellation_tells_what_the_merchant_offered_and_what_came_back() -> None:
+    evidence = [{"name": "photo.jpg", "sha256": "ab" * 32}]
+    texts = {"merchant_note": "used", "evidence": evidence, "return_tracking_number": "SF1000", "return_note": "a dent"}
+    decided = replace(
+        CANCELLATION,
+        merchant=MerchantAnswer(decision=words.MerchantDecision.offer, reason_code="used", decided_at=AT, decided_by="shop"),
+        offers=2,
+        offer_amount=120,
+        goods=ReturnedGoods(carrier="sf", shipped_at=AT, received_at=AT, condition=words.ReturnCondition.damaged),
+        raised=True,
+    )
+
+    answer = cancellation_answer(decided, texts=texts)
+
+    held_against(forms.CancellationAnswer, answer)
+    assert answer["raised"] is True
+    assert answer["merchant"] == {
+        "decision": "offer",
+        "amount": 120,
+        "offers": 2,
+        "reason_code": "used",
+        "note": "used",
+        "decided_at": TEXT_AT,
+    }
+    assert answer["evidence"] == evidence
+    assert answer["return"] == {
+        "carrier": "sf",
+        "tracking_number": "SF1000",
+        "shipped_at": TEXT_AT,
+        "received_at": TEXT_AT,
+        "condition": "damaged",
+        "note": "a dent",
+    }
+    assert answer["fulfilment"] == {"status": "shipped", "shipped_at": TEXT_AT, "delivered_at": None}
+
+
+def test_what_was_erased_of_an_answer_and_a_return_is_null() -> None:
+    decided = replace(
+        CANCELLATION,
+        merchant=MerchantAnswer(decision=words.MerchantDecision.decline, reason_code=None, decided_at=AT, decided_by="shop"),
+        goods=ReturnedGoods(carrier="sf", shipped_at=AT, received_at=None, condition=None),
+    )
+
+    answer: Any = cancellation_answer(decided)
+
+    held_against(forms.CancellationAnswer, answer)
+    assert (answer["merchant"]["note"], answer["evidence"], answer["merchant"]["amount"]) == (None, [], None)
+    assert (answer["return"]["tracking_number"], answer["return"]["note"], answer["return"]["condition"]) == (None, None, None)
+
+
+def test_a_cancellation_that_was_denied_says_who_and_why() -> None:
+    denied = replace(CANCELLATION, state=words.CancellationState.declined, declined_by=words.ActorRole.agent, on_deadline=None)
+
+    answer = cancellation_answer(denied, texts={"denial": {"reason_code": "no_proof", "note": "another shop's receipt"}})
+
+    held_against(forms.CancellationAnswer, answer)
+    assert (answer["declined_by"], answer["denial"]) == ("agent", {"reason_code": "no_proof", "note": "another shop's receipt"})
+
+
+def test_a_cancellation_tells_its_note_and_who_overrode_policy() -> None:
+    overridden = replace(CANCELLATION, override_ticket="T-1")
+
+    answer = cancellation_answer(overridden, texts={"note": "please", "justification": "promised on the phone"})
+
+    held_against(forms.CancellationAnswer, answer)
+    assert (answer["note"], answer["override"]) == ("please", {"ticket": "T-1", "justification": "promised on the phone"})
+    assert cancellation_answer(overridden)["override"] == {"ticket": "T-1", "justification": None}
+    assert cancellation_answer()["override"] is None
+
+
+def test_a_cancellation_tells_what_was_forfeited_by_source() -> None:
+    assert cancellation_answer(replace(CANCELLATION, forfeited=(20,)))["forfeited"] == [{"source": "card", "amount": 20}]
+    assert cancellation_answer(replace(CANCELLATION, forfeited=(0,)))["forfeited"] == []
 
 
 def test_a_refused_cancellation() -> None:

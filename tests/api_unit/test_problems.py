@@ -98,6 +98,7 @@ _CASES: list[tuple[Exception, str, dict[str, object]]] = [
     ),
     (errors.NotFound(), "not-found", {}),
     (errors.Forbidden(), "forbidden", {}),
+    (errors.SecondApproverRequired(), "second-approver-required", {}),
     (errors.VersionMismatch(7), "version-mismatch", {"current_version": 7}),
     (errors.RefundableAmountChanged(0), "refundable-amount-changed", {"amount_refundable": 0}),
     (

@@ -334,6 +334,26 @@ def test_every_cancellation_has_a_message(state: CancellationState, spoken: Lang
             "您的退货申请已通过，商品完好寄回后将退款 ¥12.34。请在2026年11月25日 18:30（北京时间）之前寄出商品，逾期申请将关闭。",
         ),
         (
+            {"state": CancellationState.offered, "offers": 1, "offer_amount": 1000},
+            None,
+            "The merchant offers you CNY 10.00 instead of CNY 12.34. Please accept or decline it. You have until 25 November 2026 at 18:30 "
+            "(Beijing time) to answer. If there is no answer by then, our customer support decides.",
+            "您申请退款 ¥12.34，商户提出退还 ¥10.00，请您接受或拒绝。"
+            "请您在2026年11月25日 18:30（北京时间）之前答复。逾期未答复，将由我们的客服处理。",
+        ),
+        (
+            {"state": CancellationState.awaiting_agent, "raised": True},  # a deadline that was missed promises nothing
+            None,
+            "Our customer support is looking at your request for CNY 12.34.",
+            "我们的客服正在处理您的 ¥12.34 退款申请。",
+        ),
+        (
+            {"state": CancellationState.completed, "route": Route.automatic, "deadline_at": None, "forfeited": (234,)},
+            LegState.succeeded,
+            "CNY 10.00 has been refunded to where you paid from.",
+            "¥10.00 已按原路退回。",
+        ),
+        (
             {"state": CancellationState.completed, "route": Route.automatic, "deadline_at": None},
             LegState.succeeded,
             "CNY 12.34 has been refunded to where you paid from.",

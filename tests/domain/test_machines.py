@@ -70,7 +70,7 @@ CANCELLATIONS: dict[str, dict[str, Expected]] = {
         "moot": "completed",
     },
     "offered": {
-        "accept_offer": "executing",
+        "accept_offer": approved,
         "decline_offer": "awaiting_merchant",
         "timeout": lambda facts: "awaiting_agent" if facts.on_deadline == "agent" else None,
         "withdraw": "withdrawn",
@@ -78,12 +78,18 @@ CANCELLATIONS: dict[str, dict[str, Expected]] = {
     },
     "awaiting_return": {
         "return_shipped": "awaiting_return",
-        "return_received": lambda facts: "executing" if facts.intact else "awaiting_agent",
-        "timeout": lambda facts: {None: None, "accept": "executing", "decline": "declined", "agent": None}[facts.on_deadline],
+        "return_received": lambda facts: approved(facts) if facts.intact else "awaiting_agent",
+        "timeout": lambda facts: {None: None, "accept": approved(facts), "decline": "declined", "agent": None}[facts.on_deadline],
         "withdraw": "withdrawn",
         "moot": "completed",
     },
-    "awaiting_agent": {"approve": approved, "deny": "declined", "withdraw": "withdrawn", "moot": "completed"},
+    "awaiting_agent": {
+        "approve": approved,
+        "deny": "declined",
+        "timeout": lambda facts: None if facts.raised else "awaiting_agent",
+        "withdraw": "withdrawn",
+        "moot": "completed",
+    },
     "awaiting_second_approval": {
         "approve": "executing",
         "deny": "declined",
@@ -114,8 +120,8 @@ LEGS: dict[str, dict[str, Expected]] = {
 
 PAYMENT_FACTS = [Facts(origin=o, left=left) for o, left in product((None, PaymentState.pending, PaymentState.completed), (0, 1))]
 CANCELLATION_FACTS = [
-    Facts(second_approval=second, on_deadline=then, offers=offers, intact=intact)
-    for second, then, offers, intact in product((False, True), (None, *OnDeadline), (0, 2, 3), (False, True))
+    Facts(second_approval=second, on_deadline=then, offers=offers, intact=intact, raised=raised)
+    for second, then, offers, intact, raised in product((False, True), (None, *OnDeadline), (0, 2, 3), (False, True), (False, True))
 ]
 
 MACHINES: list[tuple[Machine[StrEnum, StrEnum], type[StrEnum], type[StrEnum], dict[str, dict[str, Expected]], list[Facts]]] = [

@@ -15,7 +15,7 @@ ALL = sorted(path for folder in ("service", "workflows") for path in (ROOT / fol
 LINES_PER_FILE_MAX = 400
 LINES_PER_FUNCTION_MAX = 50
 # One call that names every column or member of one thing; cut in two it would read worse.
-LONG_FUNCTIONS = {"workflows/storage/codec.py:payment_from"}
+LONG_FUNCTIONS = {"workflows/storage/rows.py:payment_from"}
 
 # Pure parts of the standard library; io only for StringIO. Not among them: time, random, secrets, os, pathlib, socket, asyncio, logging.
 PURE = {"base64", "bisect", "calendar", "collections", "csv", "dataclasses", "datetime", "enum", "functools", "hashlib", "io"}

@@ -223,7 +223,10 @@ def test_each_route_starts_where_somebody_must_decide(way: Way) -> None:
     else:
         assert made.types(change) == ["cancellation.requested", *says]
         assert (change.payment.state, change.payment.origin_state) == ("cancel_requested", "completed")
-        assert [change.legs, change.jobs, change.refunds] == [(), (), ()]
+        assert [change.legs, change.refunds] == [(), ()]
+        assert row.clock is not None
+        first = NOW + 24 * HOUR if state is CancellationState.awaiting_merchant else row.deadline_at  # a reminder comes first
+        assert [(job.kind, job.subject_id, job.run_at) for job in change.jobs] == [("deadline", row.clock.id, first)]
 
 
 def test_a_wish_is_kept_with_what_decided_it() -> None:
@@ -298,11 +301,21 @@ def test_an_overridden_refusal_waits_for_a_second_person() -> None:
     assert made.body(change.records[1])["data"]["ticket"] == "T-1"
 
 
-def test_an_override_that_nothing_refused_overrides_nothing() -> None:
-    change = made.request(made.completed(), made.ask(actor=SUPERVISOR, override=OVERRIDE))
+@pytest.mark.parametrize(
+    ("merchant", "route", "state"),
+    [
+        ("automatic", "automatic", "awaiting_second_approval"),
+        ("merchant", "merchant", "awaiting_merchant"),
+        ("agent", "agent", "awaiting_agent"),
+    ],
+)
+def test_an_override_that_nothing_refused_is_on_record_and_needs_a_second_person_too(merchant: str, route: str, state: str) -> None:
+    change = made.request(made.completed(merchant_id=merchant), made.ask(actor=SUPERVISOR, override=OVERRIDE))
 
-    assert (change.cancellations[0].state, change.cancellations[0].override_ticket) == ("executing", None)
-    assert "cancellation.overridden" not in made.types(change)
+    (row,) = change.cancellations
+    assert (row.route, row.state, row.second_approval, row.override_ticket) == (route, state, True, "T-1")
+    assert made.types(change)[:2] == ["cancellation.requested", "cancellation.overridden"]
+    assert change.legs == ()
 
 
 @pytest.mark.parametrize("actor", [made.WALLET, MERCHANT, AGENT, SUPERVISOR], ids=lambda actor: actor.role)

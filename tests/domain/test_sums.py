@@ -7,17 +7,18 @@ from typing import Any
 import pytest
 
 from tests.domain import made
-from tests.domain.made import NOW
+from tests.domain.made import HOUR, NOW
 from tests.domain.test_outcomes import WORDS, expected
 from workflows.domain.changes import Change
 from workflows.domain.decisions import outcomes, payments, requests
 from workflows.domain.errors import AmountExceedsRefundable, CancellationOpen, Invalid, InvalidState, PartialNotSupported
 from workflows.domain.model import Funding, Item, ItemQuantity, Leg, Snapshot
 from workflows.domain.records import hash_of
-from workflows.domain.words import LegState, PaymentFailure, Source
+from workflows.domain.words import JobKind, LegState, PaymentFailure, Source
 
 SOURCES = [Source.card, Source.coupon, Source.balance]
 COMING = {"scheduled", "held", "submitted", "processing", "unknown"}
+CLOCK_FIRST = 24 * HOUR  # a hand-off is the only clock of these lives: half of its 48 hours, the first reminder
 LIVES, STEPS = 150, 40  # drawn evenly: Hypothesis prefers short lives, and the sums go wrong late in long ones
 
 
@@ -204,8 +205,11 @@ class Life:
             sequence, head = record.sequence, record.hash
         became_refunded = change.payment.state == "refunded" != payment.state
         assert ("payment.refunded" in made.types(change)) == became_refunded
-        assert all(job.run_at == NOW for job in change.jobs)
-        self.jobs += [job.subject_id for job in change.jobs]
+        moves = [job for job in change.jobs if job.kind is JobKind.move]
+        assert all(job.run_at == NOW for job in moves)
+        self.jobs += [job.subject_id for job in moves]
+        clocks = {c.clock.id: c.clock.started_at + CLOCK_FIRST for c in change.cancellations if c.clock is not None}
+        assert {job.subject_id: job.run_at for job in change.jobs if job.kind is not JobKind.move} == clocks
         self.legs |= {leg.id: "scheduled" for leg in change.legs if leg.id not in self.legs}
         self.snapshot = change.after(self.snapshot)
 

@@ -26,6 +26,14 @@ POST /v1/payments/{payment_id}/cancellations        w a s m - - *
 GET  /v1/cancellations/{cancellation_id}            w a s m u -
 GET  /v1/cancellations                              w a s m u -
 POST /v1/cancellations/{cancellation_id}/withdraw   w a s - - - *
+POST /v1/cancellations/{cancellation_id}/escalate   w a s - - - *
+POST /v1/cancellations/{cancellation_id}/merchant-decision - - - m - - *
+POST /v1/cancellations/{cancellation_id}/offer-response w a s - - - *
+POST /v1/cancellations/{cancellation_id}/return     w a s - - - *
+POST /v1/cancellations/{cancellation_id}/return-received - - - m - - *
+POST /v1/cancellations/{cancellation_id}/assign     - a s - - - *
+POST /v1/cancellations/{cancellation_id}/approve    - a s - - - *
+POST /v1/cancellations/{cancellation_id}/deny       - a s - - - *
 GET  /v1/refunds/{refund_id}                        w a s m u -
 GET  /v1/refunds                                    w a s m u -
 GET  /v1/records                                    - - - - u -
@@ -114,7 +122,7 @@ def test_a_request_may_meet_every_refusal_of_the_domain() -> None:
 
 def test_actions_lead_to_operations_and_are_words_of_the_machines_where_these_have_one() -> None:
     assert {operation(name).method for name in ACTION_OPERATIONS.values()} == {"POST"}
-    assert set(ACTION_OPERATIONS) - {"modify", "fulfilment"} <= {*PaymentTrigger, *CancellationTrigger}
+    assert set(ACTION_OPERATIONS) - {"modify", "fulfilment", "assign"} <= {*PaymentTrigger, *CancellationTrigger}
 
 
 def test_available_actions_are_those_of_the_state_that_the_caller_may_take() -> None:

@@ -98,7 +98,7 @@ FIRST: dict[str, Row] = {
     "worker": WORKER_ROW,
 }
 # A cancellation that is over, so that another refund of the payment has something to belong to.
-OVER, ANOTHER = 10, 11
+OVER, ANOTHER, FREE = 10, 11, 12
 CANCELLATION_OVER: Row = {**CANCELLATION_ROW, "id": id_(OVER), "state": "completed", "client_reference": None}
 SECOND: dict[str, Row] = {
     "payment": {**PAYMENT_ROW, "id": id_(ANOTHER)},
@@ -125,3 +125,4 @@ async def insert_first(connection: Connection) -> None:
     for table, row in FIRST.items():
         await insert(connection, table, row)
     await insert(connection, "cancellation", CANCELLATION_OVER)
+    await insert(connection, "payment", {**PAYMENT_ROW, "id": id_(FREE)})  # one without any cancellation

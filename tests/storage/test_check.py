@@ -217,6 +217,8 @@ BROKEN = [
     Broken(STEP, f"delete from job where {where('moving')}"),
     Broken(STEP, f"delete from job where {where('fresh')}"),
     Broken(STEP, f'insert into job select (jsonb_populate_record(j, \'{{"id": "{NOBODY}"}}\')).* from job j where {where("lost")}'),
+    Broken("clocks_have_a_job", f"delete from job where {where('asked')}"),
+    Broken("clocks_have_a_job", f"update cancellation set clock_id = '{NOBODY}' where {where('asked')}"),
     Broken("jobs_have_a_subject", f"update job set subject_id = '{NOBODY}' where {where('lost')}", {STEP}),
     Broken("jobs_have_a_subject", "update job set kind = 'dream' where kind = 'notification'", {"notifications_are_heard"}),
     Broken("notifications_are_heard", "delete from job where kind = 'notification'"),

@@ -11,6 +11,7 @@ from tests.storage.rows import (
     CANCELLATION,
     EARLIER,
     FIRST,
+    FREE,
     LEG,
     NOBODY,
     NOW,
@@ -27,10 +28,16 @@ from tests.storage.rows import (
 
 TOO_MUCH = 10**15 + 1
 WORD = "nonsense"
-OTHER = 21  # a payment without a cancellation
 ALL_BACK = {"state": "refunded", "amount_refunded": 1000}
 
-CLOCK: Row = {"clock_id": id_(20), "clock_started_at": NOW, "deadline_at": NOW, "on_deadline": "agent"}  # one that runs
+CLOCK: Row = {"clock_id": id_(NOBODY), "clock_started_at": NOW, "deadline_at": NOW, "on_deadline": "agent"}
+WAITS: Row = {"payment_id": id_(FREE), "state": "awaiting_agent", **CLOCK}
+MOVES: Row = {"payment_id": id_(FREE), "state": "executing"}
+
+
+def approved(*persons: str) -> list[Row]:
+    return [{"by": person, "role": "agent", "at": NOW} for person in persons]
+
 
 # Table, constraint or unique index, and what makes the table's second row violate it: once for each of its edges.
 CASES: list[tuple[str, str, Row]] = [
@@ -40,6 +47,8 @@ CASES: list[tuple[str, str, Row]] = [
     ("payment", "payment_refunds_within_amount", {"amount_refunded": -1}),
     ("payment", "payment_refunds_within_amount", {"amount_reserved": -1}),
     ("payment", "payment_refunds_within_amount", {"amount_refunded": 600, "amount_reserved": 401}),
+    ("payment", "payment_refunds_within_amount", {"amount_forfeited": -1}),
+    ("payment", "payment_refunds_within_amount", {"amount_refunded": 600, "amount_reserved": 300, "amount_forfeited": 101}),
     ("payment", "payment_charged_back_positive", {"amount_charged_back": -1}),
     ("payment", "payment_refunded_means_all", {"state": "refunded", "amount_refunded": 998, "amount_charged_back": 1}),
     ("payment", "payment_origin_while_requested", {"state": "cancel_requested"}),
@@ -87,31 +96,35 @@ CASES: list[tuple[str, str, Row]] = [
     ("cancellation", "cancellation_requester_role_is_a_word", {"requester_role": WORD}),
     ("cancellation", "cancellation_refusal_is_a_word", {"state": "refused", "refusal": WORD}),
     ("cancellation", "cancellation_on_deadline_is_a_word", {"deadline_at": NOW, "on_deadline": WORD}),
-    ("cancellation", "cancellation_waits_with_a_clock", {"state": "awaiting_agent", "payment_id": id_(OTHER)}),
+    ("cancellation", "one_open_cancellation_per_payment", {"state": "awaiting_agent", **CLOCK}),
+    ("cancellation", "cancellation_waits_with_a_clock", {**WAITS, "clock_id": None, "clock_started_at": None}),
+    ("cancellation", "cancellation_clock_has_an_end", {**CLOCK, "clock_id": None}),
     ("cancellation", "cancellation_clock_has_an_end", {**CLOCK, "clock_started_at": None}),
     ("cancellation", "cancellation_clock_has_an_end", {**CLOCK, "deadline_at": EARLIER}),
     ("cancellation", "cancellation_raised_once", {"raised": True}),
+    ("cancellation", "cancellation_raised_once", {**WAITS, "raised": True}),
     ("cancellation", "cancellation_reminders_in_range", {"reminders": 3}),
+    ("cancellation", "cancellation_reminders_in_range", {"reminders": -1}),
     ("cancellation", "cancellation_offers_at_most_three", {"offers": 4}),
+    ("cancellation", "cancellation_offers_at_most_three", {"offers": -1}),
     ("cancellation", "cancellation_offer_is_no_more", {"offers": 1, "offer_amount": 101}),
+    ("cancellation", "cancellation_offer_is_no_more", {"offers": 1, "offer_amount": 0}),
     ("cancellation", "cancellation_offer_is_no_more", {"offer_amount": 50}),
-    (
-        "cancellation",
-        "cancellation_offered_is_less",
-        {**CLOCK, "payment_id": id_(OTHER), "state": "offered", "offers": 1, "offer_amount": 100},
-    ),
+    ("cancellation", "cancellation_offered_is_less", {**WAITS, "state": "offered", "offers": 1, "offer_amount": 100}),
     ("cancellation", "cancellation_declined_by_somebody", {"state": "declined"}),
     ("cancellation", "cancellation_declined_by_somebody", {"declined_by": "merchant"}),
     ("cancellation", "cancellation_declined_by_is_a_word", {"state": "declined", "declined_by": WORD}),
     ("cancellation", "cancellation_forfeited_positive", {"forfeited": [-1]}),
     ("cancellation", "cancellation_forfeited_positive", {"forfeited": [None]}),
-    ("cancellation", "cancellation_three_persons", {"approvals": [{"by": "r"}]}),
-    ("cancellation", "cancellation_three_persons", {"approvals": [{"by": "a"}, {"by": "a"}]}),
-    ("cancellation", "cancellation_three_persons", {"approvals": [{"by": "a"}, {"by": "b"}, {"by": "c"}]}),
-    ("cancellation", "cancellation_three_persons", {"approvals": [{"by": "a"}], "merchant": {"decided_by": "a"}}),
-    ("cancellation", "cancellation_second_is_a_supervisor", {"state": "needs_attention", "second_approval": True, "reopened": True}),
-    ("cancellation", "cancellation_agent_has_approved", {"state": "needs_attention", "route": "agent", "reopened": True}),
-    ("cancellation", "one_open_cancellation_per_payment", {**CLOCK, "state": "awaiting_agent"}),
+    ("cancellation", "cancellation_three_persons", {"approvals": approved("r")}),
+    ("cancellation", "cancellation_three_persons", {"approvals": approved("a-1", "r")}),
+    ("cancellation", "cancellation_three_persons", {"approvals": approved("a-1", "a-1")}),
+    ("cancellation", "cancellation_three_persons", {"approvals": approved("a-1", "a-2", "a-3")}),
+    ("cancellation", "cancellation_three_persons", {"merchant": {"decided_by": "a-1"}, "approvals": approved("a-1")}),
+    ("cancellation", "cancellation_three_persons", {"merchant": {"decided_by": "a-2"}, "approvals": approved("a-1", "a-2")}),
+    ("cancellation", "cancellation_second_is_a_supervisor", {**MOVES, "second_approval": True}),
+    ("cancellation", "cancellation_second_is_a_supervisor", {**MOVES, "second_approval": True, "approvals": approved("a-1")}),
+    ("cancellation", "cancellation_agent_has_approved", {**MOVES, "route": "agent"}),
     ("cancellation", "one_cancellation_per_client_reference", {"client_reference": "c-1"}),
     ("refund", "refund_pkey", {"id": id_(REFUND)}),
     ("refund", "refund_of_a_cancellation", {"cancellation_id": id_(NOBODY)}),
@@ -171,6 +184,15 @@ ALLOWED: list[tuple[str, Row]] = [
     ("cancellation", {"state": "refused", "refusal": "no-rule", "amount": 0, "route": None}),
     ("cancellation", {"state": "executing", "reopened": True}),  # not counted by the one-open rule
     ("cancellation", {"payment_id": id_(PAYMENT), "client_reference": "c-2"}),
+    ("cancellation", WAITS),
+    ("cancellation", {**WAITS, "clock_id": None, "clock_started_at": None, "raised": True}),
+    ("cancellation", {**WAITS, "state": "offered", "offers": 3, "offer_amount": 99}),
+    ("cancellation", {**MOVES, "route": "agent", "approvals": approved("a-1")}),
+    (
+        "cancellation",
+        {**MOVES, "second_approval": True, "approvals": [*approved("a-1"), {"by": "s-1", "role": "supervisor", "at": NOW}]},
+    ),
+    ("payment", {"amount_refunded": 600, "amount_forfeited": 400, "state": "refunded"}),
     ("leg", {"position": 0, "state": "failed"}),
     ("leg", {"position": 0, "kind": "void", "refund_id": None}),
     ("record", {"payment_id": None, "chain_id": id_(NOBODY), "sequence": 1}),
@@ -183,7 +205,6 @@ async def shared(cluster: Cluster) -> AsyncIterator[Connection]:
     async with cluster.clone() as database:
         connection = await asyncpg.connect(database.owner_url, ssl=False)
         await insert_first(connection)
-        await insert(connection, "payment", {**FIRST["payment"], "id": id_(OTHER)})
         yield connection
         await connection.close()
 

@@ -308,16 +308,28 @@ WORK = (
          where l.state in ({_ON_ITS_WAY}) and j.jobs <> 1""",
     ),
     Invariant(
+        name="clocks_have_a_job",
+        says="every clock that runs has exactly one job: no deadline is forgotten",
+        looks_at="cancellation",
+        sql=f"""
+        select format('%s: %s, %s jobs', {_CAN}, c.state, j.jobs) from cancellation c
+          cross join lateral (
+               select count(*) as jobs from job j
+                where j.payment_id = c.payment_id and j.kind = '{JobKind.deadline}' and j.subject_id = c.clock_id) j
+         where c.clock_id is not null and j.jobs <> 1""",
+    ),
+    Invariant(
         name="jobs_have_a_subject",
-        says="every job is about a leg or a notification that exists",
+        says="every job is about a leg or a notification that exists, or about a deadline of a payment that does",
         looks_at="job",
         sql=f"""
         select format('%s: %s', {_id("job", "j.id")}, j.kind) from job j
          where not case j.kind
                when '{JobKind.move}' then exists (select from leg l where l.payment_id = j.payment_id and l.id = j.subject_id)
-               when '{JobKind.deadline}' then exists (select from payment p where p.id = j.payment_id)
                when '{JobKind.notification}'
                then exists (select from notification n where n.payment_id = j.payment_id and n.id = j.subject_id)
+               when '{JobKind.deadline}'  -- a clock that was stopped leaves its job, which then finds nothing to do
+               then exists (select from cancellation c where c.payment_id = j.payment_id)
                else false end""",
     ),
     Invariant(

@@ -98,7 +98,8 @@ def waiting(draught: Draught, cancellation: Cancellation, terms: Terms) -> Cance
         started = end - span
     reminders = sum(moment <= now for moment in _reminder_moments(started, end))
     clock = Clock(id=draught.context.new_id(), started_at=started, reminders=reminders if _merchant_owes(row) else 0)
-    row = replace(row, clock=clock, deadline_at=end, on_deadline=timeout.then, merchant_time_left_us=None, raised=False)
+    left = row.merchant_time_left_us if row.state is CancellationState.offered else None  # kept until the customer has answered
+    row = replace(row, clock=clock, deadline_at=end, on_deadline=timeout.then, merchant_time_left_us=left, raised=False)
     draught.enqueue(JobKind.deadline, clock.id, next_strike(row) or end)
     return row
 

@@ -7,10 +7,19 @@ from workflows.domain.changes import Change, Context, Draught
 from workflows.domain.decisions.clocks import arrive, two_needed
 from workflows.domain.decisions.execution import cancelled_quantities
 from workflows.domain.decisions.terms import Terms
-from workflows.domain.errors import AmountExceedsRefundable, CancellationOpen, Invalid, InvalidState, PaymentDisputed
+from workflows.domain.errors import (
+    AmountExceedsRefundable,
+    CancellationOpen,
+    Invalid,
+    InvalidState,
+    PartialNotSupported,
+    PaymentDisputed,
+    Refused,
+)
 from workflows.domain.machines import CANCELLATION, PAYMENT, Facts
 from workflows.domain.model import Cancellation, DataValue, MerchantAnswer, Payment, Snapshot
 from workflows.domain.words import (
+    PAYMENT_FINAL,
     ActorRole,
     CancellationState,
     CancellationTrigger,
@@ -56,7 +65,11 @@ class Answer:
 
 
 def decide(snapshot: Snapshot, cancellation: Cancellation, answer: Answer, terms: Terms, context: Context) -> Change:
-    """The merchant answers a hand-off. Raises InvalidState, and Invalid for an offer that is no less than what was asked for."""
+    """The merchant answers a hand-off.
+
+    Raises InvalidState, Invalid for an offer that is no less than what was asked for, and PartialNotSupported for one on a payment
+    that has not settled: a void gives all of it back.
+    """
     facts = Facts(second_approval=cancellation.second_approval, offers=cancellation.offers)
     state = CANCELLATION.step(cancellation.state, _TRIGGERS[answer.decision], facts)
     draught = Draught(snapshot, context)
@@ -69,6 +82,8 @@ def decide(snapshot: Snapshot, cancellation: Cancellation, answer: Answer, terms
     )
     data: dict[str, DataValue] = {"decision": answer.decision.value, "reason_code": answer.reason_code}
     if answer.decision is MerchantDecision.offer:
+        if draught.payment.origin_state is PaymentState.pending:
+            raise PartialNotSupported
         row = _with_offer(row, answer.amount, now)
         data |= {"offer_amount": row.offer_amount, "offer": row.offers}
     data |= _kept(draught, row, answer)
@@ -129,6 +144,15 @@ def escalate_until(cancellation: Cancellation) -> datetime | None:
     return cancellation.merchant.decided_at + ESCALATION_MAX
 
 
+def may_reserve(snapshot: Snapshot, cancellation: Cancellation) -> bool:
+    """Whether what a declined cancellation asked for could be reserved again now."""
+    try:
+        _check_reservable(snapshot, cancellation)
+    except Refused:
+        return False
+    return True
+
+
 def _with_offer(row: Cancellation, amount: int | None, now: datetime) -> Cancellation:
     """The offer, and how much time the merchant has left in case it comes to nothing."""
     if amount is None or not 0 < amount < row.amount:
@@ -151,17 +175,25 @@ def _kept(draught: Draught, row: Cancellation, answer: Answer) -> dict[str, Data
     return data
 
 
-def _reserve_anew(draught: Draught, row: Cancellation) -> None:
+def _check_reservable(snapshot: Snapshot, row: Cancellation) -> None:
     """What a request would have to pass too: one open cancellation, no dispute, and enough left."""
-    payment = draught.payment
-    if (open_one := draught.now.open_cancellation) is not None:
+    payment = snapshot.payment
+    if payment.state in PAYMENT_FINAL | {PaymentState.refunded}:
+        raise InvalidState(state=payment.state.value)
+    if (open_one := snapshot.open_cancellation) is not None:
         raise CancellationOpen(open_one.id)
     if payment.disputes_open:
         raise PaymentDisputed
-    state = PAYMENT.step(payment.state, PaymentTrigger.request_cancellation)
+    PAYMENT.step(payment.state, PaymentTrigger.request_cancellation)
     whole_only = payment.state is PaymentState.pending and row.amount < payment.amount
     if row.amount > payment.amount_refundable or whole_only or not _pieces_left(payment, row):
         raise AmountExceedsRefundable(payment.amount_refundable)
+
+
+def _reserve_anew(draught: Draught, row: Cancellation) -> None:
+    _check_reservable(draught.now, row)
+    payment = draught.payment
+    state = PAYMENT.step(payment.state, PaymentTrigger.request_cancellation)
     draught.set_payment(
         replace(
             payment,

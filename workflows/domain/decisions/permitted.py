@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from workflows.domain.decisions.handoffs import may_escalate
+from workflows.domain.decisions.handoffs import may_escalate, may_reserve
 from workflows.domain.decisions.reviews import may_approve, may_review
 from workflows.domain.machines import CANCELLATION, Facts
 from workflows.domain.model import Actor, Cancellation, Snapshot
-from workflows.domain.words import CANCELLATION_OPEN, PAYMENT_FINAL, CancellationState, CancellationTrigger, PaymentState
+from workflows.domain.words import CANCELLATION_OPEN, CancellationState, CancellationTrigger
 
 ASSIGN = "assign"  # moves no state, so no machine knows it
 
@@ -31,13 +31,6 @@ def _open_to(snapshot: Snapshot, cancellation: Cancellation, trigger: Cancellati
         case CancellationTrigger.deny:
             return may_review(cancellation, actor)
         case CancellationTrigger.escalate if cancellation.state is CancellationState.declined:
-            return may_escalate(cancellation, now) and _can_be_reserved(snapshot, cancellation)
+            return may_escalate(cancellation, now) and may_reserve(snapshot, cancellation)
         case _:
             return True
-
-
-def _can_be_reserved(snapshot: Snapshot, cancellation: Cancellation) -> bool:
-    payment = snapshot.payment
-    if payment.state in PAYMENT_FINAL | {PaymentState.refunded} or payment.disputes_open or snapshot.open_cancellation is not None:
-        return False
-    return cancellation.amount <= payment.amount_refundable

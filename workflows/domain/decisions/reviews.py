@@ -40,7 +40,7 @@ def approve(snapshot: Snapshot, cancellation: Cancellation, *, note: str | None,
     row = replace(cancellation, approvals=(*cancellation.approvals, approval))
     data: dict[str, DataValue] = {"approval": position + 1}
     if note is not None:
-        data |= draught.keep_text(row.id, "approval_note", {"at": rfc3339(approval.at), "note": note})
+        data |= draught.keep_text(row.id, "approval_note", {"by": actor.id, "at": rfc3339(approval.at), "note": note})
     arrive(draught, row, state, terms, said=RecordType.cancellation_approved, data=data)
     return draught.build()
 

@@ -1,0 +1,200 @@
+"""Agents and supervisors: whose case it is, and that three persons decide where three must."""
+
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from tests.domain import made
+from tests.domain.made import AGENT, DAY, HOUR, MERCHANT, NOW, OVERRIDE, SUPERVISOR, TERMS, WALLET
+from workflows.domain.changes import Change
+from workflows.domain.decisions import handoffs, permitted, reviews
+from workflows.domain.decisions.handoffs import Answer
+from workflows.domain.errors import Forbidden, InvalidState, SecondApproverRequired
+from workflows.domain.model import Actor, Snapshot
+from workflows.domain.words import CANCELLATION_OPEN, CancellationState, MerchantDecision
+
+SECOND_AGENT = replace(AGENT, id="agent-2")
+SECOND_SUPERVISOR = replace(SUPERVISOR, id="supervisor-2")
+
+
+def waiting(actor: Actor = WALLET, *, amount: int = 300) -> Snapshot:
+    return made.asked(made.completed(merchant_id="agent", amount=amount), made.ask(actor=actor))
+
+
+def approve(snapshot: Snapshot, actor: Actor, *, note: str | None = None, now: datetime = NOW) -> Change:
+    return reviews.approve(snapshot, made.newest(snapshot), note=note, terms=TERMS, context=made.context(now, actor))
+
+
+def approved(snapshot: Snapshot, actor: Actor) -> Snapshot:
+    return approve(snapshot, actor).after(snapshot)
+
+
+def deny(snapshot: Snapshot, actor: Actor) -> Change:
+    context = made.context(NOW, actor)
+    return reviews.deny(snapshot, made.newest(snapshot), reason_code="no_proof", note="another shop's", terms=TERMS, context=context)
+
+
+def offered_to(snapshot: Snapshot, actor: Actor) -> set[str]:
+    return set(permitted.actions(snapshot, made.newest(snapshot), actor, NOW))
+
+
+def test_one_yes_suffices_up_to_the_limit() -> None:
+    change = approve(waiting(amount=10_000), AGENT, note="showed the receipt")
+
+    (row,) = change.cancellations
+    assert (row.state, [(one.by, one.role) for one in row.approvals]) == ("executing", [("agent-1", "agent")])
+    assert (row.clock, row.deadline_at) == (None, None)
+    assert made.sums(change.payment) == ("refunding", 0, 10_000, (10_000,))
+    assert [text.name for text in change.texts] == ["approval_note"]
+    assert "receipt" not in "".join(record.body for record in change.records)
+
+
+def test_above_the_limit_a_supervisor_must_say_yes_too() -> None:
+    snapshot = waiting(amount=10_001)
+
+    first = approve(snapshot, AGENT)
+    assert (first.cancellations[0].state, first.legs) == ("awaiting_second_approval", ())
+    assert (first.cancellations[0].deadline_at, first.cancellations[0].on_deadline) == (NOW + DAY, "agent")
+    assert made.types(first) == ["cancellation.approved", "cancellation.second_approval_awaited"]
+
+    second = approve(first.after(snapshot), SUPERVISOR)
+    assert second.cancellations[0].state == "executing"
+    assert [one.by for one in second.cancellations[0].approvals] == ["agent-1", "supervisor-1"]
+    assert [leg.amount for leg in second.legs] == [10_001]
+
+
+@pytest.mark.parametrize("amount", [1, 300, 10_001])
+@pytest.mark.parametrize("actor", [AGENT, SUPERVISOR])
+def test_whoever_asked_never_approves(actor: Actor, amount: int) -> None:
+    with pytest.raises(SecondApproverRequired):
+        approve(waiting(actor, amount=amount), actor)
+    with pytest.raises(SecondApproverRequired):  # a person is its sub, whatever role the token names this time
+        approve(waiting(actor, amount=amount), replace(SUPERVISOR, id=actor.id))
+
+
+@pytest.mark.parametrize("second", [AGENT, SECOND_AGENT, replace(SUPERVISOR, id=AGENT.id)], ids=["same", "agent", "same, as supervisor"])
+def test_the_second_is_another_person_and_a_supervisor(second: Actor) -> None:
+    with pytest.raises(SecondApproverRequired):
+        approve(approved(waiting(amount=10_001), AGENT), second)
+
+
+def test_requester_approver_and_second_approver_are_three_persons() -> None:
+    snapshot = approved(waiting(AGENT, amount=10_001), SUPERVISOR)
+
+    for person in (AGENT, replace(SUPERVISOR, id=AGENT.id), SUPERVISOR, SECOND_AGENT):
+        with pytest.raises(SecondApproverRequired):
+            approve(snapshot, person)
+    assert approve(snapshot, SECOND_SUPERVISOR).cancellations[0].state == "executing"
+
+
+def test_who_accepted_for_the_merchant_does_not_approve_it_as_one_of_ours() -> None:
+    snapshot = made.asked(made.completed(merchant_id="merchant", amount=20_000), made.ask(actor=AGENT))
+    yes = Answer(decision=MerchantDecision.accept)
+    snapshot = handoffs.decide(snapshot, made.newest(snapshot), yes, TERMS, made.context(NOW, MERCHANT)).after(snapshot)
+
+    with pytest.raises(SecondApproverRequired):
+        approve(snapshot, replace(SUPERVISOR, id=MERCHANT.id))
+    assert approve(snapshot, SUPERVISOR).cancellations[0].state == "executing"
+
+
+def test_an_override_is_approved_by_another_supervisor() -> None:
+    snapshot = made.asked(made.completed(merchant_id="brief"), made.ask(actor=SUPERVISOR, override=OVERRIDE))
+
+    for person in (AGENT, SUPERVISOR):
+        with pytest.raises(SecondApproverRequired):
+            approve(snapshot, person)
+    assert approve(snapshot, SECOND_SUPERVISOR).cancellations[0].state == "executing"
+
+
+def test_an_override_that_waited_for_its_merchant_is_approved_by_another_supervisor() -> None:
+    snapshot = made.asked(made.completed(merchant_id="merchant"), made.ask(actor=SUPERVISOR, override=OVERRIDE))
+    yes = Answer(decision=MerchantDecision.accept)
+
+    snapshot = handoffs.decide(snapshot, made.newest(snapshot), yes, TERMS, made.context(NOW, MERCHANT)).after(snapshot)
+
+    assert made.newest(snapshot).state == "awaiting_second_approval"
+    with pytest.raises(SecondApproverRequired):
+        approve(snapshot, SUPERVISOR)
+    assert approve(snapshot, SECOND_SUPERVISOR).cancellations[0].state == "executing"
+
+
+@pytest.mark.parametrize("snapshot", [waiting(), approved(waiting(amount=10_001), AGENT)], ids=["first", "second"])
+def test_a_no_ends_it_with_its_reason(snapshot: Snapshot) -> None:
+    change = deny(snapshot, AGENT)
+
+    (row,) = change.cancellations
+    assert (row.state, row.declined_by, row.clock) == ("declined", "agent", None)
+    assert made.sums(change.payment) == ("completed", 0, 0, (0,))
+    assert made.types(change) == ["cancellation.denied"]
+    assert made.body(change.records[0])["data"]["reason_code"] == "no_proof"
+    assert "another shop" not in change.records[0].body
+    assert change.after(snapshot).text(row.id, "denial") == {"reason_code": "no_proof", "note": "another shop's"}
+
+
+def test_an_agents_no_is_not_escalated() -> None:
+    snapshot = waiting()
+    snapshot = deny(snapshot, AGENT).after(snapshot)
+
+    with pytest.raises(InvalidState):
+        handoffs.escalate(snapshot, made.newest(snapshot), TERMS, made.context())
+    assert "escalate" not in offered_to(snapshot, WALLET)
+
+
+def test_a_case_whose_deadline_passed_is_a_supervisors() -> None:
+    snapshot = waiting()
+    raised = made.with_cancellation(snapshot, made.newest(snapshot), raised=True, clock=None)
+
+    for decide in (approve, deny):
+        with pytest.raises(Forbidden):
+            decide(raised, AGENT)
+    assert approve(raised, SUPERVISOR).cancellations[0].raised is False
+    assert deny(raised, SUPERVISOR).cancellations[0].state == "declined"
+
+
+def test_a_case_is_taken_and_handed_on() -> None:
+    snapshot = waiting()
+
+    taken = reviews.assign(snapshot, made.newest(snapshot), to=None, context=made.context(NOW + HOUR, AGENT))
+    assert (taken.cancellations[0].assigned_to, taken.cancellations[0].state) == ("agent-1", "awaiting_agent")
+    assert taken.cancellations[0].clock == made.newest(snapshot).clock
+    assert made.types(taken) == ["cancellation.assigned"]
+
+    snapshot = taken.after(snapshot)
+    handed_on = reviews.assign(snapshot, made.newest(snapshot), to="agent-2", context=made.context(NOW, AGENT))
+    assert handed_on.cancellations[0].assigned_to == "agent-2"
+    data = made.body(handed_on.records[0])["data"]
+    assert (data["from"], data["to"]) == ("agent-1", "agent-2")
+
+
+@pytest.mark.parametrize("state", [state for state in CancellationState if state not in CANCELLATION_OPEN])
+def test_what_is_over_is_nobodys_case(state: CancellationState) -> None:
+    snapshot = waiting()
+    over = made.with_cancellation(snapshot, made.newest(snapshot), state=state)
+
+    with pytest.raises(InvalidState):
+        reviews.assign(over, made.newest(over), to=None, context=made.context(NOW, AGENT))
+
+
+@pytest.mark.parametrize("person", [AGENT, SECOND_AGENT, SUPERVISOR, SECOND_SUPERVISOR], ids=lambda person: person.id)
+@pytest.mark.parametrize("amount", [300, 10_001])
+@pytest.mark.parametrize("first", [None, SECOND_AGENT, SUPERVISOR], ids=["nobody", "agent-2", "supervisor-1"])
+@pytest.mark.parametrize("raised", [False, True])
+def test_what_is_offered_to_a_person_is_what_that_person_may_do(person: Actor, amount: int, first: Actor | None, raised: bool) -> None:
+    snapshot = waiting(AGENT, amount=amount)
+    if first is not None:
+        snapshot = approved(snapshot, first)
+    elif raised:
+        snapshot = made.with_cancellation(snapshot, made.newest(snapshot), raised=True, clock=None)
+
+    for name, decide in (("approve", approve), ("deny", deny)):
+        try:
+            decide(snapshot, person)
+        except (Forbidden, InvalidState, SecondApproverRequired):
+            assert name not in offered_to(snapshot, person)
+        else:
+            assert name in offered_to(snapshot, person)
+
+
+def test_a_person_is_its_sub_and_roles_do_not_make_another() -> None:
+    assert reviews.persons(made.newest(approved(waiting(amount=10_001), AGENT))) == {"wallet-backend", "agent-1"}
