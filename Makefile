@@ -2,25 +2,30 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install run test check bench demo lock clean
+.PHONY: help install run test test-fast check bench demo lock clean
 
 PY    := .venv/bin/python
 STAMP := .venv/.installed
+# A file of tests runs in one worker, so that what its tests share is made once; the order is that of tests/conftest.py.
+CORES := -n auto --dist loadfile --no-loadscope-reorder
 
 # uv otherwise trusts only the roots it brings along, which fails behind a company's own certificate authority.
 export UV_SYSTEM_CERTS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## Show this
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 install: $(STAMP) ## Make .venv with exactly the locked dependencies
 
 run: install ## Start everything: database, API, workers, sandbox rail; options in ARGS="--port 9000"
 	@exec .venv/bin/refundry up $(ARGS)
 
-test: install check ## Run every check and every test
-	$(PY) -m pytest
+test: install check ## Run every check and every test, on all cores
+	$(PY) -m pytest $(CORES)
+
+test-fast: install ## Run what takes a minute: no crashes, no programs started
+	$(PY) -m pytest $(CORES) -m "not slow"
 
 check: install ## The static half of the tests: format, lint, types, architecture, migrations
 	$(PY) -m ruff format --check .

@@ -1,10 +1,11 @@
-"""Fixtures for whoever needs a real database."""
+"""Fixtures for whoever needs a real database; the order of the tests, and which of them `make test-fast` leaves out."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.database import Cluster, Database
 from tests.database import cluster as running_cluster
@@ -12,10 +13,34 @@ from tests.database import cluster as running_cluster
 Pool = Any  # asyncpg ships no types
 Connection = Any
 
+# The same examples at every run, and however busy the machine: neither chance nor time decides a test.
+settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
+
+# Begun first, so that no worker still has one of these to do when the other has ended.
+LONGEST = ("tests/crash/test_steps.py",)
+# Kills, programs that are started, and what takes its time.
+SLOW = (
+    "tests/crash/",
+    "tests/test_embedded.py",
+    "tests/test_migrate.py",
+    "tests/test_up.py",
+)
+SLOW_FIXTURES = frozenset({"shared_rail", "own_rail"})  # a rail in a process of its own
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow, and put the longest files first."""
+    for item in items:
+        if item.nodeid.startswith(SLOW) or not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+    places = {path: place for place, path in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(LONGEST)))
+
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """One PostgreSQL for the whole run, started when the first test asks. For databases that outlive a test, see its methods."""
+    """One PostgreSQL for each worker, started when the first test asks. For databases that outlive a test, see its methods."""
     with running_cluster() as started:
         yield started
 

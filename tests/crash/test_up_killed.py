@@ -25,7 +25,8 @@ SEED = 20261122
 REFUNDS = 1_000
 CALLERS = 16
 ASKING_SECONDS = 24  # the requests are spread over so long, so that every kill meets some
-SETTLED_SECONDS_MAX = 300
+SETTLED_SECONDS_MAX = 900  # only bounds a hang, as does the next
+ANSWER_SECONDS_MAX = 300
 FAULTS = (
     "ok",
     "timeout_after_effect",
@@ -107,7 +108,7 @@ async def import_all(tree: Tree, payments: list[Payment]) -> None:
     at = rfc3339(utc_now())
     lines = "\n".join(json.dumps(payment.body(at)) for payment in payments)
     headers = {"authorization": f"Bearer {tree.token(Role.operator)}", "content-type": "application/x-ndjson"}
-    async with httpx.AsyncClient(base_url=tree.url, trust_env=False, timeout=60) as http:
+    async with httpx.AsyncClient(base_url=tree.url, trust_env=False, timeout=ANSWER_SECONDS_MAX) as http:
         answer = await http.post("/v1/payments/import", content=lines, headers=headers)
     assert answer.json() | {"errors": []} == {"accepted": len(payments), "duplicates": 0, "rejected": 0, "errors": []}, answer.text
 
@@ -167,7 +168,7 @@ async def settled(url: str, count: int) -> None:
 
 async def moved(tree: Tree) -> dict[str, list[tuple[str, int]]]:
     """What the rail's own book says, by payment."""
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=ANSWER_SECONDS_MAX) as http:
         headers = {"authorization": f"Bearer {tree.token(Role.auditor)}"}
         address = (await http.get(f"{tree.url}/v1/meta", headers=headers)).json()["sandbox_url"]
         data = (await http.get(f"{address}/sandbox/movements")).json()["data"]
@@ -231,9 +232,10 @@ async def test_in_doubt_import_is_repeated(tree: Tree) -> None:
     lines = "\n".join(json.dumps(payment.body(at)) for payment in payments)
     headers = {"authorization": f"Bearer {tree.token(Role.operator)}", "content-type": "application/x-ndjson"}
 
-    async with httpx.AsyncClient(base_url=tree.url, trust_env=False, timeout=60) as http:
+    async with httpx.AsyncClient(base_url=tree.url, trust_env=False, timeout=ANSWER_SECONDS_MAX) as http:
         importing = asyncio.create_task(http.post("/v1/payments/import", content=lines, headers=headers))
-        await some_registered(tree.database_url())
+        async with asyncio.timeout(ANSWER_SECONDS_MAX):
+            await some_registered(tree.database_url())
         tree.kill_all(database=True)
         with suppress(httpx.HTTPError):
             await importing

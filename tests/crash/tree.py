@@ -18,7 +18,8 @@ from service.settings import environment_for_child
 from workflows.chance import utc_now
 from workflows.domain.words import Role
 
-READY_SECONDS_MAX = 240  # a busy machine starts slowly, and `up` itself gives up after a minute
+READY_SECONDS_MAX = 600  # a busy machine starts slowly, and `up` itself gives up after a minute
+COMMAND_SECONDS_MAX = 600
 _PROGRAM = (sys.executable, "-P", "-m", "service")
 
 
@@ -82,7 +83,9 @@ class Tree:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command of the terminal on the same directory."""
         command = [*_PROGRAM, *arguments, "--data", str(self.directory)]
-        return subprocess.run(command, capture_output=True, text=True, env=environment_for_child({}), timeout=120, check=False)
+        return subprocess.run(
+            command, capture_output=True, text=True, env=environment_for_child({}), timeout=COMMAND_SECONDS_MAX, check=False
+        )
 
     def database_url(self) -> str:
         server = embedded.find(self.directory)
@@ -94,7 +97,7 @@ class Tree:
         if self._process is not None:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(30)
+                self._process.wait(120)
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()

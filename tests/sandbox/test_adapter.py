@@ -29,7 +29,7 @@ WANTED = order("ok")
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
-def provider(answer: Answer, timeout_seconds: float = 1) -> SandboxProvider:
+def provider(answer: Answer, timeout_seconds: float = 60) -> SandboxProvider:
     return SandboxProvider(
         httpx.AsyncClient(base_url="http://rail", transport=httpx.MockTransport(answer)), timeout_seconds=timeout_seconds
     )
@@ -154,7 +154,7 @@ async def test_a_cancelled_caller_stays_cancelled() -> None:
     client = httpx.AsyncClient(base_url="http://rail", transport=httpx.MockTransport(answer))
 
     with pytest.raises(asyncio.CancelledError):
-        await SandboxProvider(client, timeout_seconds=1).refund(WANTED)
+        await SandboxProvider(client, timeout_seconds=60).refund(WANTED)
 
 
 async def test_every_attempt_says_the_same() -> None:

@@ -111,7 +111,7 @@ async def test_random_faults_survive_a_crash_and_never_move_twice(own_rail: Rail
 
         async def carry(wanted: Order) -> int:
             attempts = 0
-            while not isinstance(await again.provider.refund(wanted), Done):
+            while not isinstance(await again.impatient.refund(wanted), Done):
                 attempts += 1
                 await asyncio.sleep(0.02)
             return attempts
@@ -131,7 +131,7 @@ async def test_questions_have_random_faults_too(own_caller: Caller) -> None:
     await own_caller.http.post("/sandbox/faults", json={"rate": 1, "kinds": ["unavailable"]})
     assert await own_caller.provider.find(wanted) == Unknown("unavailable")
     await own_caller.http.post("/sandbox/faults", json={"rate": 1, "kinds": ["timeout_before_effect"]})
-    assert await own_caller.provider.find(wanted) == Unknown("timeout")
+    assert await own_caller.impatient.find(wanted) == Unknown("timeout")
 
 
 @pytest.mark.parametrize(

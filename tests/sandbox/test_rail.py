@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import socket
 import time
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from service.providers.sandbox import SandboxProvider
 from service.sandbox.book import Book, Instruction
 from service.sandbox.server import ROWS_AT_ONCE
-from tests.sandbox.conftest import TIMEOUT_SECONDS, Caller, RailProcess, Receiver, calling, eventually, noticed, order
+from tests.sandbox.conftest import PATIENCE_SECONDS, Caller, RailProcess, Receiver, calling, eventually, noticed, order
 from workflows.domain.ports import Absent, Declined, Done, NeedsAction, Order, Pending, Returned, Settled, Unavailable, Unknown
 
 QUIET_SECONDS = 0.4  # the forbidden thing would have happened by then
@@ -73,7 +75,7 @@ async def test_a_key_with_other_content_moves_nothing(caller: Caller, changed: d
 async def test_fifty_at_once_under_one_key_move_once(caller: Caller, receiver: Receiver, reference: str) -> None:
     wanted = order(reference)
 
-    outcomes = await asyncio.gather(*(caller.provider.refund(wanted) for _ in range(50)))
+    outcomes = await asyncio.gather(*(caller.impatient.refund(wanted) for _ in range(50)))
 
     await eventually(lambda: caller.provider.find(wanted), lambda outcome: isinstance(outcome, Done))
     assert len(await caller.moved(wanted)) == 1
@@ -91,9 +93,9 @@ async def test_slow_is_slow_and_then_done(caller: Caller) -> None:
 
 
 async def test_slower_than_the_caller_waits_moves_after_he_has_gone(caller: Caller) -> None:
-    wanted = order("slow:1500ms")
+    wanted = order("slow:4s")
 
-    assert await caller.provider.refund(wanted) == Unknown("timeout")
+    assert await caller.impatient.refund(wanted) == Unknown("timeout")
     assert await caller.provider.find(wanted) == Absent()
 
     await eventually(lambda: caller.provider.find(wanted), lambda outcome: isinstance(outcome, Done))
@@ -101,7 +103,7 @@ async def test_slower_than_the_caller_waits_moves_after_he_has_gone(caller: Call
 
 
 async def test_pending_moves_when_it_is_confirmed(caller: Caller, receiver: Receiver) -> None:
-    wanted = order("pending:1s")
+    wanted = order("pending:4s")
 
     outcome = await caller.provider.refund(wanted)
 
@@ -130,7 +132,7 @@ async def test_a_decline_moves_nothing(caller: Caller, receiver: Receiver, refer
 async def test_timeout_before_effect_did_nothing_and_the_next_send_does(caller: Caller) -> None:
     wanted = order("timeout_before_effect")
 
-    assert await caller.provider.refund(wanted) == Unknown("timeout")
+    assert await caller.impatient.refund(wanted) == Unknown("timeout")
     assert await caller.provider.find(wanted) == Absent()
     assert await caller.moved(wanted) == []
 
@@ -142,7 +144,8 @@ async def test_timeout_before_effect_did_nothing_and_the_next_send_does(caller: 
 async def test_the_answer_is_lost_after_the_effect(caller: Caller, receiver: Receiver, reference: str, why: str) -> None:
     wanted = order(reference)
 
-    assert await caller.provider.refund(wanted) == Unknown(why)
+    sender = caller.impatient if why == "timeout" else caller.provider
+    assert await sender.refund(wanted) == Unknown(why)
 
     assert await noticed(lambda: receiver.words(wanted.rail_key)) == ["succeeded"]
     assert_done(await caller.provider.find(wanted), wanted)
@@ -165,7 +168,7 @@ async def test_faults_combine(caller: Caller) -> None:
     wanted = order("unavailable:1,timeout_after_effect,pending:100ms,duplicate_notification")
 
     assert await caller.provider.refund(wanted) == Unavailable(1.0)
-    assert await caller.provider.refund(wanted) == Unknown("timeout")
+    assert await caller.impatient.refund(wanted) == Unknown("timeout")
     await eventually(lambda: caller.provider.find(wanted), lambda outcome: isinstance(outcome, Done))
 
     assert len(await caller.moved(wanted)) == 1
@@ -309,9 +312,13 @@ async def test_health_and_unknown_paths(caller: Caller) -> None:
     assert (await caller.http.get("/sandbox/refunds")).status_code == 405
 
 
-async def test_a_rail_that_is_not_there_did_nothing(caller: Caller, unused_tcp_port: int) -> None:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{unused_tcp_port}", trust_env=False) as http:
-        provider = SandboxProvider(http, timeout_seconds=TIMEOUT_SECONDS)
+async def test_a_rail_that_is_not_there_did_nothing() -> None:
+    async with AsyncExitStack() as stack:
+        held = stack.enter_context(socket.socket())
+        held.bind(("127.0.0.1", 0))  # held, so that nobody else can begin to listen there
+        address = f"http://127.0.0.1:{held.getsockname()[1]}"
+        http = await stack.enter_async_context(httpx.AsyncClient(base_url=address, trust_env=False))
+        provider = SandboxProvider(http, timeout_seconds=PATIENCE_SECONDS)
         wanted = order("ok")
 
         assert await provider.refund(wanted) == Unavailable()
