@@ -1,6 +1,7 @@
 """What is told of a payment: registered, settled, failed, lowered, shipped, imported."""
 
 import json
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -158,3 +159,35 @@ async def test_an_import_takes_the_good_lines_and_names_the_bad(world: World) ->
     assert details[1:] == ["/amount: Must be an integer.", "Must be JSON; it is not at line 1, column 2."]
     found = await world.get("/v1/payments", params={"reference": good["reference"]})
     assert [(one["merchant_id"], one["amount"]) for one in found.json()["data"]] == [(SHOP, 10_000)]
+
+
+async def test_of_two_lines_with_one_reference_the_first_in_the_file_is_kept(world: World) -> None:
+    pairs = [world.terms() for _ in range(100)]
+    lines = [line for first in pairs for line in (first, {"reference": first["reference"]}, first | {"amount": 1}, first)]
+
+    body = "\n".join(json.dumps(line) for line in lines).encode()
+    said = (await world.post("/v1/payments/import", body, key=None, headers={"content-type": "application/x-ndjson"})).json()
+
+    assert (said["accepted"], said["duplicates"], said["rejected"]) == (100, 100, 200)
+    rejected = [(4 * n + 2, "validation-failed") for n in range(100)] + [(4 * n + 3, "payment-reference-conflict") for n in range(100)]
+    assert [(error["line"], error["code"]) for error in said["errors"]] == sorted(rejected)
+
+
+async def test_a_byte_order_mark_costs_neither_a_body_nor_the_first_line_of_an_import(world: World) -> None:
+    mark, terms = b"\xef\xbb\xbf", [world.terms() for _ in range(3)]
+    body = mark + "\n".join(json.dumps(one) for one in terms[1:]).encode()
+
+    async def in_pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 2):
+            yield body[start : start + 2]
+
+    single = await world.post("/v1/payments", mark + json.dumps(terms[0]).encode(), key=None)
+    headers = {"authorization": f"Bearer {world.token('wallet')}", "content-type": "application/x-ndjson"}
+    whole = await world.http.post("/v1/payments/import", content=body, headers=headers)
+    pieces = await world.http.post("/v1/payments/import", content=in_pieces(), headers=headers)
+    second = await world.http.post("/v1/payments/import", content=body.replace(b"\n", b"\n" + mark), headers=headers)
+
+    assert single.status_code == 201
+    assert (whole.json()["accepted"], whole.json()["rejected"]) == (2, 0)
+    assert (pieces.json()["duplicates"], pieces.json()["rejected"]) == (2, 0)
+    assert (second.json()["duplicates"], second.json()["rejected"]) == (1, 1)
