@@ -191,3 +191,17 @@ async def test_a_byte_order_mark_costs_neither_a_body_nor_the_first_line_of_an_i
     assert (whole.json()["accepted"], whole.json()["rejected"]) == (2, 0)
     assert (pieces.json()["duplicates"], pieces.json()["rejected"]) == (2, 0)
     assert (second.json()["duplicates"], second.json()["rejected"]) == (1, 1)
+
+
+@pytest.mark.parametrize("tail", [".1234567Z", ".123456789Z", ".123456999999+00:00", ".123456-00:00"])
+async def test_times_of_other_clocks_are_cut_to_microseconds_and_equal_again(world: World, tail: str) -> None:
+    second = world.clock.ago(hours=1)[:19]
+    terms = world.terms(completed_at=second + tail)
+
+    made = await world.post("/v1/payments", terms, key=None)
+    again = await world.post("/v1/payments", terms | {"completed_at": second + ".1234561Z"}, key=None)
+    found = await world.get(f"/v1/payments?order_reference=none&created_from={second}.000000001Z")
+
+    assert (made.status_code, made.json()["completed_at"]) == (201, second + ".123456Z")
+    assert again.status_code == 200
+    assert found.status_code == 200
