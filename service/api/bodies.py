@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from service.api.currencies import valid_at
 from service.api.field_errors import FieldError, field_error
 from service.api.schemas import (
     AMOUNT_MAX,
@@ -94,7 +95,9 @@ class RegisterPayment(Body):
     wallet_id: Pseudonym = Field(description="The user's wallet. Must be a pseudonym: it stands in records that cannot be erased.")
     merchant_id: Pseudonym = Field(description="The merchant. Must be a pseudonym: it stands in records that cannot be erased.")
     amount: Amount = Field(description="What was paid, in the currency's minor unit.")
-    currency: Currency = Field(description="ISO 4217, alphabetic; it must have a minor unit.")
+    currency: Currency = Field(
+        description="ISO 4217, alphabetic, with a minor unit; one that was withdrawn must have been valid at `authorised_at`."
+    )
     order_reference: Optionally[Line] = Field(
         None, description="The merchant's name for the order. Must be a pseudonym: it stands in records."
     )
@@ -241,6 +244,14 @@ def check_times(body: Body, now: datetime) -> list[FieldError]:
     latest = now + CLOCK_SKEW_MAX
     moments = ((name, getattr(body, name, None)) for name in _MOMENTS)
     return [field_error(f"/{name}", "Must not lie in the future.") for name, at in moments if isinstance(at, datetime) and at > latest]
+
+
+def check_currency(body: RegisterPayment, now: datetime) -> list[FieldError]:
+    """Of a currency that was withdrawn before the payment was authorised."""
+    authorised_at = body.authorised_at or body.completed_at or now
+    if valid_at(body.currency, authorised_at):
+        return []
+    return [field_error("/currency", "Must be a currency that was valid at authorised_at: this one was withdrawn before.")]
 
 
 def _funding_sums(funding: Iterable[FundingBody] | None, amount: int) -> None:

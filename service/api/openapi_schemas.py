@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from service.api.schemas import EXPONENTS
+from service.api.currencies import EXPONENTS
 
 Json = dict[str, Any]  # JSON Schema
 

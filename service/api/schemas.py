@@ -5,10 +5,10 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, Final, TypeVar
 
-import iso4217
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PlainValidator, StringConstraints, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from service.api.currencies import EXPONENTS
 from workflows.domain import money
 from workflows.domain.times import TEXT_LENGTH_MAX, parse_rfc3339
 
@@ -18,9 +18,6 @@ AMOUNT_MAX: Final = money.AMOUNT_MAX
 QUANTITY_MAX: Final = 10**6
 ENTRIES_MAX: Final = 1000  # of any array in a body
 NOTE_LENGTH_MAX: Final = 2000
-
-# A currency is known when ISO 4217 gives it a minor unit: XXX, gold and other funds have none, so that no integer could name a sum.
-EXPONENTS: Final[Mapping[str, int]] = MappingProxyType({unit.code: unit.exponent for unit in iso4217.Currency if unit.exponent is not None})
 
 # Each pattern beside the words that say it to a person. `$` is the very end here: pydantic's engine knows no trailing newline.
 REFERENCE: Final = r"^[A-Za-z0-9_.:-]+$"

@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from service.api import bodies
+from service.api.currencies import EXPONENTS
 from service.api.field_errors import ERRORS_MAX, field_errors, pointer
-from service.api.schemas import AMOUNT_MAX, EXPONENTS, Body
+from service.api.schemas import AMOUNT_MAX, Body
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MODELS: tuple[type[Body], ...] = (
