@@ -10,6 +10,8 @@ from typing import Any
 
 import uvicorn
 
+from service.http_protocol import Http11Protocol
+
 ASGIApplication = Callable[..., Awaitable[Any]]
 STOP_SECONDS = 8
 _BACKLOG = 2048
@@ -40,20 +42,17 @@ def serve(app: ASGIApplication, listening: socket.socket, *, interruptible: bool
 
     Requests under way then have `stop_seconds` to end.
     """
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        backlog=_BACKLOG,
-        timeout_graceful_shutdown=stop_seconds,
-    )
+    config = configuration(app, log_config=None, backlog=_BACKLOG, timeout_graceful_shutdown=stop_seconds)
     server = _Server(config)
     server.interruptible = interruptible
     server.run(sockets=[listening])
     if not server.started:
         raise SystemExit(3)  # its lifespan failed, and has logged why
+
+
+def configuration(app: ASGIApplication, **more: Any) -> uvicorn.Config:
+    """How uvicorn serves whatever we serve: HTTP/1.1 and nothing else, telling nobody what it is."""
+    return uvicorn.Config(app, http=Http11Protocol, ws="none", access_log=False, server_header=False, proxy_headers=False, **more)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from service.api.currencies import valid_at
 from service.api.field_errors import FieldError, field_error
 from service.api.schemas import (
     AMOUNT_MAX,
@@ -19,6 +20,7 @@ from service.api.schemas import (
     MetadataKey,
     MetadataValue,
     Note,
+    Optionally,
     Provider,
     Pseudonym,
     Quantity,
@@ -42,7 +44,7 @@ class FundingBody(Body):
     amount: Amount = Field(description="What this source pays, in minor units.")
     provider: Provider = Field(description="The rail that took the money and can give it back.")
     provider_reference: ProviderReference
-    funder: Pseudonym | None = Field(None, description="Who bears a coupon, points or cashback: a pseudonym.")
+    funder: Optionally[Pseudonym] = Field(None, description="Who bears a coupon, points or cashback: a pseudonym.")
 
 
 class ItemBody(Body):
@@ -93,18 +95,22 @@ class RegisterPayment(Body):
     wallet_id: Pseudonym = Field(description="The user's wallet. Must be a pseudonym: it stands in records that cannot be erased.")
     merchant_id: Pseudonym = Field(description="The merchant. Must be a pseudonym: it stands in records that cannot be erased.")
     amount: Amount = Field(description="What was paid, in the currency's minor unit.")
-    currency: Currency = Field(description="ISO 4217, alphabetic; it must have a minor unit.")
-    order_reference: Line | None = Field(None, description="The merchant's name for the order. Must be a pseudonym: it stands in records.")
+    currency: Currency = Field(
+        description="ISO 4217, alphabetic, with a minor unit; one that was withdrawn must have been valid at `authorised_at`."
+    )
+    order_reference: Optionally[Line] = Field(
+        None, description="The merchant's name for the order. Must be a pseudonym: it stands in records."
+    )
     category: Category = Field(Category.general, description="What kind of goods; policies may exclude some.")
-    funding: FundingList | None = Field(None, description="Sums to `amount`. One `balance` leg of the default provider unless told.")
-    items: ItemList | None = Field(None, description="The order's lines; they sum to `amount`.")
-    earned: tuple[EarnedBody, ...] | None = Field(None, max_length=10, description="What the payment earned its user.")
+    funding: Optionally[FundingList] = Field(None, description="Sums to `amount`. One `balance` leg of the default provider unless told.")
+    items: Optionally[ItemList] = Field(None, description="The order's lines; they sum to `amount`.")
+    earned: Optionally[tuple[EarnedBody, ...]] = Field(None, max_length=10, description="What the payment earned its user.")
     fulfilment: Fulfilment = Field(Fulfilment.none, description="How far the goods have come.")
-    shipped_at: Instant | None = Field(None, description="When the goods were sent.")
-    delivered_at: Instant | None = Field(None, description="When the goods arrived.")
-    completed_at: Instant | None = Field(None, description="When it settled; given, the payment starts `completed`.")
-    authorised_at: Instant | None = Field(None, description="`completed_at` unless told, else now.")
-    metadata: dict[MetadataKey, MetadataValue] | None = Field(None, max_length=20, description="Short texts, given back as they came.")
+    shipped_at: Optionally[Instant] = Field(None, description="When the goods were sent.")
+    delivered_at: Optionally[Instant] = Field(None, description="When the goods arrived.")
+    completed_at: Optionally[Instant] = Field(None, description="When it settled; given, the payment starts `completed`.")
+    authorised_at: Optionally[Instant] = Field(None, description="`completed_at` unless told, else now.")
+    metadata: Optionally[dict[MetadataKey, MetadataValue]] = Field(None, max_length=20, description="Short texts, given back as they came.")
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -120,8 +126,8 @@ class CompletePayment(Body):
 
     model_config = ConfigDict(json_schema_extra={"example": {"completed_at": "2026-11-22T08:26:00Z", "provider_reference": "cap-5521"}})
 
-    completed_at: Instant | None = Field(None, description="When it settled; now unless told.")
-    provider_reference: ProviderReference | None = None
+    completed_at: Optionally[Instant] = Field(None, description="When it settled; now unless told.")
+    provider_reference: Optionally[ProviderReference] = None
 
 
 class FailPayment(Body):
@@ -130,7 +136,7 @@ class FailPayment(Body):
     model_config = ConfigDict(json_schema_extra={"example": {"code": "insufficient_funds"}})
 
     code: PaymentFailure = Field(description="Why it failed.")
-    detail: Note | None = Field(None, description="More, for a person. Kept apart, so that it can be erased.")
+    detail: Optionally[Note] = Field(None, description="More, for a person. Kept apart, so that it can be erased.")
 
 
 class ModifyPayment(Body):
@@ -140,8 +146,8 @@ class ModifyPayment(Body):
 
     amount: Amount = Field(description="The new amount in minor units, lower than the old.")
     reason: Note = Field(description="Why. Kept apart, so that it can be erased.")
-    funding: FundingList | None = Field(None, description="Anew where there is more than one source; sums to `amount`.")
-    items: ItemList | None = Field(None, description="Anew where the payment has lines; they sum to `amount`.")
+    funding: Optionally[FundingList] = Field(None, description="Anew where there is more than one source; sums to `amount`.")
+    items: Optionally[ItemList] = Field(None, description="Anew where the payment has lines; they sum to `amount`.")
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -160,9 +166,9 @@ class ChangeFulfilment(Body):
     )
 
     status: Fulfilment = Field(description="The new status, or the same again to fill a missing time.")
-    at: Instant | None = Field(None, description="When it came to that; now unless told.")
-    carrier: Label | None = Field(None, description="Who carries the goods: a company. It stands in records.")
-    tracking_number: Label | None = Field(None, description="The carrier's number. Kept apart, so that it can be erased.")
+    at: Optionally[Instant] = Field(None, description="When it came to that; now unless told.")
+    carrier: Optionally[Label] = Field(None, description="Who carries the goods: a company. It stands in records.")
+    tracking_number: Optionally[Label] = Field(None, description="The carrier's number. Kept apart, so that it can be erased.")
 
 
 class ItemQuantityBody(Body):
@@ -202,20 +208,20 @@ class RequestCancellation(Body):
     )
 
     reason: Reason = Field(description="Why; `other` needs a note.")
-    amount: Amount | None = Field(None, description="How much, in minor units; all that is refundable unless told.")
-    items: tuple[ItemQuantityBody, ...] | None = Field(
+    amount: Optionally[Amount] = Field(None, description="How much, in minor units; all that is refundable unless told.")
+    items: Optionally[tuple[ItemQuantityBody, ...]] = Field(
         None, min_length=1, max_length=ENTRIES_MAX, description="Which lines; computes the amount. Not together with `amount`."
     )
-    channel: Channel | None = Field(
+    channel: Optionally[Channel] = Field(
         None, description="Where the customer asked; `app` for a wallet, `merchant` for a merchant unless told."
     )
-    note: Note | None = Field(None, description="In the customer's words. Kept apart, so that it can be erased.")
-    client_reference: Pseudonym | None = Field(None, description="The caller's own key, unique within the payment for ever.")
-    expected_refundable: int | None = Field(
+    note: Optionally[Note] = Field(None, description="In the customer's words. Kept apart, so that it can be erased.")
+    client_reference: Optionally[Pseudonym] = Field(None, description="The caller's own key, unique within the payment for ever.")
+    expected_refundable: Optionally[int] = Field(
         None, ge=0, le=AMOUNT_MAX, description="What the caller believes is refundable, in minor units."
     )
-    verification: Verification | None = Field(None, description="How the customer was verified.")
-    override: Override | None = Field(None, description="Supervisors only: pass a refusal of policy.")
+    verification: Optionally[Verification] = Field(None, description="How the customer was verified.")
+    override: Optionally[Override] = Field(None, description="Supervisors only: pass a refusal of policy.")
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -238,6 +244,14 @@ def check_times(body: Body, now: datetime) -> list[FieldError]:
     latest = now + CLOCK_SKEW_MAX
     moments = ((name, getattr(body, name, None)) for name in _MOMENTS)
     return [field_error(f"/{name}", "Must not lie in the future.") for name, at in moments if isinstance(at, datetime) and at > latest]
+
+
+def check_currency(body: RegisterPayment, now: datetime) -> list[FieldError]:
+    """Of a currency that was withdrawn before the payment was authorised."""
+    authorised_at = body.authorised_at or body.completed_at or now
+    if valid_at(body.currency, authorised_at):
+        return []
+    return [field_error("/currency", "Must be a currency that was valid at authorised_at: this one was withdrawn before.")]
 
 
 def _funding_sums(funding: Iterable[FundingBody] | None, amount: int) -> None:

@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from service.api.schemas import Amount, Body, Digest, Label, Line, Note, Pseudonym, ReasonCode, problem
+from service.api.schemas import Amount, Body, Digest, Label, Line, Note, Optionally, Pseudonym, ReasonCode, problem
 from workflows.domain.words import MerchantDecision, ReturnCondition
 
 EVIDENCE_MAX = 20
@@ -31,10 +31,10 @@ class DecideHandOff(Body):
     )
 
     decision: MerchantDecision = Field(description="Yes, yes once the goods are back, less than that, or no.")
-    amount: Amount | None = Field(None, description="Of an offer: less than what was asked for, in minor units.")
-    reason_code: ReasonCode | None = Field(None, description="Why, as one word of the merchant's own vocabulary.")
-    note: Note | None = Field(None, description="More, for those who decide. Kept apart, so that it can be erased.")
-    evidence: tuple[EvidenceBody, ...] | None = Field(None, max_length=EVIDENCE_MAX, description="Documents that bear the answer out.")
+    amount: Optionally[Amount] = Field(None, description="Of an offer: less than what was asked for, in minor units.")
+    reason_code: Optionally[ReasonCode] = Field(None, description="Why, as one word of the merchant's own vocabulary.")
+    note: Optionally[Note] = Field(None, description="More, for those who decide. Kept apart, so that it can be erased.")
+    evidence: Optionally[tuple[EvidenceBody, ...]] = Field(None, max_length=EVIDENCE_MAX, description="Documents that bear the answer out.")
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -69,7 +69,7 @@ class ReceiveReturn(Body):
     model_config = ConfigDict(json_schema_extra={"example": {"condition": "intact"}})
 
     condition: ReturnCondition = Field(description="Intact is paid; damaged or missing goods are an agent's matter.")
-    note: Note | None = Field(None, description="More, for a person. Kept apart, so that it can be erased.")
+    note: Optionally[Note] = Field(None, description="More, for a person. Kept apart, so that it can be erased.")
 
 
 class Assign(Body):
@@ -77,7 +77,7 @@ class Assign(Body):
 
     model_config = ConfigDict(json_schema_extra={"example": {"to": "agent-7"}})
 
-    to: Pseudonym | None = Field(None, description="A colleague: a pseudonym, the `sub` of their token. The caller unless told.")
+    to: Optionally[Pseudonym] = Field(None, description="A colleague: a pseudonym, the `sub` of their token. The caller unless told.")
 
 
 class Approve(Body):
@@ -85,7 +85,7 @@ class Approve(Body):
 
     model_config = ConfigDict(json_schema_extra={"example": {"note": "the customer showed the receipt"}})
 
-    note: Note | None = Field(None, description="Why. Kept apart, so that it can be erased.")
+    note: Optionally[Note] = Field(None, description="Why. Kept apart, so that it can be erased.")
 
 
 class Deny(Body):

@@ -1,7 +1,7 @@
 """Import: payments as NDJSON, any number of them, a line at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from starlette.responses import Response
 
@@ -11,11 +11,28 @@ from service.api.calls import Call
 from service.api.payments import terms_of
 from service.api.problems import RequestProblem, problem_detail
 from service.api.queries import NoQuery
-from service.api.reading import BODY_BYTES_MAX, NDJSON_TYPE, check_media_type, parse_body
+from service.api.reading import BODY_BYTES_MAX, BYTE_ORDER_MARK, NDJSON_TYPE, check_arrived, check_media_type, parse_body
+from workflows.domain.decisions.payments import Terms
 from workflows.domain.errors import RefundryError, Unavailable
 
 ERRORS_MAX = 1000
 AT_ONCE = 8  # as many as the pool has connections, or nearly
+LANE_LINES_MAX = 4  # read ahead for each
+
+
+_Line = tuple[int, Terms]
+
+
+class _Arrived:
+    """How many bytes came."""
+
+    def __init__(self) -> None:
+        self.length_bytes = 0
+
+    async def counted(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in stream:
+            self.length_bytes += len(chunk)
+            yield chunk
 
 
 class _Tally:
@@ -30,25 +47,19 @@ class _Tally:
 
 
 async def import_(call: Call) -> Response:
-    """Each line is a payment of its own: a bad one never costs a good one. Stops only where the database is away."""
+    """Each line is a payment of its own: a bad one never costs a good one. Stops only where the database is away.
+
+    Lines of one reference go through one lane, one after the other, so that the file's order decides which of them is kept.
+    """
     check_media_type(call.request.headers, NDJSON_TYPE)
     call.query(NoQuery)
     tally = _Tally()
-    lines = _lines(call.request.stream())
-    gate = asyncio.Lock()
-
-    async def work() -> None:
-        while True:
-            async with gate:
-                found = await anext(lines, None)
-            if found is None:
-                return
-            await _register(call, tally, *found)
-
+    lanes: list[asyncio.Queue[_Line | None]] = [asyncio.Queue(LANE_LINES_MAX) for _ in range(AT_ONCE)]
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(AT_ONCE):
-                group.create_task(work())
+            for lane in lanes:
+                group.create_task(_work(call, tally, lane))
+            await _read(call, tally, lanes)
     except ExceptionGroup as faults:
         raise faults.exceptions[0] from None
     tally.errors.sort()
@@ -57,15 +68,35 @@ async def import_(call: Call) -> Response:
     )
 
 
-async def _register(call: Call, tally: _Tally, number: int, line: bytes | None) -> None:
+async def _read(call: Call, tally: _Tally, lanes: Sequence[asyncio.Queue[_Line | None]]) -> None:
+    """Every line into its reference's lane; what is no payment is rejected here, and holds up nothing."""
+    arrived = _Arrived()
+    async for number, line in _lines(_without_mark(arrived.counted(call.request.stream()))):
+        try:
+            if line is None:
+                raise RequestProblem("body-too-large")
+            terms = terms_of(parse_body(line, RegisterPayment), call)
+        except (RequestProblem, RefundryError) as error:
+            tally.reject(number, *problem_detail(error, call.language))
+        else:
+            await lanes[hash(terms.reference) % len(lanes)].put((number, terms))
+    if not arrived.length_bytes:
+        check_arrived(call.request.headers, 0)
+    for lane in lanes:
+        await lane.put(None)
+
+
+async def _work(call: Call, tally: _Tally, lane: asyncio.Queue[_Line | None]) -> None:
+    while (line := await lane.get()) is not None:
+        await _register(call, tally, *line)
+
+
+async def _register(call: Call, tally: _Tally, number: int, terms: Terms) -> None:
     try:
-        if line is None:
-            raise RequestProblem("body-too-large")
-        terms = terms_of(parse_body(line, RegisterPayment), call)
         registered = await call.services.runner.register(terms, actor=call.actor(), request_id=call.trace_id)
     except Unavailable:
         raise
-    except (RequestProblem, RefundryError) as error:
+    except RefundryError as error:
         tally.reject(number, *problem_detail(error, call.language))
         return
     if registered.new:
@@ -94,3 +125,18 @@ async def _lines(stream: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes
         yield number, None
     elif rest.strip():
         yield number, rest
+
+
+async def _without_mark(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The stream without a byte order mark at its very beginning."""
+    start: bytes | None = b""  # None once it is behind us
+    async for chunk in stream:
+        if start is None:
+            yield chunk
+            continue
+        start += chunk
+        if len(start) >= len(BYTE_ORDER_MARK) or not BYTE_ORDER_MARK.startswith(start):
+            yield start.removeprefix(BYTE_ORDER_MARK)
+            start = None
+    if start:
+        yield start

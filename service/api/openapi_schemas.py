@@ -2,20 +2,18 @@
 
 from typing import Any, Final
 
-from service.api.schemas import EXPONENTS
+from service.api.currencies import EXPONENTS
 
 Json = dict[str, Any]  # JSON Schema
 
-# RFC 3339 in UTC from 1970 on, with at most six digits of a second; `format` keeps out the 30th of February.
+# RFC 3339 in UTC from 1970 on, with any number of digits of a second, and a leap second; `format` keeps out the 30th of February.
 INSTANT: Final = (
     r"^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-    r"[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?([Zz]|\+00:00)$"
+    r"[Tt](([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]|23:59:60)(\.[0-9]+)?([Zz]|[+-]00:00)$"
 )
 CURRENCIES: Final = sorted(EXPONENTS)
-_INSTANT_ROUGH: Final = r"(Z|\+00:00)$"
+_INSTANT_ROUGH: Final = r"(Z|[+-]00:00)$"
 _CURRENCY_ROUGH: Final = "^[A-Z]{3}$"
-
-_GIVEN: Final = {"not": {"type": "null"}}
 
 # What concerns more than one member, as far as JSON Schema can say it; sums and uniqueness stand in the descriptions.
 RULES: Final[dict[str, Json]] = {
@@ -25,12 +23,12 @@ RULES: Final[dict[str, Json]] = {
                 "description": "The reason `other` needs a note.",
                 "anyOf": [
                     {"properties": {"reason": {"not": {"const": "other"}}}},
-                    {"required": ["note"], "properties": {"note": _GIVEN}},
+                    {"required": ["note"]},
                 ],
             },
             {
                 "description": "Not both.",
-                "not": {"required": ["amount", "items"], "properties": {"amount": _GIVEN, "items": _GIVEN}},
+                "not": {"required": ["amount", "items"]},
             },
         ]
     },

@@ -107,8 +107,12 @@ async def change_fulfilment(call: Call) -> Response:
 
 
 def terms_of(body: bodies.RegisterPayment, call: Call) -> payments.Terms:
-    """What the body says, and nothing that it leaves out. Raises RequestProblem for times ahead and rails that are not there."""
-    if errors := bodies.check_times(body, call.services.runner.runtime.clock()):
+    """What the body says, and nothing that it leaves out.
+
+    Raises RequestProblem for times ahead, currencies that were withdrawn before, and rails that are not there.
+    """
+    now = call.services.runner.runtime.clock()
+    if errors := bodies.check_times(body, now) + bodies.check_currency(body, now):
         raise RequestProblem("validation-failed", members={"errors": errors})
     said = body.model_fields_set
     items, names = _items(body.items)

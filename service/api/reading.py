@@ -22,6 +22,8 @@ BODY_BYTES_MAX: Final = 256 * 1024
 JSON_TYPE: Final = "application/json"
 NDJSON_TYPE: Final = "application/x-ndjson"
 NO_VERSION: Final = -1  # an If-Match that no version can satisfy
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  # some programs begin every text with it
+_DIGITS_MAX: Final = 18
 _NOTHING: Final = b"{}"  # an absent body says as much as an empty object
 
 _KEY: Final = re.compile(r"[!-~]{1,255}")
@@ -46,7 +48,7 @@ class Inbound(Generic[B]):
         """Read it all; never raises. `failure` is the first in this order: 413, 415, 400, the key's presence, 422."""
         if_match = read_if_match(request.headers.getlist("if-match")) if operation.if_match else None
         try:
-            raw = await read_body(request) or _NOTHING
+            raw = (await read_body(request) or _NOTHING).removeprefix(BYTE_ORDER_MARK)
             value = parse_json(raw)
             key = idempotency_key(request.headers.getlist("idempotency-key"), required=operation.idempotent)
             body = validate(raw, value, model)
@@ -70,7 +72,7 @@ async def read_body(request: Request, *, media_type: str = JSON_TYPE, limit_byte
     Chunks beyond the limit are not read. An empty body needs no type.
     """
     length = request.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > limit_bytes):
+    if length.isascii() and length.isdigit() and (len(length) > _DIGITS_MAX or int(length) > limit_bytes):
         raise RequestProblem("body-too-large")
     chunks = bytearray()
     try:
@@ -80,9 +82,21 @@ async def read_body(request: Request, *, media_type: str = JSON_TYPE, limit_byte
             chunks += chunk
     except ClientDisconnect:
         raise _malformed("Must not end early.") from None
+    check_arrived(request.headers, len(chunks))
     if chunks:
         check_media_type(request.headers, media_type)
     return bytes(chunks)
+
+
+def check_arrived(headers: Mapping[str, str], length_bytes: int) -> None:
+    """RequestProblem `malformed-request` where a body was announced, and none or less arrived.
+
+    A server or proxy that loses a body must not turn an order into one that says nothing.
+    """
+    announced = headers.get("content-length", "0")
+    least = int(announced) if announced.isascii() and announced.isdigit() and len(announced) <= _DIGITS_MAX else 1
+    if length_bytes < least or (length_bytes == 0 and "transfer-encoding" in headers):
+        raise _malformed("Was announced, and did not arrive.")
 
 
 def check_media_type(headers: Mapping[str, str], media_type: str = JSON_TYPE) -> None:
@@ -106,8 +120,10 @@ def parse_json(raw: bytes) -> object:
     try:
         value: object = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
     except UnicodeDecodeError:
-        raise _malformed("Must be UTF-8.") from None
+        raise _malformed(_other_coding(raw) or "Must be UTF-8.") from None
     except json.JSONDecodeError as error:
+        if wide := _other_coding(raw):
+            raise _malformed(wide) from None
         raise _malformed(f"Must be JSON; it is not at line {error.lineno}, column {error.colno}.") from None
     except RecursionError:
         raise _malformed("Must not be nested so deep.") from None
@@ -166,6 +182,14 @@ def _too_many(value: object) -> list[FieldError]:
         return [field_error("", "Must be an object.")]
     arrays = (name for name, member in value.items() if isinstance(member, list) and len(member) > ENTRIES_MAX)
     return [field_error(pointer([name]), f"Must have at most {ENTRIES_MAX} entries.") for name in islice(arrays, ERRORS_MAX)]
+
+
+def _other_coding(raw: bytes) -> str | None:
+    """What to say of a text in 16 or 32 bits a character; asked only of what is no JSON in UTF-8."""
+    found = json.detect_encoding(raw)
+    if found.startswith("utf-16"):
+        return "Must be UTF-8; this looks like UTF-16."
+    return "Must be UTF-8; this looks like UTF-32." if found.startswith("utf-32") else None
 
 
 def _unreadable(error: ValidationError) -> bool:

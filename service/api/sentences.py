@@ -14,8 +14,7 @@ from importlib.resources import files
 from typing import TypedDict
 from zoneinfo import ZoneInfo
 
-from iso4217 import Currency
-
+from service.api.currencies import EXPONENTS
 from workflows.domain.errors import Window
 from workflows.domain.model import Cancellation
 from workflows.domain.words import CancellationState, LegState, Refusal, Route
@@ -102,13 +101,9 @@ def amount_text(amount_minor: int, currency: str, spoken: Language) -> str:
     return f"{currency} {sign}{number}"
 
 
-@cache
 def _exponent(currency: str) -> int:
-    """The currency's minor digits. Payments outlive currencies: one withdrawn from the list is told with two, as nearly all had."""
-    try:
-        return Currency(currency).exponent or 0
-    except ValueError:
-        return 2
+    """The currency's minor digits. Payments outlive lists: a currency that ours does not know is told with two, as nearly all have."""
+    return EXPONENTS.get(currency, 2)
 
 
 def moment(at: datetime, zone: tzinfo, spoken: Language) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import uvicorn
 
 from service.sandbox.server import create_app
+from service.serving import configuration
 
 SHUTDOWN_SECONDS_MAX = 2  # a hanging fault must not keep the process
 
@@ -27,7 +28,7 @@ def main() -> None:
     sys.stdout.write(f"http://{told.host}:{listener.getsockname()[1]}\n")
     sys.stdout.flush()
     app = create_app(told.book, notify_url=told.notify_url, secret=secret)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX)
+    config = configuration(app, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX)
     uvicorn.Server(config).run(sockets=[listener])
 
 

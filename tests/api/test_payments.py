@@ -1,6 +1,7 @@
 """What is told of a payment: registered, settled, failed, lowered, shipped, imported."""
 
 import json
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -158,3 +159,64 @@ async def test_an_import_takes_the_good_lines_and_names_the_bad(world: World) ->
     assert details[1:] == ["/amount: Must be an integer.", "Must be JSON; it is not at line 1, column 2."]
     found = await world.get("/v1/payments", params={"reference": good["reference"]})
     assert [(one["merchant_id"], one["amount"]) for one in found.json()["data"]] == [(SHOP, 10_000)]
+
+
+async def test_of_two_lines_with_one_reference_the_first_in_the_file_is_kept(world: World) -> None:
+    pairs = [world.terms() for _ in range(100)]
+    lines = [line for first in pairs for line in (first, {"reference": first["reference"]}, first | {"amount": 1}, first)]
+
+    body = "\n".join(json.dumps(line) for line in lines).encode()
+    said = (await world.post("/v1/payments/import", body, key=None, headers={"content-type": "application/x-ndjson"})).json()
+
+    assert (said["accepted"], said["duplicates"], said["rejected"]) == (100, 100, 200)
+    rejected = [(4 * n + 2, "validation-failed") for n in range(100)] + [(4 * n + 3, "payment-reference-conflict") for n in range(100)]
+    assert [(error["line"], error["code"]) for error in said["errors"]] == sorted(rejected)
+
+
+async def test_a_byte_order_mark_costs_neither_a_body_nor_the_first_line_of_an_import(world: World) -> None:
+    mark, terms = b"\xef\xbb\xbf", [world.terms() for _ in range(3)]
+    body = mark + "\n".join(json.dumps(one) for one in terms[1:]).encode()
+
+    async def in_pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 2):
+            yield body[start : start + 2]
+
+    single = await world.post("/v1/payments", mark + json.dumps(terms[0]).encode(), key=None)
+    headers = {"authorization": f"Bearer {world.token('wallet')}", "content-type": "application/x-ndjson"}
+    whole = await world.http.post("/v1/payments/import", content=body, headers=headers)
+    pieces = await world.http.post("/v1/payments/import", content=in_pieces(), headers=headers)
+    second = await world.http.post("/v1/payments/import", content=body.replace(b"\n", b"\n" + mark), headers=headers)
+
+    assert single.status_code == 201
+    assert (whole.json()["accepted"], whole.json()["rejected"]) == (2, 0)
+    assert (pieces.json()["duplicates"], pieces.json()["rejected"]) == (2, 0)
+    assert (second.json()["duplicates"], second.json()["rejected"]) == (1, 1)
+
+
+@pytest.mark.parametrize("tail", [".1234567Z", ".123456789Z", ".123456999999+00:00", ".123456-00:00"])
+async def test_times_of_other_clocks_are_cut_to_microseconds_and_equal_again(world: World, tail: str) -> None:
+    second = world.clock.ago(hours=1)[:19]
+    terms = world.terms(completed_at=second + tail)
+
+    made = await world.post("/v1/payments", terms, key=None)
+    again = await world.post("/v1/payments", terms | {"completed_at": second + ".1234561Z"}, key=None)
+    found = await world.get(f"/v1/payments?order_reference=none&created_from={second}.000000001Z")
+
+    assert (made.status_code, made.json()["completed_at"]) == (201, second + ".123456Z")
+    assert again.status_code == 200
+    assert found.status_code == 200
+
+
+async def test_a_currency_must_have_been_valid_when_the_payment_was_authorised(world: World) -> None:
+    def at(currency: str, moment: str | None) -> Json:
+        return world.terms(currency=currency, authorised_at=moment, completed_at=None)
+
+    good = [("BGN", "2025-12-31T10:00:00Z"), ("HRK", "2022-11-30T10:00:00Z"), ("ANG", "2025-06-30T10:00:00Z"), ("XCG", None)]
+    for currency, moment in good:
+        response = await world.post("/v1/payments", at(currency, moment), key=None)
+        assert (response.status_code, response.json()["currency"]) == (201, currency)
+
+    bad = [("BGN", None), ("BGN", "2026-02-01T00:00:00Z"), ("HRK", "2023-02-01T00:00:00Z"), ("ANG", "2026-01-01T00:00:00Z")]
+    for currency, moment in [*bad, ("DEM", "2026-01-01T00:00:00Z")]:
+        said = assert_problem(await world.post("/v1/payments", at(currency, moment), key=None), 422, "validation-failed")
+        assert [error["pointer"] for error in said["errors"]] == ["/currency"]

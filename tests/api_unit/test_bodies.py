@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from service.api import bodies
+from service.api.currencies import EXPONENTS
 from service.api.field_errors import ERRORS_MAX, field_errors, pointer
-from service.api.schemas import AMOUNT_MAX, EXPONENTS, Body
+from service.api.schemas import AMOUNT_MAX, Body
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MODELS: tuple[type[Body], ...] = (
@@ -153,7 +154,6 @@ def test_a_time_in_utc_is_taken(text: str, moment: datetime) -> None:
     [
         "2010-12-01T08:26:00",
         "2010-12-01T08:26:00+08:00",
-        "2010-12-01T08:26:00-00:00",
         "2010-12-01 08:26:00Z",
         "2010-12-01T08:26Z",
         "2010-12-01",
@@ -161,7 +161,6 @@ def test_a_time_in_utc_is_taken(text: str, moment: datetime) -> None:
         "2010-12-01T08:26:60Z",
         "2010-02-30T08:26:00Z",
         "2010-12-01T24:00:00Z",
-        "2010-12-01T08:26:00.1234567Z",
         "2010-12-01T08:26:00.Z",
         "2010-12-01T08:26:00Z\n",
         "12010-12-01T08:26:00Z",
@@ -296,10 +295,18 @@ def test_metadata_is_twenty_short_strings() -> None:
     assert payment_with(metadata={"k": None}) == {"/metadata/k": "Must be a string."}
 
 
-def test_null_says_as_much_as_nothing_where_nothing_is_allowed() -> None:
-    optional = ("order_reference", "funding", "items", "earned", "shipped_at", "delivered_at", "completed_at", "authorised_at", "metadata")
+BODIES = sorted(Body.__subclasses__(), key=lambda model: model.__name__)
 
-    assert payment_with(**dict.fromkeys(optional)) == {}
+
+@pytest.mark.parametrize("model", BODIES)
+def test_null_is_refused_wherever_a_member_may_be_left_out(model: type[Body]) -> None:
+    """A client's null by accident must not ask for what leaving the member out means: all of it."""
+    members = model.model_json_schema().get("properties", {})
+
+    found = errors_of(model, dict.fromkeys(members))
+
+    assert {where.split("/")[1] for where in found} == set(members)
+    assert "null" not in json.dumps({name: form for name, form in members.items() if form.pop("default", None) is None})
 
 
 def test_a_modification_is_held_to_its_sums() -> None:

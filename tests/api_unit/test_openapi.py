@@ -226,14 +226,18 @@ WELL_FORMED_OR_NOT = [
             ("2026-02-30T08:26:00Z", False),
             ("2026-11-22T24:00:00Z", False),
             ("2026-11-22T08:26:60Z", False),
-            ("2026-11-22T08:26:00.1234567Z", False),
+            ("2026-11-22T08:26:00.1234567Z", True),
+            ("2026-11-22T08:26:00." + "9" * 43 + "Z", True),
+            ("2026-11-22T08:26:00." + "9" * 44 + "Z", False),
+            ("2026-11-22T08:26:00-00:00", True),
+            ("2026-12-31T23:59:60Z", True),
             ("2026-11-22T08:26:00+08:00", False),
             ("2026-11-22T08:26:00", False),
             ("2026-11-22 08:26:00Z", False),
             ("2026-11-22", False),
             ("", False),
             (0, False),
-            (None, True),
+            (None, False),
         ]
     ),
     *((bodies.RegisterPayment, {**PAYMENT, "currency": code}, good) for code, good in [("JPY", True), ("XXX", False), ("cny", False)]),
@@ -300,8 +304,8 @@ WELL_FORMED_OR_NOT = [
     (bodies.RequestCancellation, {"reason": "other", "note": None}, False),
     (bodies.RequestCancellation, {"reason": "other", "note": "moved house"}, True),
     (bodies.RequestCancellation, {**REQUEST, "amount": 1, "items": [{"reference": "A", "quantity": 1}]}, False),
-    (bodies.RequestCancellation, {**REQUEST, "amount": None, "items": [{"reference": "A", "quantity": 1}]}, True),
-    (bodies.RequestCancellation, {**REQUEST, "amount": 1, "items": None}, True),
+    (bodies.RequestCancellation, {**REQUEST, "amount": None, "items": [{"reference": "A", "quantity": 1}]}, False),
+    (bodies.RequestCancellation, {**REQUEST, "amount": 1, "items": None}, False),
 ]
 
 

@@ -188,6 +188,38 @@ async def test_a_sender_who_goes_away_has_sent_nothing() -> None:
     assert told(got.failure) == [{"pointer": "", "detail": "Must not end early."}]
 
 
+ANNOUNCED = [("content-length", "25"), ("content-length", "1"), ("content-length", "x"), ("transfer-encoding", "chunked")]
+
+
+@pytest.mark.parametrize("header", ANNOUNCED)
+async def test_a_body_that_was_announced_and_did_not_arrive_is_not_an_empty_one(header: tuple[str, str]) -> None:
+    for chunks in ([], [b""]):
+        got = await Inbound.read(request(Wire(chunks), [*HEADERS.items(), header]), WITHDRAW, bodies.Withdraw)
+
+        assert slug(got.failure) == "malformed-request"
+        assert told(got.failure) == [{"pointer": "", "detail": "Was announced, and did not arrive."}]
+
+
+async def test_a_body_that_is_shorter_than_announced_is_not_read() -> None:
+    assert slug((await inbound(headers={**HEADERS, "content-length": "26"})).failure) == "malformed-request"
+    assert slug((await inbound(headers={**HEADERS, "content-length": "25"})).failure) is None
+
+
+async def test_no_body_needs_no_announcement() -> None:
+    for headers in (HEADERS, {**HEADERS, "content-length": "0"}):
+        got = await Inbound.read(request(Wire([]), headers.items()), WITHDRAW, bodies.Withdraw)
+
+        assert got.failure is None
+
+
+async def test_one_byte_order_mark_at_the_beginning_is_skipped() -> None:
+    mark = b"\xef\xbb\xbf"
+
+    assert (await inbound(mark + BODY)).fingerprint == (await inbound()).fingerprint
+    for body in (mark, mark + mark + BODY, BODY + mark, b" " + mark + BODY):
+        assert slug((await inbound(body)).failure) == "malformed-request"
+
+
 @pytest.mark.parametrize(
     "content_type",
     [
@@ -242,7 +274,8 @@ def test_an_import_has_a_type_of_its_own() -> None:
         (b"\xef\xbb\xbf" + BODY, "Must be JSON; it is not at line 1, column 1."),
         (b'{"reason":"\x00"}', "Must be JSON; it is not at line 1, column 12."),
         (b'{"reason":"\xff"}', "Must be UTF-8."),
-        (BODY.decode().encode("utf-16"), "Must be UTF-8."),
+        *((BODY.decode().encode(coding), "Must be UTF-8; this looks like UTF-16.") for coding in ("utf-16", "utf-16-le", "utf-16-be")),
+        *((BODY.decode().encode(coding), "Must be UTF-8; this looks like UTF-32.") for coding in ("utf-32", "utf-32-le", "utf-32-be")),
         (b'{"amount":NaN}', "Must be JSON, which has no NaN and no Infinity."),
         (b'{"amount":-Infinity}', "Must be JSON, which has no NaN and no Infinity."),
         (b'{"reason":"other","reason":"damaged"}', "Must not name a member twice."),

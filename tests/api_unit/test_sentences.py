@@ -414,3 +414,7 @@ def test_every_fault_that_is_written_down_is_translated() -> None:
 def test_a_sentence_that_is_not_there_is_a_fault_of_ours() -> None:
     with pytest.raises(KeyError):
         sentence("titles", "nonsense", EN)
+
+
+def test_a_sum_in_a_currency_of_the_past_has_the_digits_it_had() -> None:
+    assert [amount_text(123456, code, Language.en) for code in ("BGN", "BYR", "QQQ")] == ["BGN 1,234.56", "BYR 123,456", "QQQ 1,234.56"]
