@@ -44,6 +44,8 @@ _REFUNDED_TOO = "exists (select from refund r where r.payment_id = l.payment_id 
 # Money that is with the customer: what a refund paid out. A void counts only where a refund had to do the rest, since otherwise
 # nothing of the payment ever moved.
 _COUNTS = f"l.state = 'succeeded' and (l.kind = 'refund' or {_REFUNDED_TOO})"
+# Promotions that a rule did not give back: settled without a leg.
+_LOST = "(select coalesce(sum(f), 0) from unnest(c.forfeited) f)"
 _BACK = f"""
 with back as (
     select l.payment_id, l.cancellation_id, sum(l.amount) as amount from leg l where {_COUNTS} group by 1, 2
@@ -62,12 +64,12 @@ _AMOUNT_TOLD = "substring(r.body from '\"amount\":([0-9]{1,16})[,}]')::bigint"
 MONEY = (
     Invariant(
         name="refunds_within_amount",
-        says="0 ≤ refunded + reserved ≤ amount, and neither is negative",
+        says="0 ≤ refunded + reserved + forfeited ≤ amount, and none is negative",
         looks_at="payment",
         sql=f"""
         select format('%s: refunded %s, reserved %s of %s', {_PAY}, p.amount_refunded, p.amount_reserved, p.amount) from payment p
-         where p.amount_refunded < 0 or p.amount_reserved < 0 or p.amount_charged_back < 0
-            or p.amount_refunded + p.amount_reserved > p.amount""",
+         where p.amount_refunded < 0 or p.amount_reserved < 0 or p.amount_charged_back < 0 or p.amount_forfeited < 0
+            or p.amount_refunded + p.amount_reserved + p.amount_forfeited > p.amount""",
     ),
     Invariant(
         name="funding_makes_up_amount",
@@ -91,24 +93,33 @@ MONEY = (
     ),
     Invariant(
         name="reserved_is_what_is_open",
-        says="amount_reserved is what unfinished cancellations still have to move",
+        says="amount_reserved is what unfinished cancellations still have to move, amount_forfeited what all of them settled without a leg",
         looks_at="payment",
         sql=f"""{_BACK}
         select format('%s: says %s, its cancellations %s', {_PAY}, p.amount_reserved, coalesce(h.amount, 0))
           from payment p left join (
-               select c.payment_id, sum(c.amount - coalesce(b.amount, 0)) as amount
+               select c.payment_id, sum(c.amount - coalesce(b.amount, 0) - {_LOST}) as amount
                  from cancellation c left join back b on b.payment_id = c.payment_id and b.cancellation_id = c.id
                 where c.state in ({_OPEN}) group by 1) h on h.payment_id = p.id
-         where p.amount_reserved <> coalesce(h.amount, 0)""",
+         where p.amount_reserved <> coalesce(h.amount, 0)
+        union all
+        select format('%s: says %s forfeited, its cancellations %s', {_PAY}, p.amount_forfeited, h.amount)
+          from payment p
+          cross join lateral (select coalesce(sum({_LOST}), 0) as amount from cancellation c where c.payment_id = p.id) h
+         where p.amount_forfeited <> h.amount""",
     ),
     Invariant(
         name="allocated_is_what_legs_took",
-        says="`allocated` of each source is what its legs took, never more than the source gave",
+        says="`allocated` of each source is what its legs took and what was forfeited of it, never more than the source gave",
         looks_at="payment",
         sql=f"""
         with counted as (
-            select l.payment_id, l.position, sum(l.amount) as amount from leg l
-             where (l.kind = 'refund' and l.state not in ('failed', 'returned')) or {_COUNTS} group by 1, 2
+            select payment_id, position, sum(amount) as amount from (
+                   select l.payment_id, l.position, l.amount from leg l
+                    where (l.kind = 'refund' and l.state not in ('failed', 'returned')) or {_COUNTS}
+                   union all
+                   select c.payment_id, u.n - 1, u.amount from cancellation c
+                    cross join lateral unnest(c.forfeited) with ordinality u(amount, n) where u.amount <> 0) taken group by 1, 2
         )
         select format('%s: source %s says %s of %s, its legs %s', {_PAY}, a.n - 1, a.amount, f.amount, coalesce(k.amount, 0))
           from payment p
@@ -143,7 +154,7 @@ MONEY = (
     ),
     Invariant(
         name="refund_is_its_legs",
-        says="a refund's amount is the sum of its live legs and, with what was voided, its cancellation's; its state is their worst",
+        says="a refund's amount is its live legs' and, with what was voided or forfeited, its cancellation's; its state is their worst",
         looks_at="refund",
         sql=f"""
         select format('%s: amount %s, legs %s, voided %s, cancellation %s; state %s, legs %s',
@@ -156,7 +167,8 @@ MONEY = (
           cross join lateral (
                select coalesce(sum(l.amount), 0) as amount from leg l
                 where l.payment_id = r.payment_id and l.cancellation_id = r.cancellation_id and l.kind = 'void' and l.state = 'succeeded') v
-         where r.amount is distinct from g.amount or r.amount + v.amount is distinct from c.amount or r.state is distinct from g.state""",
+         where r.amount is distinct from g.amount or r.amount + v.amount + {_LOST} is distinct from c.amount
+            or r.state is distinct from g.state""",
     ),
     Invariant(
         name="legs_follow_their_order",
@@ -199,9 +211,9 @@ STATES = (
                when 'refunding' then u.moving > 0
                when 'pending' then u.payment_id is null and p.completed_at is null and p.amount_refunded = 0
                when 'completed' then u.payment_id is null and p.completed_at is not null
-                    and p.amount_refunded + p.amount_charged_back < p.amount
+                    and p.amount_refunded + p.amount_charged_back + p.amount_forfeited < p.amount
                when 'refunded' then (u.payment_id is null or p.amount_charged_back > 0)
-                    and p.amount_refunded + p.amount_charged_back >= p.amount
+                    and p.amount_refunded + p.amount_charged_back + p.amount_forfeited >= p.amount
                when 'failed' then u.payment_id is null and p.failure_code is not null and p.amount_refunded = 0
                when 'cancelled' then u.payment_id is null and p.amount_refunded = 0 and cardinality(p.allocated) = (
                     select count(distinct l.position) from leg l
@@ -227,7 +239,8 @@ STATES = (
          where case c.state
                when 'executing' then g.waiting > 0
                when 'needs_attention' then g.missing > 0
-               when 'completed' then (g.refunds > 0 and g.unpaid = 0) or (g.refunds = 0 and p.state in ('cancelled', 'failed'))
+               when 'completed' then (g.refunds > 0 and g.unpaid = 0)
+                    or (g.refunds = 0 and (p.state in ('cancelled', 'failed') or {_LOST} = c.amount))
                when 'failed' then g.waiting = 0 or p.amount_charged_back > 0
                else g.legs = 0
                end is not true""",
