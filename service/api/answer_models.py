@@ -109,6 +109,7 @@ class PaymentAnswer(Times):
     amount_refunded: Sum = Field(description="What went back.")
     amount_reserved: Sum = Field(description="What open cancellations hold.")
     amount_charged_back: Sum = Field(description="What lost disputes took.")
+    amount_forfeited: Sum = Field(description="What of promotions a rule did not give back.")
     amount_refundable: Sum = Field(description="What a new cancellation could still take.")
     funding: list[FundingForm]
     items: list[ItemForm]

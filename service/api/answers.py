@@ -273,6 +273,7 @@ def _amounts(payment: Payment) -> Answer:
         "amount_refunded": payment.amount_refunded,
         "amount_reserved": payment.amount_reserved,
         "amount_charged_back": payment.amount_charged_back,
+        "amount_forfeited": payment.amount_forfeited,
         "amount_refundable": payment.amount_refundable,
     }
 

@@ -36,6 +36,7 @@ PAYMENT: Final[Example] = {
     "amount_refunded": 0,
     "amount_reserved": 6956,
     "amount_charged_back": 0,
+    "amount_forfeited": 0,
     "amount_refundable": 6956,
     "funding": [{"source": "balance", "amount": 13912, "provider": "sandbox", "provider_reference": "ok", "funder": None}],
     "items": [{"reference": "85123A", "name": "Moon cakes, box of six", "quantity": 2, "amount": 13912}],

@@ -20,7 +20,7 @@ from tests.storage.world import WORDS, World, world
 from workflows.domain.errors import RefundryError
 from workflows.domain.ids import payment_id, public
 from workflows.domain.model import Item, ItemQuantity
-from workflows.domain.words import CancellationState, PaymentState, Reason
+from workflows.domain.words import CancellationState, PaymentState, Reason, Source
 from workflows.flows.check import COLUMNS, EXAMPLES_MAX, IN_CHAINS, LINKED, SEALED, STORY, UNBROKEN, Result, run_checks
 from workflows.storage.invariants import IN_SQL
 
@@ -64,6 +64,9 @@ async def populate(made: World) -> None:
     await made.request(await made.register("voided", sources=("ok", "ok"), settled=False))
     await made.request(await made.register("captured", sources=("ok", "settled"), settled=False))
     await made.work()
+    await made.work()
+    await made.request(await made.register("forfeited", sources=("ok", "ok")), 500, forfeit=Source.card)
+    await made.request(await made.register("all forfeited"), forfeit=Source.balance)
     await made.work()
     overtaken = await made.register("overtaken", sources=("ok", "ok"), settled=False)
     await made.request(overtaken)
@@ -179,6 +182,9 @@ BROKEN = [
     Broken(REFUNDED, payment("stuck", "amount_refunded = amount_refunded - 1")),
     Broken(RESERVED, payment("moving", "amount_reserved = amount_reserved - 1")),
     Broken(RESERVED, payment("returned", "amount_reserved = 0")),
+    Broken(RESERVED, payment("forfeited", "amount_forfeited = amount_forfeited + 1")),
+    Broken("refunds_within_amount", payment("all forfeited", "amount_forfeited = 1001"), {RESERVED}),
+    Broken(CANCELLATION, f"update cancellation set forfeited = '{{}}' where {where('all forfeited')}", {ALLOCATED, RESERVED}),
     Broken(ALLOCATED, payment("captured", "allocated[1] = 0")),
     Broken(ALLOCATED, payment("stuck", "allocated[2] = 699")),
     Broken(ALLOCATED, f"update leg set position = 7 where {where('whole')} and position = 1", {SOURCE}),

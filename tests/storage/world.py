@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -143,9 +143,17 @@ class World:
         items: Sequence[ItemQuantity] = (),
         key: str | None = None,
         reason: Reason = Reason.changed_mind,
+        forfeit: Source | None = None,
     ) -> None:
+        """`forfeit`: as if every rule of the policy kept what that source gave."""
         ask = Ask(actor=WALLET, reason=reason, amount=amount, items=tuple(items) or None, note="a note", fingerprint="f")
-        await self.do(payment, lambda snapshot, terms, context: requests.request(snapshot, ask, terms, context), key=key)
+        lost = frozenset() if forfeit is None else frozenset({forfeit})
+
+        def decide(snapshot: Snapshot, terms: Terms, context: Context) -> Change:
+            rules = tuple(replace(rule, forfeit=lost) for rule in terms.policy.rules)
+            return requests.request(snapshot, ask, replace(terms, policy=replace(terms.policy, rules=rules)), context)
+
+        await self.do(payment, decide, key=key)
 
     async def withdraw(self, payment: UUID) -> None:
         def decide(snapshot: Snapshot, _: Terms, context: Context) -> Change:

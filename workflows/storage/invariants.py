@@ -44,6 +44,8 @@ _REFUNDED_TOO = "exists (select from refund r where r.payment_id = l.payment_id 
 # Money that is with the customer: what a refund paid out. A void counts only where a refund had to do the rest, since otherwise
 # nothing of the payment ever moved.
 _COUNTS = f"l.state = 'succeeded' and (l.kind = 'refund' or {_REFUNDED_TOO})"
+# Promotions that a rule did not give back: settled without a leg.
+_LOST = "(select coalesce(sum(f), 0) from unnest(c.forfeited) f)"
 _BACK = f"""
 with back as (
     select l.payment_id, l.cancellation_id, sum(l.amount) as amount from leg l where {_COUNTS} group by 1, 2
@@ -91,16 +93,20 @@ MONEY = (
     ),
     Invariant(
         name="reserved_is_what_is_open",
-        says="amount_reserved is what unfinished cancellations still have to move",
+        says="amount_reserved is what unfinished cancellations still have to move, amount_forfeited what all of them settled without a leg",
         looks_at="payment",
         sql=f"""{_BACK}
         select format('%s: says %s, its cancellations %s', {_PAY}, p.amount_reserved, coalesce(h.amount, 0))
           from payment p left join (
-               select c.payment_id, sum(c.amount - coalesce(b.amount, 0)
-                      - coalesce((select sum(f) from unnest(c.forfeited) f), 0)) as amount
+               select c.payment_id, sum(c.amount - coalesce(b.amount, 0) - {_LOST}) as amount
                  from cancellation c left join back b on b.payment_id = c.payment_id and b.cancellation_id = c.id
                 where c.state in ({_OPEN}) group by 1) h on h.payment_id = p.id
-         where p.amount_reserved <> coalesce(h.amount, 0)""",
+         where p.amount_reserved <> coalesce(h.amount, 0)
+        union all
+        select format('%s: says %s forfeited, its cancellations %s', {_PAY}, p.amount_forfeited, h.amount)
+          from payment p
+          cross join lateral (select coalesce(sum({_LOST}), 0) as amount from cancellation c where c.payment_id = p.id) h
+         where p.amount_forfeited <> h.amount""",
     ),
     Invariant(
         name="allocated_is_what_refunds_took",
@@ -162,7 +168,7 @@ MONEY = (
     ),
     Invariant(
         name="refund_is_its_legs",
-        says="a refund's amount is the sum of its live legs and, with what was voided, its cancellation's; its state is their worst",
+        says="a refund's amount is its live legs' and, with what was voided or forfeited, its cancellation's; its state is their worst",
         looks_at="refund",
         sql=f"""
         select format('%s: amount %s, legs %s, voided %s, cancellation %s; state %s, legs %s',
@@ -175,8 +181,8 @@ MONEY = (
           cross join lateral (
                select coalesce(sum(l.amount), 0) as amount from leg l
                 where l.payment_id = r.payment_id and l.cancellation_id = r.cancellation_id and l.kind = 'void' and l.state = 'succeeded') v
-         where r.amount is distinct from g.amount or r.state is distinct from g.state
-            or r.amount + v.amount + coalesce((select sum(f) from unnest(c.forfeited) f), 0) is distinct from c.amount""",
+         where r.amount is distinct from g.amount or r.amount + v.amount + {_LOST} is distinct from c.amount
+            or r.state is distinct from g.state""",
     ),
     Invariant(
         name="legs_follow_their_order",
@@ -250,7 +256,7 @@ STATES = (
                -- Paid; or forfeited whole; or released, or failed before it settled, though a late capture may have been refunded since.
                when 'completed' then (g.refunds > 0 and g.unpaid = 0)
                     or (g.refunds = 0 and (p.failure_code is not null or (g.legs > 0 and g.missing = 0)
-                        or (select sum(f) from unnest(c.forfeited) f) = c.amount))
+                        or {_LOST} = c.amount))
                when 'failed' then g.waiting = 0 or p.amount_charged_back > 0
                else g.legs = 0
                end is not true""",
