@@ -227,7 +227,8 @@ STATES = (
          where case c.state
                when 'executing' then g.waiting > 0
                when 'needs_attention' then g.missing > 0
-               when 'completed' then (g.refunds > 0 and g.unpaid = 0) or (g.refunds = 0 and p.state in ('cancelled', 'failed'))
+               when 'completed' then (g.refunds > 0 and g.unpaid = 0)
+                    or (g.refunds = 0 and p.state in ('cancelled', 'failed')) or (g.legs = 0 and c.amount = 0)
                when 'failed' then g.waiting = 0 or p.amount_charged_back > 0
                else g.legs = 0
                end is not true""",
