@@ -88,6 +88,7 @@ async def request(call: Call) -> Response:
         version=lambda snapshot: snapshot.payment.version,
         actions=payment_actions,
         channel=body.channel if body else None,
+        repeated=lambda snapshot: body is not None and requests.is_repeated(snapshot, body.client_reference),
     )
     return await call.command(inbound, doing)
 

@@ -115,6 +115,11 @@ def assess(snapshot: Snapshot, ask: Ask, terms: Terms, now: datetime) -> Assessm
     return Assessment(amount=amount, items=items, facts=facts, verdict=decide_route(terms.policy, facts, now, terms.calendar))
 
 
+def is_repeated(snapshot: Snapshot, client_reference: str | None) -> bool:
+    """Whether something was asked for under this client_reference before, the same or not."""
+    return client_reference is not None and any(c.client_reference == client_reference for c in snapshot.cancellations)
+
+
 def find_repeated(snapshot: Snapshot, ask: Ask) -> Cancellation | None:
     """The cancellation that was asked for before under the same client_reference. Raises ClientReferenceConflict."""
     if ask.client_reference is None:
