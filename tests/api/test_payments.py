@@ -282,3 +282,27 @@ async def test_pieces_worth_nothing_are_cancelled_one_by_one(world: World) -> No
     assert_problem(over, 422, "amount-exceeds-refundable")
     free = [one["type"] for one in await world.records(payment) if one["amount"] is None]
     assert free == ["cancellation.requested", "cancellation.completed"] * 3
+
+
+async def test_a_repeated_client_reference_is_known_before_the_version(world: World) -> None:
+    payment = await world.register()
+    seen = {"if-match": f'"{payment["version"]}"'}
+
+    first = await world.ask(payment, client_reference="mine-1", headers=seen)
+    again = await world.ask(payment, client_reference="mine-1", headers=seen)
+    other = await world.ask(payment, client_reference="mine-1", amount=5, headers=seen)
+    fresh = await world.ask(payment, client_reference="mine-2", headers=seen)
+
+    assert (first.status_code, again.status_code, again.json()["id"]) == (201, 200, first.json()["id"])
+    assert_problem(other, 409, "client-reference-conflict")
+    assert_problem(fresh, 412, "version-mismatch")
+
+
+async def test_a_csv_export_begins_with_a_mark_where_excel_wants_one(world: World) -> None:
+    await world.register()
+
+    plain = (await world.get("/v1/records/export?format=csv", "auditor")).content
+    marked = (await world.get("/v1/records/export?format=csv&bom=true", "auditor")).content
+
+    assert marked == b"\xef\xbb\xbf" + plain
+    assert_problem(await world.get("/v1/records/export?bom=true", "auditor"), 422, "validation-failed")
