@@ -17,6 +17,7 @@ from service.api.schemas import (
     Instant,
     Label,
     Line,
+    LineAmount,
     MetadataKey,
     MetadataValue,
     Note,
@@ -53,7 +54,7 @@ class ItemBody(Body):
     reference: Label = Field(description="The article's code, unique within the payment; spaces are allowed. It stands in records.")
     name: Line = Field(description="What a person calls it. Kept apart, so that it can be erased.")
     quantity: Quantity = Field(description="How many pieces the line has.")
-    amount: Amount = Field(description="The whole line's amount in minor units.")
+    amount: LineAmount = Field(description="The whole line's amount in minor units; 0 for a gift.")
 
 
 class EarnedBody(Body):

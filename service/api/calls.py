@@ -157,6 +157,10 @@ class Call:
         def decide(snapshot: Snapshot, terms: Terms, context: Context) -> Change | None:
             return doing.decide(snapshot, inbound.checked(), terms, context)
 
+        def version(snapshot: Snapshot) -> None:
+            if not doing.repeated(snapshot):
+                _check_version(inbound.if_match, doing.version(snapshot))
+
         replied = await self.services.runner.run(
             Command(
                 wanted=wanted,
@@ -164,7 +168,7 @@ class Call:
                 request_id=self.trace_id,
                 visible=self.owns,
                 check=lambda: _discard(inbound.checked()),
-                version=lambda snapshot: _check_version(inbound.if_match, doing.version(snapshot)),
+                version=version,
                 decide=decide,
                 reply=reply,
                 refuse=refuse,
@@ -184,6 +188,7 @@ class Doing(Generic[B]):
     version: Callable[[Snapshot], int]  # of the resource that If-Match speaks of
     actions: Callable[[Snapshot], tuple[str, ...]]  # what the state allows instead, where it does not allow this
     channel: Channel | None = None
+    repeated: Callable[[Snapshot], bool] = lambda _: False  # known by the caller's own name: no version is asked for then
 
 
 def trace_id(request: Request) -> str:

@@ -64,10 +64,12 @@ async def request(call: Call) -> Response:
                 raise requests.refusal_of(known)
             made.append(known.id)
             return None
-        return requests.request(snapshot, ask, terms, context)
+        change = requests.request(snapshot, ask, terms, context)
+        made.extend(one.id for one in change.cancellations)
+        return change
 
     def answer(snapshot: Snapshot, terms: Terms, changed: bool) -> tuple[int, Answer, dict[str, str]]:
-        found = snapshot.cancellation(made[0]) if made else snapshot.open_cancellation
+        found = snapshot.cancellation(made[0]) if made else None
         if found is None:
             raise LookupError("the cancellation that was just decided is not in its snapshot")
         headers = {"location": f"/v1/cancellations/{ids.public('can', found.id)}", "etag": answers.etag(found.version)}
@@ -86,6 +88,7 @@ async def request(call: Call) -> Response:
         version=lambda snapshot: snapshot.payment.version,
         actions=payment_actions,
         channel=body.channel if body else None,
+        repeated=lambda snapshot: body is not None and requests.is_repeated(snapshot, body.client_reference),
     )
     return await call.command(inbound, doing)
 

@@ -11,7 +11,8 @@ from service.api.calls import Call
 from service.api.payments import terms_of
 from service.api.problems import RequestProblem, problem_detail
 from service.api.queries import NoQuery
-from service.api.reading import BODY_BYTES_MAX, BYTE_ORDER_MARK, NDJSON_TYPE, check_arrived, check_media_type, parse_body
+from service.api.reading import BYTE_ORDER_MARK, NDJSON_TYPE, check_arrived, check_media_type, parse_body
+from service.api.schemas import BODY_BYTES_MAX
 from workflows.domain.decisions.payments import Terms
 from workflows.domain.errors import RefundryError, Unavailable
 

@@ -142,5 +142,5 @@ STATUS_TEXTS: Final = {
     415: "Not a media type that this call reads.",
     422: "Understood, and it cannot be so.",
     429: "Too many requests.",
-    503: "Not available right now; nothing was done.",
+    503: "Not available right now; the same request again under the same key is safe, and tells whether it was done.",
 }

@@ -3,11 +3,21 @@
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, Self, TypeVar
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PlainValidator, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from service.api.cursor import After, CursorMalformed, Kind, decode, decode_id
 from service.api.field_errors import FieldError, field_error, field_errors, pointer
@@ -161,6 +171,13 @@ class ExportRecords(_Span):
 
     format: ExportFormat = Field("ndjson", description="One JSON object a line, with a signed trailer; or CSV.")
     merchant_id: Pseudonym | None = Field(None, description="Only this merchant's.")
+    bom: Flag = Field(False, description="CSV only: begin with a byte order mark, by which Excel knows UTF-8.")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.bom and self.format != "csv":
+            raise problem("Belongs to the format csv only.", "/bom")
+        return self
 
 
 class Eligibility(Query):

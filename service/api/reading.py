@@ -15,10 +15,9 @@ from service.api.field_errors import ERRORS_MAX, FieldError, field_error, field_
 from service.api.problems import RequestProblem
 from service.api.queries import NoQuery, read_query
 from service.api.rights import Operation
-from service.api.schemas import ENTRIES_MAX
+from service.api.schemas import BODY_BYTES_MAX, ENTRIES_MAX
 from workflows.domain.canonical import canonical
 
-BODY_BYTES_MAX: Final = 256 * 1024
 JSON_TYPE: Final = "application/json"
 NDJSON_TYPE: Final = "application/x-ndjson"
 NO_VERSION: Final = -1  # an If-Match that no version can satisfy

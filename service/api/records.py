@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from service.api import cursor, queries
 from service.api.calls import Call, raw_json_list
 from service.api.cursor import Kind
-from service.api.reading import JSON_TYPE, NDJSON_TYPE
+from service.api.reading import BYTE_ORDER_MARK, JSON_TYPE, NDJSON_TYPE
 from workflows.flows.export import export_csv, export_lines
 from workflows.storage import search
 from workflows.storage.search import RecordText
@@ -57,6 +57,8 @@ async def export(call: Call) -> Response:
         )
         media_type = NDJSON_TYPE
     first = await anext(lines)  # before the status is said: a database that is away is a 503, not a stream cut short
+    if query.bom:
+        first = BYTE_ORDER_MARK + first
     headers = {"content-disposition": f'attachment; filename="records.{query.format}"'}
     return StreamingResponse(_closing(first, lines), 200, headers, media_type)
 

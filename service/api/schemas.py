@@ -16,7 +16,10 @@ T = TypeVar("T")
 
 AMOUNT_MAX: Final = money.AMOUNT_MAX
 QUANTITY_MAX: Final = 10**6
-ENTRIES_MAX: Final = 1000  # of any array in a body
+BODY_BYTES_MAX: Final = 256 * 1024
+# More lines than a body can hold, since the least of them, {"reference":"a","quantity":1}, has 30 bytes: no second limit, but an
+# array of a hundred thousand wrong entries is not read through.
+ENTRIES_MAX: Final = BODY_BYTES_MAX // 30
 NOTE_LENGTH_MAX: Final = 2000
 
 # Each pattern beside the words that say it to a person. `$` is the very end here: pydantic's engine knows no trailing newline.
@@ -95,6 +98,7 @@ Instant = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time", "pattern": r"(Z|[+-]00:00)$", "maxLength": TEXT_LENGTH_MAX}),
 ]
 Amount = Annotated[int, Field(ge=1, le=AMOUNT_MAX)]
+LineAmount = Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
 Quantity = Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
 Currency = Annotated[
     str, AfterValidator(_currency), WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$", "minLength": 3, "maxLength": 3})

@@ -220,3 +220,89 @@ async def test_a_currency_must_have_been_valid_when_the_payment_was_authorised(w
     for currency, moment in [*bad, ("DEM", "2026-01-01T00:00:00Z")]:
         said = assert_problem(await world.post("/v1/payments", at(currency, moment), key=None), 422, "validation-failed")
         assert [error["pointer"] for error in said["errors"]] == ["/currency"]
+
+
+async def test_a_file_that_is_imported_again_after_life_went_on_has_only_duplicates(world: World) -> None:
+    authorised = world.clock.ago(hours=1)
+    items = [
+        {"reference": "A", "name": "apples", "quantity": 2, "amount": 6_000},
+        {"reference": "B", "name": "b", "quantity": 1, "amount": 4_000},
+    ]
+    terms = world.terms(completed_at=None, authorised_at=authorised, items=items, fulfilment="preparing", funding=funding(("card", 10_000)))
+    payment = (await world.post("/v1/payments", terms, key=None)).json()
+    lowered = [items[0] | {"name": "pears"}]
+    steps: list[tuple[str, Json]] = [
+        ("modifications", {"amount": 6_000, "reason": "sold out", "items": lowered, "funding": funding(("card", 6_000))}),
+        ("complete", {"provider_reference": "cap-1"}),
+        ("fulfilment", {"status": "shipped"}),
+    ]
+
+    for step, body in steps:
+        assert (await world.post(f"/v1/payments/{payment['id']}/{step}", body)).status_code == 200
+        assert (await world.post("/v1/payments", terms, key=None)).status_code == 200
+    changed = await world.post("/v1/payments", terms | {"amount": 6_000, "items": lowered, "funding": funding(("card", 6_000))}, key=None)
+
+    assert_problem(changed, 409, "payment-reference-conflict")
+
+
+async def test_a_real_order_of_a_thousand_lines_is_registered_and_cancelled_by_them(world: World) -> None:
+    items = [
+        {"reference": f"{n:05}", "name": f"article number {n} of a long order, as shops send them", "quantity": 2, "amount": 7}
+        for n in range(1_114)
+    ]
+    payment = await world.register(items=items, amount=7 * 1_114)
+
+    asked = [{"reference": item["reference"], "quantity": 1} for item in items]
+    made = await world.ask(payment, items=asked)
+
+    assert (made.status_code, made.json()["amount"], len(made.json()["items"])) == (201, 4 * 1_114, 1_114)
+
+
+async def test_pieces_worth_nothing_are_cancelled_one_by_one(world: World) -> None:
+    items = [
+        {"reference": "three", "name": "three for one cent", "quantity": 3, "amount": 1},
+        {"reference": "gift", "name": "a gift", "quantity": 1, "amount": 0},
+        {"reference": "rest", "name": "the rest", "quantity": 1, "amount": 9_999},
+    ]
+    payment = await world.register(items=items)
+    wanted = ["three", "gift", "three", "three"]
+
+    seen = []
+    for reference in wanted:
+        made = await world.ask(payment, items=[{"reference": reference, "quantity": 1}])
+        assert made.status_code == 201, made.text
+        await world.worker.drain()
+        said = await world.cancellation(made.json())
+        seen.append((said["amount"], said["state"]))
+    over = await world.ask(payment, items=[{"reference": "three", "quantity": 1}])
+
+    assert sorted(seen) == [(0, "completed"), (0, "completed"), (0, "completed"), (1, "completed")]
+    assert amounts(await world.payment(payment)) == ("completed", 1, 0, 9_999)
+    assert [one["amount"] for one in await world.movements(payment)] == [1]
+    assert_problem(over, 422, "amount-exceeds-refundable")
+    free = [one["type"] for one in await world.records(payment) if one["amount"] is None]
+    assert free == ["cancellation.requested", "cancellation.completed"] * 3
+
+
+async def test_a_repeated_client_reference_is_known_before_the_version(world: World) -> None:
+    payment = await world.register()
+    seen = {"if-match": f'"{payment["version"]}"'}
+
+    first = await world.ask(payment, client_reference="mine-1", headers=seen)
+    again = await world.ask(payment, client_reference="mine-1", headers=seen)
+    other = await world.ask(payment, client_reference="mine-1", amount=5, headers=seen)
+    fresh = await world.ask(payment, client_reference="mine-2", headers=seen)
+
+    assert (first.status_code, again.status_code, again.json()["id"]) == (201, 200, first.json()["id"])
+    assert_problem(other, 409, "client-reference-conflict")
+    assert_problem(fresh, 412, "version-mismatch")
+
+
+async def test_a_csv_export_begins_with_a_mark_where_excel_wants_one(world: World) -> None:
+    await world.register()
+
+    plain = (await world.get("/v1/records/export?format=csv", "auditor")).content
+    marked = (await world.get("/v1/records/export?format=csv&bom=true", "auditor")).content
+
+    assert marked == b"\xef\xbb\xbf" + plain
+    assert_problem(await world.get("/v1/records/export?bom=true", "auditor"), 422, "validation-failed")

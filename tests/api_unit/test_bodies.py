@@ -242,8 +242,8 @@ def test_lines_sum_to_the_amount() -> None:
     assert payment_with(items=lines(400, 600)) == {}
     assert payment_with(items=[]) == {}
     assert payment_with(items=lines(400, 601)) == {"/items": "The lines must sum to amount."}
-    assert payment_with(items=lines(*[1] * 1000)) == {}
-    assert payment_with(amount=1001, items=lines(*[1] * 1001)) == {"/items": "Must have at most 1000 entries."}
+    assert payment_with(items=lines(*[0, 1] * 1000)) == {}
+    assert payment_with(items=lines(-1, 1001)) == {"/items/0/amount": "Must be at least 0."}
 
 
 def test_lines_have_references_of_their_own() -> None:
@@ -335,7 +335,7 @@ def test_a_request_names_an_amount_or_lines_but_not_both() -> None:
     assert request_with(amount=1, items=[line]) == {"/items": "Must not be given together with amount."}
     assert request_with(items=[]) == {"/items": "Must have at least 1 entries."}
     assert request_with(items=[line, line]) == {"/items/1/reference": "Must not be the same as another line's."}
-    assert request_with(items=[{"reference": f"r{n}", "quantity": 1} for n in range(1000)]) == {}
+    assert request_with(items=[{"reference": f"r{n}", "quantity": 1} for n in range(8000)]) == {}
     assert list(request_with(items=[{"reference": f"r{n}", "quantity": 1} for n in range(1001)])) == ["/items"]
 
 

@@ -16,6 +16,7 @@ from service.api import bodies, reading
 from service.api.problems import RequestProblem
 from service.api.reading import Inbound
 from service.api.rights import Operation, operation
+from service.api.schemas import BODY_BYTES_MAX
 
 CANCEL = operation("request_cancellation")
 WITHDRAW = operation("withdraw_cancellation")
@@ -92,7 +93,7 @@ async def test_a_failure_waits_until_it_is_asked_for() -> None:
     assert (got.body, got.fingerprint) == (None, "")
 
 
-BIG = {"content-length": str(reading.BODY_BYTES_MAX + 1)}
+BIG = {"content-length": str(BODY_BYTES_MAX + 1)}
 PLAIN = {"content-type": "text/plain"}
 KEYLESS = {"content-type": "application/json"}
 
@@ -176,7 +177,7 @@ async def test_reading_stops_at_the_limit() -> None:
 
 
 async def test_a_body_at_the_limit_is_read() -> None:
-    padded = BODY + b" " * (reading.BODY_BYTES_MAX - len(BODY))
+    padded = BODY + b" " * (BODY_BYTES_MAX - len(BODY))
 
     assert slug((await inbound(padded)).failure) is None
     assert slug((await inbound(padded + b" ")).failure) == "body-too-large"
@@ -302,19 +303,19 @@ def test_a_body_that_is_no_object_is_not_valid(raw: bytes) -> None:
 
 
 def test_an_array_beyond_all_bounds_is_one_error_and_not_one_for_each_entry() -> None:
-    body = json.dumps({"reason": "damaged", "items": [{}] * 1001, "x" * 1000: [1] * 1001})
+    body = json.dumps({"reason": "damaged", "items": [{}] * 8739, "x" * 1000: [1] * 8739})
 
     with pytest.raises(RequestProblem) as raised:
         reading.parse_body(body.encode(), bodies.RequestCancellation)
 
     assert told(raised.value) == [
-        {"pointer": "/items", "detail": "Must have at most 1000 entries."},
-        {"pointer": "", "detail": "Must have at most 1000 entries."},
+        {"pointer": "/items", "detail": "Must have at most 8738 entries."},
+        {"pointer": "", "detail": "Must have at most 8738 entries."},
     ]
 
 
 def test_of_arrays_beyond_all_bounds_no_more_are_told_than_a_person_reads() -> None:
-    body = json.dumps({f"a{n}": [1] * 1001 for n in range(80)}, separators=(",", ":"))
+    body = json.dumps({f"a{n}": [1] * 8739 for n in range(80)}, separators=(",", ":"))
 
     with pytest.raises(RequestProblem) as raised:
         reading.parse_body(body.encode(), bodies.RequestCancellation)

@@ -1,5 +1,6 @@
 """What may be said of a payment: registered, completed, failed, modified, shipped."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -357,3 +358,47 @@ def test_a_tracking_number_is_personal_and_its_carrier_is_not() -> None:
     assert [(text.name, text.value) for text in change.texts] == [("tracking_number", "SF1000")]
     assert "SF1000" not in change.records[0].body
     assert made.body(change.records[0])["data"]["carrier"] == "sf-express"
+
+
+def test_what_happened_since_makes_no_repeated_registration_another_one() -> None:
+    terms = replace(PENDING_TERMS, amount=sum(line.amount for line in LINES), items=LINES, item_names=("A", None), authorised_at=NOW - HOUR)
+    first = register(terms).after(None)
+    lowered = tuple(replace(line, amount=0) if n else line for n, line in enumerate(LINES))
+    changes: list[Callable[[Snapshot], Change]] = [
+        lambda snapshot: payments.modify(
+            snapshot,
+            amount=LINES[0].amount,
+            reason="sold out",
+            funding=None,
+            items=lowered,
+            item_names=("A", "B"),
+            context=made.context(NOW),
+        ),
+        lambda snapshot: payments.complete(snapshot, completed_at=None, provider_reference="cap-1", context=made.context(NOW)),
+        lambda snapshot: payments.change_fulfilment(
+            snapshot, status=Fulfilment.shipped, at=NOW, carrier=None, tracking_number=None, context=made.context(NOW)
+        ),
+    ]
+
+    snapshot = first
+    for change in changes:
+        snapshot = change(snapshot).after(snapshot)
+        payments.check_same(snapshot, terms)
+
+    assert snapshot.payment.amount < terms.amount
+    for other in (
+        replace(terms, amount=snapshot.payment.amount),
+        replace(terms, items=lowered),
+        replace(terms, fulfilment=Fulfilment.shipped),
+    ):
+        with pytest.raises(PaymentReferenceConflict):
+            payments.check_same(snapshot, other)
+
+
+def test_a_payment_of_before_is_compared_with_what_it_is() -> None:
+    snapshot = register(FULL).after(None)
+    old = replace(snapshot, payment=replace(snapshot.payment, registered=None))
+
+    payments.check_same(old, FULL)
+    with pytest.raises(PaymentReferenceConflict):
+        payments.check_same(old, replace(FULL, amount=FULL.amount + 1))

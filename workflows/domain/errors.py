@@ -21,7 +21,7 @@
     ├─ IdempotencyKeyReused
     ├─ IdempotencyInFlight
     ├─ LeaseLost                    another worker took the job over; write nothing
-    └─ Unavailable                  the database is away or too busy; nothing was done
+    └─ Unavailable                  the database is away or too busy; whether anything was done, the same request again tells
 
 They carry data, not sentences, and know nothing of HTTP.
 """

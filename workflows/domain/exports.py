@@ -40,7 +40,7 @@ CSV_COLUMNS = (
     "previous_hash",
     "hash",
 )
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would calculate, or skip to, what follows
+_FORMULA_STARTS = ("=", "+", "-", "@", "\r")  # a spreadsheet would calculate, or skip to, what follows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +175,11 @@ def _csv_line(cells: list[str | int | None]) -> str:
 
 
 def _safe(cell: str | int | None) -> str | int | None:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
+    """A text that no spreadsheet calculates, also where `;` or a tab begins its next cell: they are written as JSON may write them."""
+    if not isinstance(cell, str):
+        return cell
+    cell = cell.replace(";", "\\u003b").replace("\t", "\\u0009")
+    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
 
 
 def _text(value: object) -> str:

@@ -76,6 +76,19 @@ class Earned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """What a payment was registered with, of all that may change later: a repeated registration is compared with this."""
+
+    amount: int
+    funding: str  # SHA-256 in hex of its canonical form; so are the items
+    items: str
+    fulfilment: Fulfilment
+    shipped_at: datetime | None
+    delivered_at: datetime | None
+    completed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
     """The one aggregate: its `version` is the lock, and the head of its chain of records stands with it."""
 
@@ -116,6 +129,7 @@ class Payment:
     head: str  # hash of the chain's last record; 64 zeros before the first
     created_at: datetime
     updated_at: datetime
+    registered: Registered | None = None  # None: registered before this was kept
 
     @property
     def amount_refundable(self) -> int:

@@ -56,6 +56,22 @@ def _earned_json(payment: Payment) -> str:
     )
 
 
+def _registered_json(payment: Payment) -> str | None:
+    first = payment.registered
+    if first is None:
+        return None
+    times = {"shipped_at": first.shipped_at, "delivered_at": first.delivered_at, "completed_at": first.completed_at}
+    return json_text(
+        {
+            "amount": first.amount,
+            "funding": first.funding,
+            "items": first.items,
+            "fulfilment": first.fulfilment,
+            **{name: rfc3339(at) for name, at in times.items() if at is not None},
+        }
+    )
+
+
 def _window_json(cancellation: Cancellation) -> str | None:
     window = cancellation.window
     if window is None:
@@ -106,7 +122,13 @@ def _encoders(table: type[SQLModel], special: dict[str, _Encoder]) -> tuple[_Enc
 
 _PAYMENT = _encoders(
     tables.PaymentRow,
-    {"funding": _funding_json, "items": _items_json, "earned": _earned_json, "head": lambda p: bytes.fromhex(p.head)},
+    {
+        "funding": _funding_json,
+        "items": _items_json,
+        "earned": _earned_json,
+        "head": lambda p: bytes.fromhex(p.head),
+        "registered": _registered_json,
+    },
 )
 _CANCELLATION = _encoders(
     tables.CancellationRow,

@@ -31,6 +31,7 @@ IMMUTABLE: dict[str, frozenset[str]] = {
             "merchant_rules_version",
             "authorised_at",
             "created_at",
+            "registered",
         ]
     ),
     "cancellation": frozenset(

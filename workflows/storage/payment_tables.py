@@ -113,6 +113,7 @@ class PaymentRow(SQLModel, table=True):
     updated_at: datetime = Field(sa_type=Time)
     return_received_at: datetime | None = Field(sa_type=Time)
     amount_forfeited: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": text("0")})
+    registered: dict[str, Any] | None = Field(sa_type=JSONB)
 
 
 class CancellationRow(SQLModel, table=True):
@@ -121,7 +122,9 @@ class CancellationRow(SQLModel, table=True):
         ForeignKeyConstraint(["payment_id"], ["payment.id"], name="cancellation_of_a_payment"),
         *checked(
             "cancellation",
-            CheckConstraint(f"amount between 0 and {AMOUNT_MAX} and (amount > 0 or state = 'refused')", name="amount_in_range"),
+            CheckConstraint(
+                f"amount between 0 and {AMOUNT_MAX} and (amount > 0 or state in ('refused', 'completed'))", name="amount_in_range"
+            ),
             CheckConstraint("(state = 'refused') = (refusal is not null)", name="refused_says_why"),
             CheckConstraint("state = 'refused' or route is not null", name="has_a_route"),
             CheckConstraint("(deadline_at is null) = (on_deadline is null)", name="deadline_says_what_then"),

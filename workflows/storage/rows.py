@@ -22,6 +22,7 @@ from workflows.domain.model import (
     Payment,
     PersonalText,
     Refund,
+    Registered,
     ReturnedGoods,
 )
 from workflows.domain.words import (
@@ -107,6 +108,7 @@ def payment_from(row: Row) -> Payment:
         head=row["head"].hex(),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        registered=_registered(row["registered"]),
     )
 
 
@@ -234,6 +236,21 @@ def _window(data: Row | None) -> Window | None:
     if data is None:
         return None
     return Window(anchor=_word(Anchor, data["anchor"]), opens_at=_time(data["opens_at"]), closes_at=_time(data["closes_at"]))
+
+
+def _registered(text: str | None) -> Registered | None:
+    if text is None:
+        return None
+    data = json.loads(text)
+    return Registered(
+        amount=data["amount"],
+        funding=data["funding"],
+        items=data["items"],
+        fulfilment=Fulfilment(data["fulfilment"]),
+        shipped_at=_time(data.get("shipped_at")),
+        delivered_at=_time(data.get("delivered_at")),
+        completed_at=_time(data.get("completed_at")),
+    )
 
 
 def _clock(row: Row) -> Clock | None:

@@ -1,15 +1,18 @@
 """What may be said of a payment: registered, completed, failed, modified, shipped."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from hashlib import sha256
 from uuid import UUID
 
+from workflows.domain.canonical import canonical
 from workflows.domain.changes import Change, Context, Draught
 from workflows.domain.decisions.execution import moot, settle_open_cancellation
 from workflows.domain.errors import CancellationOpen, Invalid, InvalidState, PaymentReferenceConflict
 from workflows.domain.ids import payment_id
 from workflows.domain.machines import PAYMENT, Facts
-from workflows.domain.model import DataValue, Earned, Funding, Item, Payment, Snapshot
+from workflows.domain.model import DataValue, Earned, Funding, Item, Payment, Registered, Snapshot
 from workflows.domain.records import GENESIS, digest_text
 from workflows.domain.times import rfc3339
 from workflows.domain.words import (
@@ -97,6 +100,7 @@ def register(terms: Terms, *, policy_version: str, uetr: UUID, default_provider:
         created_at=now,
         updated_at=now,
     )
+    payment = replace(payment, registered=_registered(payment))
     draught = Draught(Snapshot(payment=payment), context, new=True)
     draught.record_payment(RecordType.payment_registered, _registered_data(payment) | _kept_texts(draught, terms))
     return draught.build()
@@ -108,30 +112,61 @@ def default_funding(terms: Terms, provider: str) -> Funding:
 
 
 def check_same(snapshot: Snapshot, terms: Terms) -> None:
-    """Registered before: every member given now must equal what is stored. Raises PaymentReferenceConflict."""
+    """Registered before: every member given now must equal what was registered then, whatever happened to the payment since.
+
+    Raises PaymentReferenceConflict.
+    """
     payment = snapshot.payment
+    first = payment.registered or _registered(payment)
     stored: dict[str, DataValue] = {
         "wallet_id": payment.wallet_id,
         "merchant_id": payment.merchant_id,
-        "amount": payment.amount,
+        "amount": first.amount,
         "currency": payment.currency,
         "order_reference": payment.order_reference,
         "category": payment.category,
-        "funding": payment.funding,
-        "items": payment.items,
+        "funding": first.funding,
+        "items": first.items,
         "earned": payment.earned,
-        "fulfilment": payment.fulfilment,
-        "shipped_at": payment.shipped_at,
-        "delivered_at": payment.delivered_at,
-        "completed_at": payment.completed_at,
+        "fulfilment": first.fulfilment,
+        "shipped_at": first.shipped_at,
+        "delivered_at": first.delivered_at,
+        "completed_at": first.completed_at,
         "authorised_at": payment.authorised_at,
         "metadata": snapshot.text(payment.id, "metadata") or {},
-        "item_names": tuple(snapshot.text(payment.id, "item_names") or (None,) * len(payment.items)),
+        "item_names": tuple(_first_text(snapshot, "item_names") or (None,) * len(terms.items or ())),
     }
     for name, value in stored.items():
         given = getattr(terms, name)
+        if given is not None and name in _DIGESTED:
+            given = _digest(given)
         if given is not None and given != value:
             raise PaymentReferenceConflict
+
+
+_DIGESTED = frozenset({"funding", "items"})
+
+
+def _registered(payment: Payment) -> Registered:
+    return Registered(
+        amount=payment.amount,
+        funding=_digest(payment.funding),
+        items=_digest(payment.items),
+        fulfilment=payment.fulfilment,
+        shipped_at=payment.shipped_at,
+        delivered_at=payment.delivered_at,
+        completed_at=payment.completed_at,
+    )
+
+
+def _digest(parts: Iterable[Funding | Item]) -> str:
+    return sha256(canonical([asdict(part) for part in parts])).hexdigest()
+
+
+def _first_text(snapshot: Snapshot, name: str) -> DataValue:
+    """The oldest of the payment's texts of that name, or None: later ones came with its modifications."""
+    found = [text for text in snapshot.texts if text.subject_id == snapshot.payment.id and text.name == name]
+    return min(found, key=lambda text: text.id).value if found else None
 
 
 def complete(snapshot: Snapshot, *, completed_at: datetime | None, provider_reference: str | None, context: Context) -> Change:

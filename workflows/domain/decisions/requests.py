@@ -107,12 +107,17 @@ def assess(snapshot: Snapshot, ask: Ask, terms: Terms, now: datetime) -> Assessm
     if ask.expected_refundable is not None and ask.expected_refundable != refundable:
         raise RefundableAmountChanged(refundable)
     amount, items = _wanted(payment, ask)
-    if amount > refundable or amount == 0:
+    if amount > refundable or (amount == 0 and not items):
         raise AmountExceedsRefundable(refundable)
     if payment.state is PaymentState.pending and amount < payment.amount:
         raise PartialNotSupported
     facts = _facts(snapshot, ask, amount, now)
     return Assessment(amount=amount, items=items, facts=facts, verdict=decide_route(terms.policy, facts, now, terms.calendar))
+
+
+def is_repeated(snapshot: Snapshot, client_reference: str | None) -> bool:
+    """Whether something was asked for under this client_reference before, the same or not."""
+    return client_reference is not None and any(c.client_reference == client_reference for c in snapshot.cancellations)
 
 
 def find_repeated(snapshot: Snapshot, ask: Ask) -> Cancellation | None:
@@ -148,8 +153,10 @@ def request(snapshot: Snapshot, ask: Ask, terms: Terms, context: Context) -> Cha
     assessment = assess(snapshot, ask, terms, context.now)
     verdict = assessment.verdict
     draught = Draught(snapshot, context)
-    if isinstance(verdict, Denied) and ask.override is None:
+    if isinstance(verdict, Denied) and (ask.override is None or assessment.amount == 0):
         return _refuse(draught, ask, assessment, verdict)
+    if not isinstance(verdict, Denied) and assessment.amount == 0:
+        return _count(draught, ask, assessment, verdict.route)
     return _open(draught, ask, assessment, terms)
 
 
@@ -184,8 +191,6 @@ def _wanted(payment: Payment, ask: Ask) -> tuple[int, tuple[ItemQuantity, ...]]:
         if after > line.quantity:
             raise AmountExceedsRefundable(payment.amount_refundable)
         amount += line_amount(line.amount, line.quantity, after) - line_amount(line.amount, line.quantity, taken)
-    if amount == 0:
-        raise Invalid(pointer="/items", detail="Must be worth something: these items came to nothing.")
     return amount, ask.items
 
 
@@ -261,6 +266,16 @@ def _open(draught: Draught, ask: Ask, assessment: Assessment, terms: Terms) -> C
         draught.record_cancellation(waits, row, clock_data(row))
     if row.state is CancellationState.executing:
         execute(draught, row, law)
+    return draught.build()
+
+
+def _count(draught: Draught, ask: Ask, assessment: Assessment, route: Route) -> Change:
+    """Pieces worth nothing (gifts, or three for one cent) are cancelled at once, whoever would decide about money: none moves."""
+    row = draught.put_cancellation(_row(draught, ask, assessment, state=CancellationState.completed, route=route))
+    payment = draught.payment
+    draught.set_payment(replace(payment, cancelled_quantities=cancelled_quantities(payment, row.items, 1)))
+    draught.record_cancellation(RecordType.cancellation_requested, row, _decision_data(draught, ask, row))
+    draught.record_cancellation(RecordType.cancellation_completed, row)
     return draught.build()
 
 
