@@ -18,12 +18,24 @@ settings.register_profile("suite", derandomize=True, deadline=None, suppress_hea
 settings.load_profile("suite")
 
 # Begun first, so that no worker still has one of these to do when the other has ended.
-LONGEST = ("tests/crash/test_steps.py",)
+LONGEST = (
+    "tests/crash/test_up_killed.py",
+    "tests/crash/test_steps.py",
+    "tests/crash/test_worker_killed.py",
+    "tests/crash/lifecycle/test_lifecycle.py",
+    "tests/api/test_schema.py",
+    "tests/test_up.py",
+    "tests/test_embedded.py",
+    "tests/storage/test_check.py",
+)
 # Kills, programs that are started, and what takes its time.
 SLOW = (
+    "tests/api/test_schema.py",
     "tests/crash/",
+    "tests/storage/test_schema.py",
     "tests/test_embedded.py",
     "tests/test_migrate.py",
+    "tests/test_settings.py::test_every_command_has_help",
     "tests/test_up.py",
 )
 SLOW_FIXTURES = frozenset({"shared_rail", "own_rail"})  # a rail in a process of its own
