@@ -142,17 +142,7 @@ class Call:
         def refuse(error: Exception, before: Snapshot, terms: Terms) -> KeptReply:
             if isinstance(error, InvalidState):
                 error.available_actions = doing.actions(before)
-            told = problem_for(
-                error,
-                language=self.language,
-                instance=instance(self.request),
-                trace_id=self.trace_id,
-                zone=terms.policy.zone,
-                principal=self._principal,
-            )
-            if told is None:
-                raise error
-            return KeptReply(fingerprint=inbound.fingerprint, status=told.status, body=told.body, headers=told.headers)
+            return self._refusal(error, terms, inbound.fingerprint)
 
         def decide(snapshot: Snapshot, terms: Terms, context: Context) -> Change | None:
             return doing.decide(snapshot, inbound.checked(), terms, context)
@@ -176,6 +166,20 @@ class Call:
             )
         )
         return _response(replied)
+
+    def _refusal(self, error: Exception, terms: Terms, fingerprint: str) -> KeptReply:
+        """The problem that a refusal of the domain is, to be kept. Raises the error again where it is none."""
+        told = problem_for(
+            error,
+            language=self.language,
+            instance=instance(self.request),
+            trace_id=self.trace_id,
+            zone=terms.policy.zone,
+            principal=self._principal,
+        )
+        if told is None:
+            raise error
+        return KeptReply(fingerprint=fingerprint, status=told.status, body=told.body, headers=told.headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -184,7 +184,7 @@ def test_a_capture_found_by_one_void_drops_those_not_sent() -> None:
     found = outcomes.submit(snapshot, snapshot.legs[0], made.context()).after(snapshot)
     change = made.learn(found, found.legs[0], Settled())
 
-    assert made.types(change) == ["void.failed", "void.failed", "refund.scheduled", "refund.scheduled", "payment.completed"]
+    assert made.types(change) == ["void.failed", "payment.completed", "void.failed", "refund.scheduled", "refund.scheduled"]
     assert change is not None
     assert made.sums(change.payment) == ("refunding", 0, 300, (100, 200))
     assert change.payment.completed_at == NOW
@@ -220,7 +220,7 @@ def test_a_void_that_was_not_sent_becomes_a_refund_at_once() -> None:
     ]
     assert {leg.failure_code for leg in after.legs if leg.kind is LegKind.void} == {"payment_settled"}
     assert [job.subject_id for job in change.jobs] == [leg.id for leg in after.legs if leg.kind is LegKind.refund]
-    assert made.types(change) == ["void.failed", "void.failed", "refund.scheduled", "refund.scheduled", "payment.completed"]
+    assert made.types(change) == ["payment.completed", "void.failed", "void.failed", "refund.scheduled", "refund.scheduled"]
     assert made.sums(made.arrived(after).payment) == ("refunded", 300, 0, (100, 200))
 
 
@@ -286,7 +286,7 @@ def test_a_payment_that_fails_takes_its_cancellation_with_it() -> None:
     assert (change.payment.failure_code, change.payment.origin_state) == ("network", None)
     assert [(c.state, c.deadline_at, c.version) for c in change.cancellations] == [("completed", None, 2)]
     assert [(leg.state, leg.failure_code) for leg in change.legs] == [("failed", "payment_failed")]
-    assert made.types(change) == ["void.failed", "cancellation.completed", "payment.failed"]
+    assert made.types(change) == ["payment.failed", "void.failed", "cancellation.completed"]
     assert [text.name for text in change.texts] == ["failure_detail"]
     assert "bank" not in "".join(record.body for record in change.records)
 
@@ -305,8 +305,11 @@ def test_a_void_under_way_when_the_payment_fails_ends_by_itself() -> None:
 
     assert late is not None
     assert (late.payment.state, [leg.state for leg in late.legs]) == ("failed", ["succeeded"])
-    assert made.anomalies(late) == ["voided"]
+    assert late.anomalies == ()  # nothing was captured, and now nothing can be
     assert made.types(made.learn(after, after.legs[0], Declined("no"))) == ["void.failed"]
+    captured = made.learn(after, after.legs[0], Settled())
+    assert captured is not None
+    assert [row.kind for row in captured.anomalies] == ["captured_late"]
 
 
 def test_an_attempt_to_void_after_completion_keeps_its_key() -> None:

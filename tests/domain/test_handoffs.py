@@ -141,8 +141,8 @@ def test_an_offer_that_is_taken_is_what_is_refunded() -> None:
     assert (row.state, row.amount, row.partial, row.clock) == ("executing", 120, True, None)
     assert made.sums(change.payment) == ("refunding", 0, 120, (120,))
     assert change.payment.amount_refundable == 180
-    data = made.body(change.records[-1])["data"]
-    assert change.records[-1].type == "cancellation.offer_accepted"
+    data = made.body(change.records[0])["data"]
+    assert made.types(change) == ["cancellation.offer_accepted", "refund.scheduled"]
     assert (data["offer_amount"], data["amount_before"]) == (120, 300)
 
 

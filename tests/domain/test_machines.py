@@ -55,8 +55,8 @@ PAYMENTS: dict[str, dict[str, Expected]] = {
     },
     "refunding": {"confirm_refund": by_left, "abandon_refund": by_left, "reopen_refund": "refunding", "lose_dispute": "refunded"},
     "refunded": {"reopen_refund": "refunding"},
-    "cancelled": {},
-    "failed": {},
+    "cancelled": {"refund_late_capture": "refunding"},
+    "failed": {"refund_late_capture": "refunding"},
 }
 CANCELLATIONS: dict[str, dict[str, Expected]] = {
     "awaiting_merchant": {
@@ -181,14 +181,15 @@ def test_a_refused_step_leaves_the_machine_as_it_was() -> None:
     assert PAYMENT.step(PaymentState.pending, PaymentTrigger.complete) is PaymentState.completed
 
 
-def test_nothing_leads_out_of_a_final_state() -> None:
+def test_nothing_leads_out_of_a_final_state_but_money_that_a_rail_took_all_the_same() -> None:
     for state in (PaymentState.cancelled, PaymentState.failed):
-        assert reachable(PAYMENT, state) == {state}
+        assert {(row.trigger, row.target) for row in PAYMENT.rows if row.source is state} == {
+            (PaymentTrigger.refund_late_capture, PaymentState.refunding)
+        }
     for ended in (CancellationState.refused, CancellationState.withdrawn, CancellationState.failed):
         assert reachable(CANCELLATION, ended) == {ended}
     for leg in (LegState.failed, LegState.returned):
         assert reachable(LEG, leg) == {leg}
-    assert PaymentState.refunded not in reachable(PAYMENT, PaymentState.cancelled) | reachable(PAYMENT, PaymentState.failed)
 
 
 def test_only_a_refund_that_was_started_or_a_lost_dispute_leads_to_refunded() -> None:
@@ -235,7 +236,7 @@ def test_the_diagram_marks_starts_and_ends() -> None:
     drawn = PAYMENT.mermaid().splitlines()
 
     assert drawn[:3] == ["stateDiagram-v2", "    [*] --> pending", "    [*] --> completed"]
-    assert [line for line in drawn if line.endswith("--> [*]")] == ["    cancelled --> [*]", "    failed --> [*]"]
+    assert [line for line in drawn if line.endswith("--> [*]")] == []
     assert "    refunding --> refunded: confirm_refund [nothing left], abandon_refund [nothing left], lose_dispute" in drawn
 
 

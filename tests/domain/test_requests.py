@@ -219,7 +219,7 @@ def test_each_route_starts_where_somebody_must_decide(way: Way) -> None:
     else:
         assert row.deadline_at == (None if wait is None else NOW + wait)
     if state is CancellationState.executing:
-        assert made.types(change) == ["refund.scheduled", "cancellation.requested"]
+        assert made.types(change) == ["cancellation.requested", "refund.scheduled"]
     else:
         assert made.types(change) == ["cancellation.requested", *says]
         assert (change.payment.state, change.payment.origin_state) == ("cancel_requested", "completed")
@@ -238,8 +238,9 @@ def test_a_wish_is_kept_with_what_decided_it() -> None:
     assert (row.requested_by, row.channel, row.reason) == (made.WALLET, Channel.app, Reason.changed_mind)
     assert (row.partial, row.client_reference, row.fingerprint) == (True, "c-1", "f-1")
     assert (facts.amount, facts.partial, facts.state, [*facts.sources]) == (100, True, "completed", ["coupon", "balance"])
-    data = made.body(change.records[-1])["data"]
+    data = made.body(change.records[0])["data"]
     assert data["facts"] == row.facts
+    assert (data["allocation"], data["second_approval"]) == ("pro_rata", False)
     assert (data["reason"], data["rule"], data["policy_version"], data["route"]) == ("changed_mind", "automatic", "v-1", "automatic")
     assert (data["client_reference"], data["verification_method"]) == ("c-1", "otp")
     assert {text.name: text.value for text in change.texts} == {"note": "I changed my mind", "verification_reference": "v-1"}
@@ -250,7 +251,7 @@ def test_items_are_taken_from_the_lines() -> None:
     change = made.request(made.completed(items=LINES), made.ask(items=made.pieces(b=1, a=2)))
 
     assert (change.payment.cancelled_quantities, change.payment.amount_reserved) == ((2, 1), 167)
-    assert made.body(change.records[-1])["data"]["items"] == [{"reference": "b", "quantity": 1}, {"reference": "a", "quantity": 2}]
+    assert made.body(change.records[0])["data"]["items"] == [{"reference": "b", "quantity": 1}, {"reference": "a", "quantity": 2}]
 
 
 def test_policys_no_is_on_record_and_changes_nothing_else() -> None:

@@ -1,0 +1,55 @@
+"""The form of an invariant, and the pieces of SQL that several of them share."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from workflows.domain import ids
+from workflows.domain.words import CANCELLATION_OPEN, LegState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invariant:
+    name: str
+    says: str
+    looks_at: str  # the table whose rows are counted as looked at
+    sql: str
+
+
+def id_of(prefix: ids.Prefix, column: str) -> str:
+    """SQL for an id as it is known outside."""
+    return f"'{prefix}_' || replace({column}::text, '-', '')"
+
+
+def listed(words: Iterable[StrEnum]) -> str:
+    return ", ".join(f"'{word}'" for word in sorted(words))
+
+
+PAY, CAN, RFD, LEG = id_of("pay", "p.id"), id_of("can", "c.id"), id_of("rfd", "r.id"), id_of("leg", "l.id")
+OPEN = listed(CANCELLATION_OPEN)
+ON_ITS_WAY = listed({LegState.scheduled, LegState.submitted, LegState.processing, LegState.unknown, LegState.requires_action})
+MAY_STILL_ARRIVE = f"{ON_ITS_WAY}, '{LegState.held}'"
+WORST_FIRST = "array['failed', 'returned', 'requires_action', 'unknown', 'held', 'scheduled', 'submitted', 'processing', 'succeeded']"
+
+# A leg that a successor replaced is history; the others are what there is of the movement.
+LIVE = "not exists (select from leg s where s.payment_id = l.payment_id and s.replaces = l.id)"
+REFUNDED_TOO = "exists (select from refund r where r.payment_id = l.payment_id and r.cancellation_id = l.cancellation_id)"
+# Money that is with the customer: what a refund paid out. A void counts only where a refund had to do the rest, since otherwise
+# nothing of the payment ever moved.
+COUNTS = f"l.state = 'succeeded' and (l.kind = 'refund' or {REFUNDED_TOO})"
+# Promotions that a rule did not give back: settled without a leg.
+LOST = "(select coalesce(sum(f), 0) from unnest(c.forfeited) f)"
+BACK = f"""
+with back as (
+    select l.payment_id, l.cancellation_id, sum(l.amount) as amount from leg l where {COUNTS} group by 1, 2
+)"""
+UNFINISHED = f"""
+with unfinished as (
+    select c.payment_id, count(*) filter (where moving) as moving, count(*) filter (where not moving) as asking
+      from (select c.payment_id, c.state in ('executing', 'needs_attention') and exists (
+                    select from refund r where r.payment_id = c.payment_id and r.cancellation_id = c.id) as moving
+              from cancellation c where c.state in ({OPEN})) as c
+     group by 1
+)"""
+# Out of the text, since a body that somebody changed need not be JSON any more. In canonical form only the actor stands before it.
+AMOUNT_TOLD = "substring(r.body from '\"amount\":([0-9]{1,16})[,}]')::bigint"

@@ -1,0 +1,117 @@
+"""The work that is waiting, and the records: nothing is forgotten, nothing is untold."""
+
+from workflows.domain import ids
+from workflows.domain.words import JobKind
+from workflows.storage.invariants.form import AMOUNT_TOLD, CAN, LEG, ON_ITS_WAY, PAY, Invariant, id_of
+
+# Where replies are kept that belong to no payment: the collections whose POST takes an idempotency key.
+COLLECTIONS = ("/v1/webhook-endpoints", "/v1/bulk-cancellations")
+
+WORK = (
+    Invariant(
+        name="legs_have_a_next_step",
+        says="every leg that is on its way has exactly one job: nothing is forgotten",
+        looks_at="leg",
+        sql=f"""
+        select format('%s: %s, %s jobs', {LEG}, l.state, j.jobs) from leg l
+          cross join lateral (
+               select count(*) as jobs from job j
+                where j.payment_id = l.payment_id and j.kind = '{JobKind.move}' and j.subject_id = l.id) j
+         where l.state in ({ON_ITS_WAY}) and j.jobs <> 1""",
+    ),
+    Invariant(
+        name="clocks_have_a_job",
+        says="every clock that runs has exactly one job: no deadline is forgotten",
+        looks_at="cancellation",
+        sql=f"""
+        select format('%s: %s, %s jobs', {CAN}, c.state, j.jobs) from cancellation c
+          cross join lateral (
+               select count(*) as jobs from job j
+                where j.payment_id = c.payment_id and j.kind = '{JobKind.deadline}' and j.subject_id = c.clock_id) j
+         where c.clock_id is not null and j.jobs <> 1""",
+    ),
+    Invariant(
+        name="jobs_have_a_subject",
+        says="every job is about a leg or a notification that exists, or about a deadline of a payment that does",
+        looks_at="job",
+        sql=f"""
+        select format('%s: %s', {id_of("job", "j.id")}, j.kind) from job j
+         where not case j.kind
+               when '{JobKind.move}' then exists (select from leg l where l.payment_id = j.payment_id and l.id = j.subject_id)
+               when '{JobKind.notification}'
+               then exists (select from notification n where n.payment_id = j.payment_id and n.id = j.subject_id)
+               when '{JobKind.deadline}'  -- a clock that was stopped leaves its job, which then finds nothing to do
+               then exists (select from cancellation c where c.payment_id = j.payment_id)
+               else false end""",
+    ),
+    Invariant(
+        name="notifications_are_heard",
+        says="a rail's word was handled, with a verdict, or has a job: none is dropped",
+        looks_at="notification",
+        sql=f"""
+        select {id_of("ntf", "n.id")} from notification n
+         where (n.handled_at is null) <> (n.verdict is null)
+            or (n.handled_at is null and not exists (
+                select from job j where j.payment_id = n.payment_id and j.kind = '{JobKind.notification}' and j.subject_id = n.id))""",
+    ),
+    Invariant(
+        name="replies_belong",
+        says="a kept reply belongs to a payment or to a collection",
+        looks_at="kept_reply",
+        sql=f"""
+        select format('%s, kept for %s', k.scope_id, k.caller) from kept_reply k
+         where not exists (select from payment p where p.id = k.scope_id)
+           and k.scope_id::text not in ({", ".join(f"'{ids.scope_id(path)}'" for path in COLLECTIONS)})""",
+    ),
+)
+
+RECORDS = (
+    Invariant(
+        name="payment_holds_the_head",
+        says="a payment's sequence, head and state are its last record's",
+        looks_at="payment",
+        sql=f"""
+        select format('%s: at %s, the chain ends at %s', {PAY}, p.sequence, coalesce(e.sequence, 0)) from payment p
+          left join record r on r.chain_id = p.id and r.sequence = p.sequence
+          left join lateral (select max(sequence) as sequence from record where chain_id = p.id) e on true
+         where r.hash is distinct from p.head or e.sequence is distinct from p.sequence
+            or not starts_with(reverse(r.body), reverse(format(',"to_state":"%s","type":"%s"}}', p.state, r.type)))""",
+    ),
+    Invariant(
+        name="payment_registered_first",
+        says="every payment's first record, and no other, says that it was registered",
+        looks_at="payment",
+        sql=f"""
+        select {PAY} from payment p
+         where not exists (select from record r where r.chain_id = p.id and r.sequence = 1 and r.type = 'payment.registered')
+        union all
+        select {id_of("rec", "r.id")} from record r where r.type = 'payment.registered' and r.sequence <> 1""",
+    ),
+    Invariant(
+        name="records_belong",
+        says="a payment's record lies in its payment's chain, under its merchant",
+        looks_at="record",
+        sql=f"""
+        select format('%s in %s', {id_of("rec", "r.id")}, r.chain) from record r left join payment p on p.id = r.payment_id
+         where case when r.payment_id is null then r.chain like 'pay\\_%'
+               else p.id is null or r.chain_id <> p.id or r.chain <> {PAY} or r.merchant_id is distinct from p.merchant_id end""",
+    ),
+    Invariant(
+        name="records_tell_what_moved",
+        says="the records count exactly the legs that succeeded and were returned, with their amounts",
+        looks_at="payment",
+        sql=f"""
+        with told as (
+            select r.payment_id, r.type, count(*) as n, sum({AMOUNT_TOLD}) as amount from record r
+             where r.type in ('refund.succeeded', 'refund.returned', 'void.succeeded') group by 1, 2
+        ), happened as (
+            select l.payment_id, t.type, count(*) as n, sum(l.amount) as amount from leg l
+             cross join lateral (values (l.kind || '.succeeded'), (case l.state when 'returned' then l.kind || '.returned' end)) t(type)
+             where l.state in ('succeeded', 'returned') and t.type is not null group by 1, 2
+        )
+        select format('%s: %s %s times, %s in all; legs %s times, %s', {id_of("pay", "coalesce(t.payment_id, h.payment_id)")},
+                      coalesce(t.type, h.type), coalesce(t.n, 0), coalesce(t.amount, 0), coalesce(h.n, 0), coalesce(h.amount, 0))
+          from told t full join happened h on h.payment_id = t.payment_id and h.type = t.type
+         where (t.n, t.amount) is distinct from (h.n, h.amount)""",
+    ),
+)
