@@ -21,7 +21,8 @@ settings.load_profile("suite")
 LONGEST = (
     "tests/crash/test_up_killed.py",
     "tests/crash/test_steps.py",
-    "tests/crash/test_worker_killed.py",
+    "tests/crash/test_frozen.py",
+    "tests/crash/test_worker_hindered.py",
     "tests/crash/lifecycle/test_lifecycle.py",
     "tests/api/test_schema.py",
     "tests/test_up.py",

@@ -158,7 +158,7 @@ class ModifyPayment(Body):
 
 
 class ChangeFulfilment(Body):
-    """How far the goods have come; never backwards."""
+    """How far the goods have come; never backwards. A wrong time is corrected by an agent or a supervisor."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -170,6 +170,17 @@ class ChangeFulfilment(Body):
     at: Optionally[Instant] = Field(None, description="When it came to that; now unless told.")
     carrier: Optionally[Label] = Field(None, description="Who carries the goods: a company. It stands in records.")
     tracking_number: Optionally[Label] = Field(None, description="The carrier's number. Kept apart, so that it can be erased.")
+    correction: Optionally[bool] = Field(None, description="True: `at` is the right time of a status whose time was wrong.")
+    note: Optionally[Note] = Field(None, description="Why it is corrected. Kept apart, so that it can be erased.")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        for name in ("at", "note"):
+            if self.correction and getattr(self, name) is None:
+                raise problem("Is required for a correction.", f"/{name}")
+        if self.note is not None and not self.correction:
+            raise problem("Belongs to a correction only.", "/note")
+        return self
 
 
 class ItemQuantityBody(Body):

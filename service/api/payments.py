@@ -16,7 +16,7 @@ from service.api.schemas import Body
 from service.api.views import payment_actions, payment_view
 from workflows.domain import ids
 from workflows.domain.changes import Change, Context
-from workflows.domain.decisions import payments
+from workflows.domain.decisions import fulfilment, payments
 from workflows.domain.decisions.terms import Terms
 from workflows.domain.model import Earned, Funding, Item, Snapshot
 from workflows.storage import search
@@ -92,15 +92,16 @@ async def modify(call: Call) -> Response:
 
 
 async def change_fulfilment(call: Call) -> Response:
-    def decide(snapshot: Snapshot, body: bodies.ChangeFulfilment, _: Terms, context: Context) -> Change:
-        return payments.change_fulfilment(
-            snapshot,
+    def decide(snapshot: Snapshot, body: bodies.ChangeFulfilment, _: Terms, context: Context) -> Change | None:
+        told = fulfilment.FulfilmentTold(
             status=body.status,
             at=body.at,
             carrier=body.carrier,
             tracking_number=body.tracking_number,
-            context=context,
+            correction=body.correction or False,
+            note=body.note,
         )
+        return fulfilment.change_fulfilment(snapshot, told, context)
 
     inbound = await Inbound.read(call.request, call.operation, bodies.ChangeFulfilment)
     return await call.command(inbound, _doing(call, decide))
@@ -166,7 +167,7 @@ def _items(lines: tuple[bodies.ItemBody, ...] | None) -> tuple[tuple[Item, ...] 
     return items, tuple(line.name for line in lines)
 
 
-def _doing(call: Call, decide: Callable[[Snapshot, B, Terms, Context], Change]) -> Doing[B]:
+def _doing(call: Call, decide: Callable[[Snapshot, B, Terms, Context], Change | None]) -> Doing[B]:
     """A step of the payment itself, answered with the payment as it then is."""
 
     def answer(snapshot: Snapshot, _: Terms, __: bool) -> tuple[int, Answer, dict[str, str]]:

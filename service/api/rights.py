@@ -17,6 +17,7 @@ IMPORTERS = frozenset({Role.wallet, Role.operator})
 READERS = frozenset({Role.wallet, Role.agent, Role.supervisor, Role.merchant, Role.auditor})  # a merchant: its own
 REQUESTERS = frozenset({Role.wallet, Role.agent, Role.supervisor, Role.merchant})  # a merchant: on its own payments
 SHIPPERS = frozenset({Role.wallet, Role.merchant})
+TELL_OF_GOODS = SHIPPERS | {Role.agent, Role.supervisor}  # agents correct a wrong time, and nothing else
 CUSTOMER_SIDE = frozenset({Role.wallet, Role.agent, Role.supervisor})
 MERCHANT = frozenset({Role.merchant})  # on its own payments
 REVIEWERS = frozenset({Role.agent, Role.supervisor})
@@ -93,7 +94,7 @@ _PAYMENTS = (
         "Tell that a pending payment was lowered",
         "cancellation-open",
     ),
-    _action("change_fulfilment", "/v1/payments/{payment_id}/fulfilment", SHIPPERS, "payments", "Tell how far the delivery is"),
+    _action("change_fulfilment", "/v1/payments/{payment_id}/fulfilment", TELL_OF_GOODS, "payments", "Tell how far the delivery is"),
     Operation("get_eligibility", "GET", "/v1/payments/{payment_id}/eligibility", READERS, "payments", "See what a request would lead to"),
     Operation("list_payment_records", "GET", "/v1/payments/{payment_id}/records", READERS, "payments", "Read a payment's audit trail"),
 )
@@ -169,6 +170,7 @@ ACTION_OPERATIONS: dict[str, str] = {
     "fail": "fail_payment",
     "modify": "modify_payment",
     "fulfilment": "change_fulfilment",
+    "correct_fulfilment": "change_fulfilment",
     "request_cancellation": "request_cancellation",
     "withdraw": "withdraw_cancellation",
     "escalate": "escalate_cancellation",
@@ -186,6 +188,10 @@ ACTION_OPERATIONS: dict[str, str] = {
 }
 
 
+# Two actions of one operation, for different callers.
+_ACTION_ROLES: dict[str, frozenset[Role]] = {"fulfilment": SHIPPERS, "correct_fulfilment": REVIEWERS}
+
+
 def operation(name: str) -> Operation:
     """The operation of that name; KeyError where there is none."""
     return _BY_NAME[name]
@@ -200,4 +206,11 @@ def allowed(operation: Operation, principal: Principal | None) -> bool:
 
 def available(actions: Iterable[str], principal: Principal | None) -> tuple[str, ...]:
     """Of the steps that the state allows, those that this caller may take. Steps without an operation are not the callers' to take."""
-    return tuple(action for action in actions if action in ACTION_OPERATIONS and allowed(operation(ACTION_OPERATIONS[action]), principal))
+    return tuple(action for action in actions if action in ACTION_OPERATIONS and _may_take(action, principal))
+
+
+def _may_take(action: str, principal: Principal | None) -> bool:
+    roles = _ACTION_ROLES.get(action)
+    if roles is not None and (principal is None or principal.role not in roles):
+        return False
+    return allowed(operation(ACTION_OPERATIONS[action]), principal)

@@ -84,6 +84,8 @@ def payment_actions(snapshot: Snapshot) -> tuple[str, ...]:
         actions.append("modify")
     if payment.state not in PAYMENT_FINAL and payment.fulfilment is not Fulfilment.returned:
         actions.append("fulfilment")
+    if payment.state not in PAYMENT_FINAL and (payment.shipped_at or payment.delivered_at or payment.return_received_at):
+        actions.append("correct_fulfilment")
     if PAYMENT.may(payment.state, PaymentTrigger.request_cancellation) and payment.amount_refundable and not payment.disputes_open:
         actions.append(PaymentTrigger.request_cancellation.value)
     return tuple(actions)

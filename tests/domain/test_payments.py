@@ -11,7 +11,8 @@ from tests.domain import made
 from tests.domain.made import BOTH, COMPLETED_TERMS, DAY, HOUR, LINES, MINUTE, NOW, PENDING_TERMS
 from workflows.domain import ids
 from workflows.domain.changes import Change
-from workflows.domain.decisions import payments
+from workflows.domain.decisions import fulfilment, payments
+from workflows.domain.decisions.fulfilment import FulfilmentTold
 from workflows.domain.errors import CancellationOpen, Invalid, InvalidState, PaymentReferenceConflict
 from workflows.domain.model import Earned, Snapshot
 from workflows.domain.records import GENESIS
@@ -45,9 +46,9 @@ def modify(snapshot: Snapshot, **members: Any) -> Change:
     return payments.modify(snapshot, context=made.context(), **asked)
 
 
-def fulfil(snapshot: Snapshot, status: Fulfilment, at: datetime | None = None, **members: str | None) -> Change:
-    told = {"carrier": None, "tracking_number": None, **members}
-    return payments.change_fulfilment(snapshot, status=status, at=at, context=made.context(), **told)
+def must(change: Change | None) -> Change:
+    assert change is not None
+    return change
 
 
 def test_a_payment_needs_no_more_than_the_required_members() -> None:
@@ -305,61 +306,6 @@ def test_only_a_pending_payment_without_a_cancellation_is_modified() -> None:
             modify(made.with_payment(made.pending(), state=state))
 
 
-STATUSES = list(Fulfilment)
-
-
-@pytest.mark.parametrize("before", STATUSES)
-@pytest.mark.parametrize("status", STATUSES)
-def test_goods_move_on_and_never_back(before: Fulfilment, status: Fulfilment) -> None:
-    snapshot = made.completed(fulfilment=before)
-
-    if STATUSES.index(status) < STATUSES.index(before):
-        with pytest.raises(InvalidState) as refused:
-            fulfil(snapshot, status)
-        assert refused.value.state == "completed"
-    else:
-        change = fulfil(snapshot, status)
-        assert change.payment.fulfilment is status
-        assert change.payment.state is PaymentState.completed
-        assert change.payment.shipped_at == (NOW if status is Fulfilment.shipped else None)
-        assert change.payment.delivered_at == (NOW if status is Fulfilment.delivered else None)
-        assert made.types(change) == ["payment.fulfilment_changed"]
-
-
-def test_a_time_that_is_known_stays_and_a_missing_one_is_filled() -> None:
-    known = made.completed(fulfilment=Fulfilment.shipped, shipped_at=NOW - HOUR)
-    missing = made.completed(fulfilment=Fulfilment.shipped)
-
-    assert fulfil(known, Fulfilment.shipped, NOW).payment.shipped_at == NOW - HOUR
-    assert fulfil(missing, Fulfilment.shipped, NOW - DAY).payment.shipped_at == NOW - DAY
-
-
-def test_goods_do_not_move_in_the_future() -> None:
-    assert fulfil(made.completed(), Fulfilment.shipped, LATEST).payment.shipped_at == LATEST
-    with pytest.raises(Invalid) as refused:
-        fulfil(made.completed(), Fulfilment.shipped, LATEST + TICK)
-    assert refused.value.pointer == "/at"
-
-
-@pytest.mark.parametrize("state", list(PaymentState))
-def test_goods_of_a_payment_that_came_to_nothing_do_not_move(state: PaymentState) -> None:
-    snapshot = made.with_payment(made.completed(), state=state)
-
-    if state in {PaymentState.failed, PaymentState.cancelled}:
-        with pytest.raises(InvalidState):
-            fulfil(snapshot, Fulfilment.shipped)
-    else:
-        assert fulfil(snapshot, Fulfilment.shipped).payment.state is state
-
-
-def test_a_tracking_number_is_personal_and_its_carrier_is_not() -> None:
-    change = fulfil(made.completed(), Fulfilment.shipped, carrier="sf-express", tracking_number="SF1000")
-
-    assert [(text.name, text.value) for text in change.texts] == [("tracking_number", "SF1000")]
-    assert "SF1000" not in change.records[0].body
-    assert made.body(change.records[0])["data"]["carrier"] == "sf-express"
-
-
 def test_what_happened_since_makes_no_repeated_registration_another_one() -> None:
     terms = replace(PENDING_TERMS, amount=sum(line.amount for line in LINES), items=LINES, item_names=("A", None), authorised_at=NOW - HOUR)
     first = register(terms).after(None)
@@ -375,9 +321,7 @@ def test_what_happened_since_makes_no_repeated_registration_another_one() -> Non
             context=made.context(NOW),
         ),
         lambda snapshot: payments.complete(snapshot, completed_at=None, provider_reference="cap-1", context=made.context(NOW)),
-        lambda snapshot: payments.change_fulfilment(
-            snapshot, status=Fulfilment.shipped, at=NOW, carrier=None, tracking_number=None, context=made.context(NOW)
-        ),
+        lambda snapshot: must(fulfilment.change_fulfilment(snapshot, FulfilmentTold(status=Fulfilment.shipped, at=NOW), made.context(NOW))),
     ]
 
     snapshot = first
@@ -402,3 +346,27 @@ def test_a_payment_of_before_is_compared_with_what_it_is() -> None:
     payments.check_same(old, FULL)
     with pytest.raises(PaymentReferenceConflict):
         payments.check_same(old, replace(FULL, amount=FULL.amount + 1))
+
+
+def test_an_authorisation_that_nobody_told_bounds_nobody() -> None:
+    """A wallet's clock is two seconds slow, and it never said when the payment was authorised."""
+    ours = register(payments.Terms(reference="r", wallet_id="w", merchant_id="m", amount=7, currency="CNY")).after(None)
+    told = made.registered(replace(PENDING_TERMS, authorised_at=NOW), NOW)
+
+    assert complete(ours, NOW - 2 * TICK).payment.completed_at == NOW - 2 * TICK
+    with pytest.raises(Invalid):
+        complete(told, NOW - 2 * TICK)
+
+
+@pytest.mark.parametrize(
+    ("members", "pointer"),
+    [
+        ({"shipped_at": NOW - MINUTE, "delivered_at": NOW - HOUR}, "/delivered_at"),
+        ({"authorised_at": NOW - HOUR, "shipped_at": NOW - HOUR - TICK}, "/shipped_at"),
+        ({"authorised_at": NOW - HOUR, "delivered_at": NOW - DAY}, "/delivered_at"),
+    ],
+)
+def test_goods_are_not_registered_out_of_order(members: dict[str, Any], pointer: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        register(payments.Terms(reference="r", wallet_id="w", merchant_id="m", amount=7, currency="CNY", **members))
+    assert refused.value.pointer == pointer

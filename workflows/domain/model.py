@@ -86,6 +86,7 @@ class Registered:
     shipped_at: datetime | None
     delivered_at: datetime | None
     completed_at: datetime | None
+    authorised_at_said: bool  # False: the moment is ours, since nobody told one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

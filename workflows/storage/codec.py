@@ -67,6 +67,7 @@ def _registered_json(payment: Payment) -> str | None:
             "funding": first.funding,
             "items": first.items,
             "fulfilment": first.fulfilment,
+            "authorised_at_said": first.authorised_at_said,
             **{name: rfc3339(at) for name, at in times.items() if at is not None},
         }
     )

@@ -250,6 +250,7 @@ def _registered(text: str | None) -> Registered | None:
         shipped_at=_time(data.get("shipped_at")),
         delivered_at=_time(data.get("delivered_at")),
         completed_at=_time(data.get("completed_at")),
+        authorised_at_said=data["authorised_at_said"],
     )
 
 

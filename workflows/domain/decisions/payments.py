@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
 
 from workflows.domain.canonical import canonical
 from workflows.domain.changes import Change, Context, Draught
 from workflows.domain.decisions.execution import moot, settle_open_cancellation
+from workflows.domain.decisions.fulfilment import CLOCK_SKEW_MAX, OUT_OF_BOUNDS, check_order, said_authorised_at
 from workflows.domain.errors import CancellationOpen, Invalid, InvalidState, PaymentReferenceConflict
 from workflows.domain.ids import payment_id
 from workflows.domain.machines import PAYMENT, Facts
@@ -26,9 +27,6 @@ from workflows.domain.words import (
     RecordType,
     Source,
 )
-
-CLOCK_SKEW_MAX = timedelta(minutes=5)
-_ORDER = (Fulfilment.none, Fulfilment.preparing, Fulfilment.shipped, Fulfilment.delivered, Fulfilment.returned)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +98,7 @@ def register(terms: Terms, *, policy_version: str, uetr: UUID, default_provider:
         created_at=now,
         updated_at=now,
     )
-    payment = replace(payment, registered=_registered(payment))
+    payment = replace(payment, registered=_registered(payment, authorised_at_said=terms.authorised_at is not None))
     draught = Draught(Snapshot(payment=payment), context, new=True)
     draught.record_payment(RecordType.payment_registered, _registered_data(payment) | _kept_texts(draught, terms))
     return draught.build()
@@ -147,8 +145,9 @@ def check_same(snapshot: Snapshot, terms: Terms) -> None:
 _DIGESTED = frozenset({"funding", "items"})
 
 
-def _registered(payment: Payment) -> Registered:
+def _registered(payment: Payment, *, authorised_at_said: bool = True) -> Registered:
     return Registered(
+        authorised_at_said=authorised_at_said,
         amount=payment.amount,
         funding=_digest(payment.funding),
         items=_digest(payment.items),
@@ -183,8 +182,9 @@ def complete(snapshot: Snapshot, *, completed_at: datetime | None, provider_refe
         return draught.build(refusal=refusal)
     state = PAYMENT.step(payment.state, PaymentTrigger.complete, Facts(origin=payment.origin_state))
     at = completed_at or max(context.now, payment.authorised_at)
-    if at < payment.authorised_at or at > context.now + CLOCK_SKEW_MAX:
-        raise Invalid(pointer="/completed_at", detail="Must lie between authorised_at and now.")
+    earliest = said_authorised_at(payment)
+    if (earliest is not None and at < earliest) or at > context.now + CLOCK_SKEW_MAX:
+        raise Invalid(pointer="/completed_at", detail=OUT_OF_BOUNDS)
     draught = Draught(snapshot, context)
     draught.set_payment(
         replace(
@@ -264,58 +264,19 @@ def modify(  # noqa: PLR0913 -- the members of the request
     return draught.build()
 
 
-def change_fulfilment(
-    snapshot: Snapshot,
-    *,
-    status: Fulfilment,
-    at: datetime | None,
-    carrier: str | None,
-    tracking_number: str | None,
-    context: Context,
-) -> Change:
-    """The goods moved on; never backwards. The same status again only fills in a time that was missing."""
-    payment = snapshot.payment
-    if payment.state in PAYMENT_FINAL:
-        raise InvalidState(state=payment.state.value)
-    if _ORDER.index(status) < _ORDER.index(payment.fulfilment):
-        raise InvalidState(state=payment.state.value)
-    moment = at or context.now
-    if moment > context.now + CLOCK_SKEW_MAX:
-        raise Invalid(pointer="/at", detail="Must not lie in the future.")
-    shipped_at, delivered_at = payment.shipped_at, payment.delivered_at
-    if status is Fulfilment.shipped:
-        shipped_at = shipped_at or moment
-    if status is Fulfilment.delivered:
-        delivered_at = delivered_at or moment
-    draught = Draught(snapshot, context)
-    returned_at = payment.return_received_at or moment if status is Fulfilment.returned else payment.return_received_at
-    draught.set_payment(
-        replace(payment, fulfilment=status, shipped_at=shipped_at, delivered_at=delivered_at, return_received_at=returned_at)
-    )
-    data: dict[str, DataValue] = {
-        "status": status.value,
-        "status_before": payment.fulfilment.value,
-        "shipped_at": rfc3339(shipped_at) if shipped_at else None,
-        "delivered_at": rfc3339(delivered_at) if delivered_at else None,
-    }
-    if carrier is not None:
-        data["carrier"] = carrier
-    if tracking_number is not None:
-        data |= draught.keep_text(payment.id, "tracking_number", tracking_number)
-    draught.record_payment(RecordType.payment_fulfilment_changed, data)
-    return draught.build()
-
-
 def _check_times(terms: Terms, authorised_at: datetime, now: datetime) -> None:
     latest = now + CLOCK_SKEW_MAX
     if terms.authorised_at is not None and authorised_at > latest:
         raise Invalid(pointer="/authorised_at", detail="Must not lie in the future.")
     if terms.completed_at is not None and not authorised_at <= terms.completed_at <= latest:
-        raise Invalid(pointer="/completed_at", detail="Must lie between authorised_at and now.")
+        raise Invalid(pointer="/completed_at", detail=OUT_OF_BOUNDS)
     for name in ("shipped_at", "delivered_at"):
         moment: datetime | None = getattr(terms, name)
         if moment is not None and moment > latest:
             raise Invalid(pointer=f"/{name}", detail="Must not lie in the future.")
+        if moment is not None and terms.authorised_at is not None and moment < terms.authorised_at:
+            raise Invalid(pointer=f"/{name}", detail=OUT_OF_BOUNDS)
+    check_order([("shipped_at", terms.shipped_at), ("delivered_at", terms.delivered_at)])
 
 
 def _with_reference(funding: tuple[Funding, ...], provider_reference: str | None) -> tuple[Funding, ...]:

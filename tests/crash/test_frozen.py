@@ -1,0 +1,76 @@
+"""A worker is frozen before each of its steps, for longer than its lease: others take over, and it wakes and goes on.
+
+Between the intent and the rail's call this is the one way by which a request may reach a rail after everybody has taken it for lost. The
+payment settles meanwhile, so that a void which was believed to be lost would be followed by a refund, and both would move.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from tests.crash.steps import Steps
+from tests.crash.test_steps import FLOWS, VOIDS, assert_ended, cases, play, register
+from tests.crash.world import LEASE, World, world_on
+from tests.database import Cluster
+from workflows.domain.words import LegKind, PaymentState
+
+
+@pytest.fixture(scope="module")
+async def world(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with world_on(cluster, tmp_path_factory.mktemp("frozen")) as made:
+        yield made
+        await made.check()
+
+
+async def work_on(other: World) -> None:
+    """Another worker does all that there is to do, until nothing is left."""
+    for _ in range(60):
+        await other.drain()
+        if not await other.pass_time():
+            return
+    raise AssertionError("there is always something left")
+
+
+@pytest.mark.parametrize(("name", "fault"), cases(VOIDS))
+async def test_frozen_before_any_step_of_a_void_while_the_payment_settles(
+    world: World, name: str, fault: str, subtests: pytest.Subtests
+) -> None:
+    flow = VOIDS[name]
+    whole = Steps()
+    await play(world, flow, await register(world, flow, fault), whole)
+
+    for at in range(1, len(whole.names)):
+        with subtests.test(f"frozen before step {at}, {whole.names[at]}"):
+            payment = await register(world, flow, fault)
+            other = world.beside()
+
+            async def sleep(other: World = other, payment: UUID = payment) -> None:
+                other.clock.advance(LEASE + timedelta(seconds=1))
+                await other.complete(payment, "settled")
+                await work_on(other)
+
+            await play(world, flow, payment, Steps(also=(at, sleep)))
+            row = (await world.snapshot(payment)).payment
+            assert row.state in {PaymentState.cancelled, PaymentState.refunded}
+            await assert_ended(world, payment, ends=row.state, kinds=(LegKind.void, LegKind.refund))
+
+
+@pytest.mark.parametrize(("name", "fault"), cases({name: flow for name, flow in FLOWS.items() if flow.completed and not flow.late}))
+async def test_frozen_before_any_step_of_a_refund(world: World, name: str, fault: str, subtests: pytest.Subtests) -> None:
+    flow = FLOWS[name]
+    whole = Steps()
+    await play(world, flow, await register(world, flow, fault), whole)
+
+    for at in range(2, len(whole.names)):  # the first two are the caller's request
+        with subtests.test(f"frozen before step {at}, {whole.names[at]}"):
+            payment = await register(world, flow, fault)
+            other = world.beside()
+
+            async def sleep(other: World = other) -> None:
+                other.clock.advance(LEASE + timedelta(seconds=1))
+                await work_on(other)
+
+            await play(world, flow, payment, Steps(also=(at, sleep)))
+            await assert_ended(world, payment, ends=flow.ends, kinds=(flow.kind,))
