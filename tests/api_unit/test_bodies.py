@@ -265,7 +265,7 @@ def test_lines_have_references_of_their_own() -> None:
         ("quantity", 0),
         ("quantity", 10**6 + 1),
         ("quantity", 1.0),
-        ("amount", 0),
+        ("amount", -1),
     ],
 )
 def test_a_line_of_another_form_is_refused(name: str, value: object) -> None:
@@ -336,7 +336,6 @@ def test_a_request_names_an_amount_or_lines_but_not_both() -> None:
     assert request_with(items=[]) == {"/items": "Must have at least 1 entries."}
     assert request_with(items=[line, line]) == {"/items/1/reference": "Must not be the same as another line's."}
     assert request_with(items=[{"reference": f"r{n}", "quantity": 1} for n in range(8000)]) == {}
-    assert list(request_with(items=[{"reference": f"r{n}", "quantity": 1} for n in range(1001)])) == ["/items"]
 
 
 def test_another_reason_needs_a_note() -> None:

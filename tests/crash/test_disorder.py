@@ -37,7 +37,7 @@ def assert_reopened(found: Snapshot) -> None:
     assert leg.failure_code == "account_closed"
     assert cancellation.state is CancellationState.needs_attention
     assert (row.state, row.amount_refunded, row.amount_reserved) == (PaymentState.refunding, 0, 1_250)
-    assert row.allocated == (0,)
+    assert row.allocated == (1_250,), "its share stays reserved for it"
 
 
 @pytest.mark.parametrize("newest_first", [False, True])

@@ -19,7 +19,7 @@ GET  /v1/payments                                   w a s m u -
 POST /v1/payments/{payment_id}/complete             w - - - - - *
 POST /v1/payments/{payment_id}/fail                 w - - - - - *
 POST /v1/payments/{payment_id}/modifications        w - - - - - *
-POST /v1/payments/{payment_id}/fulfilment           w - - m - - *
+POST /v1/payments/{payment_id}/fulfilment           w a s m - - *
 GET  /v1/payments/{payment_id}/eligibility          w a s m u -
 GET  /v1/payments/{payment_id}/records              w a s m u -
 POST /v1/payments/{payment_id}/cancellations        w a s m - - *
@@ -122,7 +122,7 @@ def test_a_request_may_meet_every_refusal_of_the_domain() -> None:
 
 def test_actions_lead_to_operations_and_are_words_of_the_machines_where_these_have_one() -> None:
     assert {operation(name).method for name in ACTION_OPERATIONS.values()} == {"POST"}
-    assert set(ACTION_OPERATIONS) - {"modify", "fulfilment", "assign"} <= {*PaymentTrigger, *CancellationTrigger}
+    assert set(ACTION_OPERATIONS) - {"modify", "fulfilment", "correct_fulfilment", "assign"} <= {*PaymentTrigger, *CancellationTrigger}
 
 
 def test_available_actions_are_those_of_the_state_that_the_caller_may_take() -> None:
