@@ -245,12 +245,6 @@ class RequestCancellation(Body):
         return self
 
 
-class Withdraw(Body):
-    """Nothing to say."""
-
-    model_config = ConfigDict(json_schema_extra={"example": {}})
-
-
 def check_times(body: Body, now: datetime) -> list[FieldError]:
     """The moments of `body` that lie further ahead of `now` than clocks may differ."""
     latest = now + CLOCK_SKEW_MAX

@@ -82,9 +82,19 @@ class Call:
         return self.services.runner.runtime.clock()
 
     def actor(self, channel: Channel | None = None) -> Actor:
-        """The caller as the records name it."""
+        """The caller as the records name it. Who names no channel: a wallet speaks by its app, a merchant as merchant; an agent speaks
+        for a customer on the line, or acts on the service's own behalf where the step is not the customer's.
+        """
         principal = self.principal
-        usual = Channel.merchant if principal.role is Role.merchant else Channel.app if principal.role is Role.wallet else Channel.system
+        match principal.role:
+            case Role.merchant:
+                usual = Channel.merchant
+            case Role.wallet:
+                usual = Channel.app
+            case Role.agent | Role.supervisor if Role.wallet in (self.operation.roles or ()):
+                usual = Channel.hotline
+            case _:
+                usual = Channel.system
         return Actor(role=ActorRole(principal.role.value), id=principal.sub, channel=channel or usual)
 
     def owns(self, snapshot: Snapshot) -> bool:

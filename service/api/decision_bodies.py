@@ -5,13 +5,27 @@ from typing import Self
 from pydantic import ConfigDict, Field, model_validator
 
 from service.api.schemas import Amount, Body, Digest, Label, Line, Note, Optionally, Pseudonym, ReasonCode, problem
-from workflows.domain.words import MerchantDecision, ReturnCondition
+from workflows.domain.words import Channel, MerchantDecision, ReturnCondition
 
 EVIDENCE_MAX = 20
 
 
-class Escalate(Body):
-    """Nothing to say."""
+class CustomersStep(Body):
+    """A step that is the customer's to take, whoever takes it for them."""
+
+    channel: Optionally[Channel] = Field(
+        None, description="Where the customer spoke; `app` for a wallet, `hotline` for an agent unless told. An agent's is never `app`."
+    )
+
+
+class Withdraw(CustomersStep):
+    """The customer takes the wish back."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {}})
+
+
+class Escalate(CustomersStep):
+    """The customer asks for an agent."""
 
     model_config = ConfigDict(json_schema_extra={"example": {}})
 
@@ -46,7 +60,7 @@ class DecideHandOff(Body):
         return self
 
 
-class RespondToOffer(Body):
+class RespondToOffer(CustomersStep):
     """The customer's word on the merchant's offer."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"accept": True}})
@@ -54,7 +68,7 @@ class RespondToOffer(Body):
     accept: bool = Field(description="True takes it; false hands the cancellation back to the merchant.")
 
 
-class ShipReturn(Body):
+class ShipReturn(CustomersStep):
     """The goods are on their way back."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"carrier": "sf-express", "tracking_number": "SF1000"}})

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from starlette.responses import Response
 
-from service.api import answers, bodies, decision_bodies
+from service.api import answers, decision_bodies
 from service.api.answers import Answer
 from service.api.calls import Call, Doing
 from service.api.reading import Inbound
@@ -22,10 +22,10 @@ Decide = Callable[[Snapshot, Cancellation, B, Terms, Context], Change]
 
 
 async def withdraw(call: Call) -> Response:
-    def decide(snapshot: Snapshot, one: Cancellation, _: bodies.Withdraw, __: Terms, context: Context) -> Change:
+    def decide(snapshot: Snapshot, one: Cancellation, _: decision_bodies.Withdraw, __: Terms, context: Context) -> Change:
         return requests.withdraw(snapshot, one, context)
 
-    return await _step(call, bodies.Withdraw, decide)
+    return await _step(call, decision_bodies.Withdraw, decide)
 
 
 async def escalate(call: Call) -> Response:
@@ -103,11 +103,20 @@ async def _step(call: Call, model: type[B], decide: Decide[B]) -> Response:
         return 200, cancellation_view(snapshot, found, terms, call), {"etag": answers.etag(found.version)}
 
     inbound = await Inbound.read(call.request, call.operation, model)
+    told = inbound.body
+    channel = told.channel if isinstance(told, decision_bodies.CustomersStep) else None
+
+    def decide_there(snapshot: Snapshot, body: B, terms: Terms, context: Context) -> Change:
+        if channel is not None:
+            requests.actor_channel(context.actor.role, channel)
+        return decide(snapshot, find(snapshot), body, terms, context)
+
     doing: Doing[B] = Doing(
         wanted=Wanted(payment_id=await call.payment_of_cancellation(cancellation_id), cancellation_id=cancellation_id, shown=True),
-        decide=lambda snapshot, body, terms, context: decide(snapshot, find(snapshot), body, terms, context),
+        decide=decide_there,
         answer=answer,
         version=lambda snapshot: find(snapshot).version,
         actions=lambda snapshot: cancellation_actions(snapshot, find(snapshot), call.actor(), call.now()),
+        channel=channel,
     )
     return await call.command(inbound, doing)

@@ -104,7 +104,7 @@ FORMS: Final[dict[str, Form]] = {
     "request_cancellation": Form(body=bodies.RequestCancellation, answer=answers.CancellationAnswer, statuses=_MADE_OR_FOUND, etag=True),
     "get_cancellation": Form(answer=answers.CancellationAnswer, etag=True),
     "list_cancellations": _page(answers.CancellationAnswer, queries.ListCancellations),
-    "withdraw_cancellation": _step(bodies.Withdraw, answers.CancellationAnswer),
+    "withdraw_cancellation": _step(decision_bodies.Withdraw, answers.CancellationAnswer),
     "escalate_cancellation": _step(decision_bodies.Escalate, answers.CancellationAnswer),
     "decide_hand_off": _step(decision_bodies.DecideHandOff, answers.CancellationAnswer),
     "respond_to_offer": _step(decision_bodies.RespondToOffer, answers.CancellationAnswer),

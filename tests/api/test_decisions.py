@@ -280,3 +280,23 @@ async def test_a_decision_is_made_once_under_one_key_and_of_one_version(world: W
     assert_problem(other, 422, "idempotency-key-reused")
     await world.worker.drain()
     assert len(await world.movements(payment)) == 1
+
+
+@pytest.mark.parametrize(
+    ("role", "said", "recorded"),
+    [("wallet", None, "app"), ("wallet", "bot", "bot"), ("agent", None, "hotline"), ("supervisor", "chat", "chat")],
+)
+async def test_a_withdrawal_is_recorded_with_the_channel_by_which_the_customer_spoke(
+    world: World, role: str, said: str | None, recorded: str
+) -> None:
+    payment = await world.register(completed_at=world.clock.ago(hours=1))
+    cancellation = (await world.ask(payment)).json()
+    path = f"/v1/cancellations/{cancellation['id']}/withdraw"
+    if role != "wallet":
+        assert_problem(await world.post(path, {"channel": "app"}, role=role), 422, "validation-failed")
+
+    response = await world.post(path, {} if said is None else {"channel": said}, role=role)
+
+    assert response.status_code == 200, response.text
+    record = (await world.records(payment))[-1]
+    assert (record["type"], record["actor"]["channel"]) == ("cancellation.withdrawn", recorded)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.api import bodies
+from service.api import bodies, decision_bodies
 from service.api.currencies import EXPONENTS
 from service.api.field_errors import ERRORS_MAX, field_errors, pointer
 from service.api.schemas import AMOUNT_MAX, Body
@@ -20,7 +20,7 @@ MODELS: tuple[type[Body], ...] = (
     bodies.ModifyPayment,
     bodies.ChangeFulfilment,
     bodies.RequestCancellation,
-    bodies.Withdraw,
+    decision_bodies.Withdraw,
 )
 EXAMPLES: dict[type[Body], dict[str, Any]] = {model: model.model_json_schema()["example"] for model in MODELS}
 PAYMENT: dict[str, Any] = {"reference": "r-1", "wallet_id": "w", "merchant_id": "m", "amount": 1000, "currency": "CNY"}
@@ -201,7 +201,7 @@ def test_the_time_of_a_fulfilment_and_of_a_settlement_is_checked_too() -> None:
 
     assert [found["pointer"] for found in bodies.check_times(shipped, NOW)] == ["/at"]
     assert [found["pointer"] for found in bodies.check_times(settled, NOW)] == ["/completed_at"]
-    assert bodies.check_times(bodies.Withdraw(), NOW) == []
+    assert bodies.check_times(decision_bodies.Withdraw(), NOW) == []
 
 
 def test_funding_sums_to_the_amount() -> None:

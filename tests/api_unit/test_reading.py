@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from service.api import bodies, reading
+from service.api import bodies, decision_bodies, reading
 from service.api.problems import RequestProblem
 from service.api.reading import Inbound
 from service.api.rights import Operation, operation
@@ -51,7 +51,7 @@ def sent(body: bytes = BODY, headers: dict[str, str] | None = None, path: str = 
 
 
 async def inbound(body: bytes = BODY, headers: dict[str, str] | None = None, called: Operation = CANCEL) -> Inbound[Any]:
-    model = bodies.Withdraw if called is WITHDRAW else bodies.RequestCancellation
+    model = decision_bodies.Withdraw if called is WITHDRAW else bodies.RequestCancellation
     return await Inbound.read(sent(body, headers), called, model)
 
 
@@ -195,7 +195,7 @@ ANNOUNCED = [("content-length", "25"), ("content-length", "1"), ("content-length
 @pytest.mark.parametrize("header", ANNOUNCED)
 async def test_a_body_that_was_announced_and_did_not_arrive_is_not_an_empty_one(header: tuple[str, str]) -> None:
     for chunks in ([], [b""]):
-        got = await Inbound.read(request(Wire(chunks), [*HEADERS.items(), header]), WITHDRAW, bodies.Withdraw)
+        got = await Inbound.read(request(Wire(chunks), [*HEADERS.items(), header]), WITHDRAW, decision_bodies.Withdraw)
 
         assert slug(got.failure) == "malformed-request"
         assert told(got.failure) == [{"pointer": "", "detail": "Was announced, and did not arrive."}]
@@ -208,7 +208,7 @@ async def test_a_body_that_is_shorter_than_announced_is_not_read() -> None:
 
 async def test_no_body_needs_no_announcement() -> None:
     for headers in (HEADERS, {**HEADERS, "content-length": "0"}):
-        got = await Inbound.read(request(Wire([]), headers.items()), WITHDRAW, bodies.Withdraw)
+        got = await Inbound.read(request(Wire([]), headers.items()), WITHDRAW, decision_bodies.Withdraw)
 
         assert got.failure is None
 
@@ -296,7 +296,7 @@ def test_what_is_not_good_json_is_malformed(raw: bytes, detail: str) -> None:
 @pytest.mark.parametrize("raw", [b"[]", b"null", b"5", b'"x"', b"true", b"[" * 300 + b"]" * 300])
 def test_a_body_that_is_no_object_is_not_valid(raw: bytes) -> None:
     with pytest.raises(RequestProblem) as raised:
-        reading.parse_body(raw, bodies.Withdraw)
+        reading.parse_body(raw, decision_bodies.Withdraw)
 
     assert slug(raised.value) == "validation-failed"
     assert told(raised.value) == [{"pointer": "", "detail": "Must be an object."}]
