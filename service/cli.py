@@ -245,10 +245,10 @@ def verify(
 
 @application.command()
 def check(*, data: Data = None) -> None:
-    """Check the invariants over the whole database."""
+    """Check the invariants over the whole database, and our books against the sandbox rail's."""
     from service.terminal.check import run_check
 
-    _exit(run_check(_with_database(locate.settings_for(data_dir=data))))
+    _exit(run_check(locate.with_sandbox(_with_database(locate.settings_for(data_dir=data)))))
 
 
 @application.command("database-url")

@@ -35,8 +35,17 @@ def found(read: Settings) -> dict[str, object]:
 
 def service_url(read: Settings) -> str:
     """Where the running service is: what `up` wrote down, else the address that is configured."""
+    return _written(read, "api") or f"http://{read.host}:{read.port}"
+
+
+def with_sandbox(read: Settings) -> Settings:
+    """The settings, with the sandbox rail of a running `up` where no other was given."""
+    return read if read.sandbox_url else read.model_copy(update={"sandbox_url": _written(read, "sandbox")})
+
+
+def _written(read: Settings, name: str) -> str | None:
+    """An address that `up` wrote down, as long as it runs and after it was killed."""
     try:
-        written = json.loads((read.data_dir / "up.json").read_text())
-        return str(written["api"])
+        return str(json.loads((read.data_dir / "up.json").read_text())[name])
     except (OSError, ValueError, KeyError):
-        return f"http://{read.host}:{read.port}"
+        return None

@@ -1,0 +1,93 @@
+"""Our books beside the rail's own: what agrees is passed over, and every way of disagreeing is named."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.database import Database
+from tests.storage.world import World, world
+from workflows.domain.model import Leg
+from workflows.domain.words import LegState
+from workflows.flows.check import Result
+from workflows.flows.check_rail import Moved, check_rail
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+async def made(database: Database) -> AsyncIterator[World]:
+    async with world(database.app_url) as one:
+        yield one
+
+
+async def legs(made: World) -> dict[str, Leg]:
+    """A leg that arrived, one that failed, one under way, and a void."""
+    found = {}
+    for name, script, settled in (("arrived", "ok", True), ("failed", "decline", True), ("moving", "pending", True), ("void", "ok", False)):
+        payment = await made.register(name, sources=(script,), settled=settled)
+        await made.request(payment)
+        await made.work()
+        (found[name],) = await made.legs(payment)
+    assert [leg.state for leg in found.values()] == ["succeeded", "failed", "processing", "succeeded"]
+    return found
+
+
+def moved(leg: Leg, **members: object) -> Moved:
+    line = Moved(rail_key=leg.rail_key, kind=leg.kind.value, amount=leg.amount, currency=leg.currency, returned_at=None)
+    return replace(line, **members)  # type: ignore[arg-type]  # of any member
+
+
+async def compare(made: World, *pages: Sequence[Moved]) -> Result:
+    async def all_pages() -> AsyncIterator[Sequence[Moved]]:
+        for page in pages:
+            yield page
+
+    keys = {line.rail_key for page in pages for line in page}
+
+    async def asked(key: str) -> bool:
+        return key in keys
+
+    async with made.pool.acquire() as connection:
+        return await check_rail(connection, "sandbox", all_pages(), asked)
+
+
+async def test_what_agrees_is_no_violation(made: World) -> None:
+    found = await legs(made)
+
+    for under_way in ([], [moved(found["moving"])]):
+        result = await compare(made, [moved(found["arrived"])], [moved(found["void"]), *under_way])
+        assert (result.examples, result.looked_at) == ([], 2 + len(under_way))
+
+
+async def test_each_disagreement_is_named(made: World) -> None:
+    found = await legs(made)
+    agreed = [moved(found["arrived"]), moved(found["void"])]
+    stranger = replace(agreed[0], rail_key="0" * 64)
+
+    for lines, words in (
+        ([*agreed, moved(found["failed"])], "the leg is failed"),
+        ([*agreed, stranger], "no leg has this key"),
+        ([*agreed, replace(stranger, rail_key="not ours")], "no leg has this key"),
+        ([agreed[1], moved(found["arrived"], amount=999)], "the books say refund of CNY 1000"),
+        ([agreed[1], moved(found["arrived"], kind="void")], "the books say refund of CNY 1000"),
+        ([agreed[1], moved(found["arrived"], returned_at=LONG_AGO)], "the books do not know"),
+        ([agreed[1]], "the rail moved nothing"),
+    ):
+        result = await compare(made, lines)
+        assert result.violations == 1, (words, result.examples)
+        assert words in result.examples[0]
+
+
+async def test_a_return_that_was_not_told_yet_is_waited_for(made: World) -> None:
+    found = await legs(made)
+    now: datetime = await made.pool.fetchval("select clock_timestamp()")
+
+    result = await compare(made, [moved(found["arrived"], returned_at=now - timedelta(minutes=1)), moved(found["void"])])
+
+    assert result.violations == 0
+    await made.say(found["arrived"], "returned")
+    await made.work()
+    assert (await made.legs(found["arrived"].payment_id))[0].state is LegState.returned
+    assert (await compare(made, [moved(found["arrived"]), moved(found["void"])])).violations == 1
