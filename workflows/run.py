@@ -97,6 +97,7 @@ class Runtime:
     new_salt: Callable[[], bytes]
     calendar: Callable[[str], Calendar]
     default_provider: str = "sandbox"
+    command_seconds_max: float = SECONDS_MAX
     monotonic: Callable[[], float] = time.monotonic  # seconds; what a lease has left is measured by it
     queue_clock: Callable[[], datetime | None] = _database_time  # when a job is due and a lease over; None: by the database's own clock
 
@@ -123,7 +124,7 @@ class Runner:
         NotFound, IdempotencyKeyReused, IdempotencyInFlight, Unavailable.
         """
         try:
-            async with asyncio.timeout(SECONDS_MAX), self._queues.turn(command.wanted.payment_id):
+            async with asyncio.timeout(self.runtime.command_seconds_max), self._queues.turn(command.wanted.payment_id):
                 for attempt in range(ATTEMPTS_MAX):
                     try:
                         if (replied := await self._once(command)) is not None:
@@ -140,7 +141,7 @@ class Runner:
     async def register(self, terms: payments.Terms, *, actor: Actor, request_id: str | None) -> Registered:
         """The payment of that reference, made now or found. Raises PaymentReferenceConflict, Invalid, Unavailable."""
         try:
-            async with asyncio.timeout(SECONDS_MAX):
+            async with asyncio.timeout(self.runtime.command_seconds_max):
                 for attempt in range(ATTEMPTS_MAX):
                     try:
                         if (registered := await self._register(terms, self.runtime.context(actor, request_id))) is not None:

@@ -35,6 +35,7 @@ ROWS_AT_ONCE = 1_000
 GARBAGE = b'\x00<html>502 {"status": "succ'
 
 Clock = Callable[[], datetime]
+Sleep = Callable[[float], Awaitable[None]]  # so many seconds
 _log = logging.getLogger("sandbox")  # the name whose level `log_level` sets
 
 
@@ -79,9 +80,10 @@ def create_app(book_path: Path, *, notify_url: str | None, secret: str, clock: C
 class Rail:
     """What the routes do, over one book."""
 
-    def __init__(self, scribe: Scribe, clock: Clock) -> None:
+    def __init__(self, scribe: Scribe, clock: Clock, sleep: Sleep = asyncio.sleep) -> None:
         self.scribe = scribe
         self.clock = clock
+        self._sleep = sleep
         self.notifier: Notifier | None = None
         self._due = asyncio.Event()  # something was put on the clock
 
@@ -101,7 +103,7 @@ class Rail:
         if heard.operation.status is None:
             self._due.set()  # it is at work, and will end by the clock if this call does not
             with self._let_go(key):
-                await asyncio.sleep(faults.slow_ms / 1000)
+                await self._sleep(faults.slow_ms / 1000)
             heard = Heard(faults, await self.scribe(lambda book: book.effect(key, faults, self._now_ms())))
         self._due.set()  # it may have been put on the clock
         if faults.early_notification and self.notifier is not None:
@@ -117,7 +119,7 @@ class Rail:
             return _unavailable()
         if faults.timeout_before_effect or faults.timeout_after_effect:
             return await self._hang(request, key)
-        await asyncio.sleep(faults.slow_ms / 1000)
+        await self._sleep(faults.slow_ms / 1000)
         if faults.garbage:
             return _garbage()
         if operation is None:

@@ -73,6 +73,15 @@ class InProcessRail:
         return await self._scribe(lambda book: book.movements(payment_reference, 0, EVERYTHING))
 
 
+class _Slow(Exception):
+    """The rail takes longer than its caller waits; it goes on with the work by its clock."""
+
+
+async def _too_slow(seconds: float) -> None:
+    if seconds:
+        raise _Slow
+
+
 class _Transport(httpx.AsyncBaseTransport):
     """Calls the application as a client that gives up at once where no answer is coming: a time-out without the time."""
 
@@ -116,7 +125,10 @@ class _Transport(httpx.AsyncBaseTransport):
             else:
                 chunks.append(message.get("body", b""))
 
-        await self._app(scope, receive, send)
+        try:
+            await self._app(scope, receive, send)
+        except _Slow:
+            raise httpx.ReadTimeout("the rail is slow", request=request) from None
         if self.before_reply is not None and request.method == "POST":
             await self.before_reply()
         if hung:
@@ -130,7 +142,7 @@ async def in_process_rail(folder: Path, clock: Clock) -> AsyncIterator[InProcess
     path = folder / "book.sqlite"
     scribe = Scribe(path, notifies=True)
     await scribe.open()
-    rail = Rail(scribe, clock)
+    rail = Rail(scribe, clock, _too_slow)
     app = Starlette(
         routes=[
             Route("/sandbox/refunds", rail.endpoint("refund"), methods=["POST"]),

@@ -16,7 +16,7 @@ from tests.crash.world import World, terms, world_on
 from tests.database import Cluster
 from workflows.domain.words import CancellationState, LegKind, LegState, PaymentState
 
-FAULTS = ("ok", "timeout_after_effect", "timeout_before_effect", "unavailable:2", "pending:5s", "garbage")
+FAULTS = ("ok", "timeout_after_effect", "timeout_before_effect", "unavailable:2", "pending:5s", "garbage", "slow:25s")
 P = PaymentState
 FEW = ("ok", "timeout_after_effect", "pending:5s")  # for the flows whose steps are others' steps in another order
 _numbers = count(1)

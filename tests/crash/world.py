@@ -80,6 +80,7 @@ class World:
             calendar=calendar,
             monotonic=lambda: self.clock().timestamp(),
             queue_clock=self.clock,
+            command_seconds_max=600,  # only bounds a hang
         )
         rails = EvenRails(providers={"sandbox": SteppingProvider(self.rail.provider, self.steps)}, enquiries=ENQUIRIES)
         self.runner = Runner(runtime)

@@ -105,7 +105,9 @@ class World:
         def clock() -> datetime:
             return self.now
 
-        runtime = Runtime(store=self.store, clock=clock, new_id=new_id, new_salt=new_salt, calendar=calendar, queue_clock=clock)
+        runtime = Runtime(
+            store=self.store, clock=clock, new_id=new_id, new_salt=new_salt, calendar=calendar, queue_clock=clock, command_seconds_max=600
+        )
         self.runner = Runner(runtime)
         provider: Provider = self.rail
         rails = Rails(providers={provider.name: provider}, enquiries=(timedelta(seconds=1),))

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from service.sandbox.faults import Chance
 from tests.crash.lifecycle.auditor import Account, Book, Line, Shown
 from tests.crash.steps import Killed, Steps
-from tests.crash.world import WALLET, World, terms, world_on
+from tests.crash.world import LEASE, WALLET, World, terms, world_on
 from tests.database import Cluster
 from workflows.domain.decisions.requests import Ask
 from workflows.domain.model import Item, ItemQuantity, KeptReply, Snapshot
@@ -24,7 +24,17 @@ from workflows.domain.words import LegState, PaymentState, Reason
 
 T = TypeVar("T")
 PAYMENTS_MAX = 3
-FAULTS = ("ok", "ok", "timeout_after_effect", "timeout_before_effect", "unavailable:2", "pending:20s", "garbage", "drop_notification")
+FAULTS = (
+    "ok",
+    "ok",
+    "timeout_after_effect",
+    "timeout_before_effect",
+    "unavailable:2",
+    "pending:20s",
+    "garbage",
+    "drop_notification",
+    "slow:40s",
+)
 RETURNS = "return_after:90s"
 RANDOM_FAULTS = ("timeout_after_effect", "timeout_before_effect", "unavailable", "garbage", "pending:15s")
 SPANS = tuple(
@@ -143,6 +153,21 @@ class Lifecycle(RuleBasedStateMachine):
         self.world.start(Steps(at, moment))
         with suppress(Killed):
             self.run(self.world.drain())
+        self.world.start()
+
+    @precondition(lambda self: self.accounts)
+    @rule(at=st.integers(0, 12))
+    def freeze_at_work(self, at: int) -> None:
+        """Another worker takes its jobs over; then it wakes, and goes on where it was."""
+        other = self.world.beside()
+
+        async def frozen() -> None:
+            other.clock.advance(LEASE + timedelta(seconds=1))
+            await other.rail.mature()
+            await other.drain()
+
+        self.world.start(Steps(also=(at, frozen)))
+        self.run(self.world.drain())
         self.world.start()
 
     @precondition(lambda self: self.accounts)
