@@ -279,6 +279,14 @@ class NextStepForm(Form):
     contact: str | None = None
 
 
+class ReasonOutcomeForm(Form):
+    """What these reasons would lead to."""
+
+    reasons: list[Reason]
+    route: Route | None = Field(description="Who decides; null where policy refuses.")
+    refusal: Refusal | None
+
+
 class EligibilityAnswer(Form):
     """What a request for cancellation would come to now."""
 
@@ -291,8 +299,12 @@ class EligibilityAnswer(Form):
     window: WindowForm | None
     amount_refundable: Sum
     allocation: list[AllocationForm] = Field(description="What each funding source would get back.")
-    eta: EtaForm | None
+    forfeited: list[AllocationForm] = Field(description="Promotions that the rule would not give back; the refund is smaller by them.")
+    eta: EtaForm | None = Field(description="When a refund would arrive; null for a void, which moves no money.")
     refusal: str | None = Field(description="A refusal of policy, or a problem's slug.")
+    by_reason: list[ReasonOutcomeForm] = Field(
+        description="Where no `reason` was given and reasons differ: what each leads to, the best first. Else empty."
+    )
     message: str = Field(description="What to tell the customer.")
     next_steps: list[NextStepForm]
 

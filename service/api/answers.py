@@ -8,11 +8,12 @@ from uuid import UUID
 
 from service.api.sentences import Advice
 from workflows.domain import ids
+from workflows.domain.decisions.eligibility import ReasonOutcome, Shares
 from workflows.domain.errors import Window
 from workflows.domain.eta import Eta
 from workflows.domain.model import Actor, Approval, Cancellation, DataValue, Item, Leg, Payment, Refund
 from workflows.domain.times import rfc3339
-from workflows.domain.words import Route, Source
+from workflows.domain.words import Route
 
 Answer = dict[str, object]  # JSON-able
 Texts = Mapping[str, DataValue]  # the erasable texts of one payment or cancellation, by name; an erased one is not there
@@ -30,9 +31,11 @@ class EligibilityView:
     policy_version: str | None
     window: Window | None
     amount_refundable: int
-    allocation: tuple[tuple[Source, int], ...]
+    allocation: Shares
+    forfeited: Shares
     eta: Eta | None
     refusal: str | None
+    by_reason: Sequence[ReasonOutcome]
     message: str
     next_steps: Sequence[Advice]
 
@@ -204,7 +207,7 @@ def _override(cancellation: Cancellation, texts: Texts) -> Answer | None:
 def _forfeited(cancellation: Cancellation, payment: Payment) -> list[Answer]:
     """By funding source; nothing before anything is executed."""
     shares = zip(payment.funding, cancellation.forfeited, strict=False)
-    return [{"source": funding.source.value, "amount": amount} for funding, amount in shares if amount]
+    return _shares(tuple((funding.source, amount) for funding, amount in shares if amount))
 
 
 def refund_answer(refund: Refund, legs: Sequence[Leg], eta: Eta | None) -> Answer:
@@ -231,12 +234,25 @@ def eligibility_answer(view: EligibilityView) -> Answer:
         "policy_version": view.policy_version,
         "window": window_answer(view.window),
         "amount_refundable": view.amount_refundable,
-        "allocation": [{"source": source.value, "amount": amount} for source, amount in view.allocation],
+        "allocation": _shares(view.allocation),
+        "forfeited": _shares(view.forfeited),
         "eta": eta_answer(view.eta),
         "refusal": view.refusal,
+        "by_reason": [
+            {
+                "reasons": [reason.value for reason in one.reasons],
+                "route": None if one.route is None else one.route.value,
+                "refusal": None if one.refusal is None else one.refusal.value,
+            }
+            for one in view.by_reason
+        ],
         "message": view.message,
         "next_steps": [dict(step) for step in view.next_steps],
     }
+
+
+def _shares(shares: Shares) -> list[Answer]:
+    return [{"source": source.value, "amount": amount} for source, amount in shares]
 
 
 def page_answer(data: Sequence[Answer], next_cursor: str | None) -> Answer:

@@ -135,10 +135,22 @@ ELIGIBILITY: Final[Example] = {
     "window": {**_WINDOW},
     "amount_refundable": 13912,
     "allocation": [{"source": "balance", "amount": 13912}],
+    "forfeited": [],
     "eta": {**_ETA},
     "refusal": None,
-    "message": "The merchant will answer within 48 hours.",
-    "next_steps": [],
+    "by_reason": [
+        {
+            "reasons": ["changed_mind", "not_received", "not_as_described", "damaged", "merchant_request", "other"],
+            "route": "merchant",
+            "refusal": None,
+        },
+        {"reasons": ["duplicate", "wrong_amount", "unauthorised", "technical"], "route": "agent", "refusal": None},
+    ],
+    "message": (
+        "A refund of CNY 139.12 can be requested. The merchant decides about it. What is possible depends on the reason. "
+        "This is possible until 7 December 2026 at 16:26 (Beijing time)."
+    ),
+    "next_steps": [{"action": "request_cancellation", "message": "Please ask for the cancellation."}],
 }
 
 RECORD: Final[Example] = {

@@ -15,8 +15,10 @@ from typing import TypedDict
 from zoneinfo import ZoneInfo
 
 from service.api.currencies import EXPONENTS
+from workflows.domain.decisions.eligibility import Outlook
 from workflows.domain.errors import Window
 from workflows.domain.model import Cancellation
+from workflows.domain.policy import Allowed
 from workflows.domain.words import CancellationState, LegState, Refusal, Route
 
 ACCEPT_LANGUAGE_LENGTH_MAX = 1_000
@@ -160,30 +162,36 @@ def fault(detail: str, spoken: Language) -> str:
     return detail if told is None else told.format(*_NUMBER_OR_CHOICE.findall(detail))
 
 
-def eligibility_message(  # noqa: PLR0913 -- a sentence over six facts; all but the route are named by the caller
-    route: Route | None,
-    *,
-    refusal: str | None,
-    window: Window | None,
-    amount: int,
-    currency: str,
-    spoken: Language,
-    zone: tzinfo,
-) -> str:
+def eligibility_message(outlook: Outlook, *, refusal: str | None, currency: str, spoken: Language, zone: tzinfo) -> str:
     """What would become of a request now. `refusal` is policy's word or the slug of a problem; None where it is allowed."""
-    if refusal is not None:
-        if refusal in _REFUSALS:
-            return refusal_message(Refusal(refusal), window, spoken, zone)
+    verdict = outlook.assessment.verdict if outlook.assessment else None
+    if refusal in _REFUSALS:
+        return refusal_message(Refusal(refusal), verdict.window if verdict else None, spoken, zone)
+    if refusal is not None or outlook.assessment is None or not isinstance(verdict, Allowed):
         blocked = words(spoken, "blocked")
-        return blocked.get(refusal, blocked["other"])
-    if route is None:
-        return words(spoken, "blocked")["other"]
-    parts = [sentence("eligible", route, spoken, amount=amount_text(amount, currency, spoken))]
-    if window and window.closes_at:
-        parts.append(sentence("eligible_until", "until", spoken, at=moment(window.closes_at, zone, spoken)))
+        return blocked.get(refusal or "other", blocked["other"])
+    forfeited = sum(amount for _, amount in outlook.forfeited)
+    parts = [_possible(verdict.route, outlook, outlook.assessment.amount - forfeited, currency, spoken)]
+    if forfeited:
+        parts.append(sentence("forfeited", "ahead", spoken, forfeited=amount_text(forfeited, currency, spoken)))
+    if outlook.by_reason:
+        parts.append(sentence("eligible_note", "by_reason", spoken))
+    if verdict.window and verdict.window.closes_at:
+        parts.append(sentence("eligible_note", "until", spoken, at=moment(verdict.window.closes_at, zone, spoken)))
     return _join(spoken, parts)
 
 
+def _possible(route: Route, outlook: Outlook, back: int, currency: str, spoken: Language) -> str:
+    """How, and how much of it goes back."""
+    if outlook.assessment is not None and outlook.assessment.amount == 0:
+        return sentence("eligible_note", "worth_nothing", spoken)
+    if back == 0:
+        return sentence("eligible_note", "nothing_back", spoken)
+    section = "eligible_second" if outlook.second_approval and route in _AT_ONCE else "eligible"
+    return sentence(section, route, spoken, amount=amount_text(back, currency, spoken))
+
+
+_AT_ONCE = frozenset({Route.void, Route.automatic})
 _REFUSALS = frozenset(refusal.value for refusal in Refusal)
 
 

@@ -304,7 +304,7 @@ async def test_eligibility_is_what_a_request_would_come_to_and_changes_nothing(w
     assert await world.rows() == before
     assert set(view) == {
         *("allowed", "route", "rule", "policy_version", "window", "amount_refundable"),
-        *("allocation", "eta", "refusal", "message", "next_steps"),
+        *("allocation", "forfeited", "eta", "refusal", "by_reason", "message", "next_steps"),
     }
     assert (view["allowed"], view["route"], view["refusal"], view["amount_refundable"]) == (True, "automatic", None, 10_000)
     assert view["allocation"] == [{"source": "card", "amount": 700}, {"source": "coupon", "amount": 300}]

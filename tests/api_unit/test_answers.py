@@ -14,6 +14,7 @@ from service.api import answers
 from service.api.answers import Answer, EligibilityView
 from service.api.sentences import Advice
 from workflows.domain import words
+from workflows.domain.decisions.eligibility import ReasonOutcome
 from workflows.domain.errors import Window
 from workflows.domain.eta import Eta
 from workflows.domain.model import (
@@ -150,8 +151,10 @@ VIEW = EligibilityView(
     window=WINDOW,
     amount_refundable=650,
     allocation=((words.Source.card, 650),),
+    forfeited=((words.Source.coupon, 50),),
     eta=ETA,
     refusal=None,
+    by_reason=(ReasonOutcome(reasons=(words.Reason.damaged,), route=None, refusal=words.Refusal.no_rule),),
     message="The merchant decides.",
     next_steps=(),
 )
@@ -383,6 +386,8 @@ def test_eligibility() -> None:
 
     held_against(forms.EligibilityAnswer, answer)
     assert answer["allocation"] == [{"source": "card", "amount": 650}]
+    assert answer["forfeited"] == [{"source": "coupon", "amount": 50}]
+    assert answer["by_reason"] == [{"reasons": ["damaged"], "route": None, "refusal": "no-rule"}]
 
 
 def test_eligibility_that_is_refused() -> None:

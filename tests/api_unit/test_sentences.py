@@ -7,7 +7,9 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import product
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -34,9 +36,26 @@ from service.api.sentences import (
     words,
 )
 from service.security import TokenFault
+from workflows.domain.decisions.eligibility import Outlook, ReasonOutcome
+from workflows.domain.decisions.requests import Assessment
 from workflows.domain.errors import Window
 from workflows.domain.model import Actor, Cancellation
-from workflows.domain.words import ActorRole, Anchor, CancellationState, Channel, LegState, OnDeadline, Reason, Refusal, Route
+from workflows.domain.policy import Allowed, Deadlines, Denied, Facts, Law, Limits, Verdict
+from workflows.domain.words import (
+    ActorRole,
+    Anchor,
+    CancellationState,
+    Category,
+    Channel,
+    Fulfilment,
+    LegState,
+    OnDeadline,
+    PaymentState,
+    Reason,
+    Refusal,
+    Route,
+    Source,
+)
 
 EN, ZH = Language.en, Language.zh_CN
 FAULT = re.compile(r"(Must|Is|The (sources|lines) must) [^\n]+\.")
@@ -178,6 +197,7 @@ VOCABULARIES: dict[str, list[str]] = {
     "refusal": list(Refusal),
     "next_step": [*NextStep, "other"],
     "eligible": list(Route),
+    "eligible_second": [Route.void, Route.automatic],
     "refunding": list(LegState),
     "cancellation": [state for state in CancellationState if state is not CancellationState.refused],
     "on_deadline.awaiting_merchant": list(OnDeadline),
@@ -275,8 +295,35 @@ def test_next_steps_keep_their_order() -> None:
 # Eligibility.
 
 
-def eligibility(route: Route | None, refusal: str | None, window: Window | None, spoken: Language) -> str:
-    return eligibility_message(route, refusal=refusal, window=window, amount=1234, currency="CNY", spoken=spoken, zone=SHANGHAI)
+def outlook(route: Route | None, window: Window | None = None, *, amount: int = 1234, **members: Any) -> Outlook:
+    facts = Facts(
+        state=PaymentState.completed,
+        fulfilment=Fulfilment.none,
+        category=Category.general,
+        merchant_id="m",
+        currency="CNY",
+        amount=amount,
+        role=ActorRole.wallet,
+        channel=Channel.app,
+        reason=None,
+        sources=(Source.balance,),
+        anchors={},
+        partial=False,
+    )
+    law = Law(deadlines=Deadlines(), second_approval_above={}, limits=Limits())
+    verdict: Verdict
+    if route is None:
+        verdict = Denied(refusal=Refusal.no_rule, rule=None, window=window, next_steps=(), policy_version="v")
+    else:
+        verdict = Allowed(route=route, rule="r", window=window, policy_version="v", law=law)
+    return Outlook(assessment=Assessment(amount=amount, items=(), facts=facts, verdict=verdict), **members)
+
+
+def eligibility(one: Outlook, refusal: str | None, spoken: Language) -> str:
+    return eligibility_message(one, refusal=refusal, currency="CNY", spoken=spoken, zone=SHANGHAI)
+
+
+BY_REASON = (ReasonOutcome(reasons=(Reason.other,), route=Route.agent, refusal=None),)
 
 
 @pytest.mark.parametrize("spoken", list(Language))
@@ -284,20 +331,38 @@ def eligibility(route: Route | None, refusal: str | None, window: Window | None,
 @pytest.mark.parametrize("route", [None, *Route])
 @pytest.mark.parametrize("refusal", [None, *Refusal, *PROBLEMS])
 def test_every_eligibility_is_a_sentence(refusal: str | None, route: Route | None, window: Window | None, spoken: Language) -> None:
-    assert_is_a_sentence(eligibility(route, refusal, window, spoken), spoken)
+    for lost, amount, second in product((0, 34, 1234), (0, 1234), (False, True)):
+        forfeited = ((Source.coupon, lost),) if lost and amount else ()
+        one = outlook(route, window, amount=amount, forfeited=forfeited, by_reason=BY_REASON, second_approval=second)
+        assert_is_a_sentence(eligibility(one, refusal, spoken), spoken)
 
 
 def test_what_is_allowed_says_how_and_until_when() -> None:
-    assert eligibility(Route.merchant, None, WINDOW, EN) == (
+    assert eligibility(outlook(Route.merchant, WINDOW), None, EN) == (
         "A refund of CNY 12.34 can be requested. The merchant decides about it. "
         "This is possible until 25 November 2026 at 18:30 (Beijing time)."
     )
-    assert eligibility(Route.void, None, None, ZH) == "这笔支付现在可以取消，¥12.34 不会被扣款。"
+    assert eligibility(outlook(Route.void), None, ZH) == "这笔支付现在可以取消，¥12.34 不会被扣款。"
+
+
+def test_what_is_forfeited_makes_the_promise_smaller() -> None:
+    some = outlook(Route.automatic, forfeited=((Source.coupon, 200), (Source.points, 34)))
+
+    assert eligibility(some, None, EN) == (
+        "CNY 10.00 can be refunded right away. Coupons or points worth CNY 2.34 would not be given back."
+    )
+    assert eligibility(some, None, ZH) == "¥10.00 可以立即退款。价值 ¥2.34 的优惠券或积分将不予退还。"
+
+
+def test_right_away_is_not_said_where_a_second_person_must_approve() -> None:
+    assert eligibility(outlook(Route.automatic, second_approval=True), None, EN) == (
+        "CNY 12.34 can be refunded once a second person has approved it."
+    )
 
 
 def test_a_refusal_is_told_even_where_a_route_came_close() -> None:
-    assert eligibility(Route.merchant, "window-closed", WINDOW, EN).startswith("The time to cancel this payment ended on")
-    assert eligibility(Route.merchant, "wallet-frozen", WINDOW, EN) == words(EN, "blocked")["wallet-frozen"]
+    assert eligibility(outlook(Route.merchant, WINDOW), "window-closed", EN).startswith("The time to cancel this payment ended on")
+    assert eligibility(outlook(Route.merchant, WINDOW), "wallet-frozen", EN) == words(EN, "blocked")["wallet-frozen"]
 
 
 # Cancellations.
