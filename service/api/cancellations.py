@@ -22,10 +22,11 @@ from workflows.domain.decisions.requests import Ask, Override
 from workflows.domain.decisions.terms import Terms
 from workflows.domain.errors import Invalid
 from workflows.domain.eta import estimate
+from workflows.domain.machines import CANCELLATION
 from workflows.domain.model import Actor, Cancellation, ItemQuantity, Snapshot
 from workflows.domain.policy import Allowed, Denied
 from workflows.domain.records import digest_text
-from workflows.domain.words import ActorRole, Channel
+from workflows.domain.words import ActorRole, CancellationTrigger, Channel, PaymentState
 from workflows.storage import search
 from workflows.storage.snapshot import Wanted
 
@@ -169,7 +170,7 @@ def _eligibility(call: Call, snapshot: Snapshot, outlook: Outlook, terms: Terms,
     steps: tuple[str, ...] = ()
     if outlook.refused is not None:
         refusal = slug_of(outlook.refused)
-        steps = _STEPS.get(refusal, ())
+        steps = _steps(refusal, snapshot)
     elif isinstance(verdict, Denied):
         refusal, steps = verdict.refusal.value, verdict.next_steps
     else:
@@ -188,9 +189,25 @@ def _eligibility(call: Call, snapshot: Snapshot, outlook: Outlook, terms: Terms,
         eta=estimate(sources, now, terms.calendar, zone) if sources and not outlook.is_void else None,
         refusal=refusal,
         by_reason=outlook.by_reason,
-        message=eligibility_message(outlook, refusal=refusal, currency=payment.currency, spoken=call.language, zone=zone),
+        message=eligibility_message(outlook, payment, refusal=refusal, spoken=call.language, zone=zone),
         next_steps=next_steps(steps, call.language),
     )
+
+
+def _steps(slug: str, snapshot: Snapshot) -> tuple[str, ...]:
+    """What can be done instead, where the payment itself allows no request: only what is possible now."""
+    payment, open_one = snapshot.payment, snapshot.open_cancellation
+    match slug:
+        case "cancellation-open" if open_one is not None and CANCELLATION.may(open_one.state, CancellationTrigger.withdraw):
+            return NextStep.wait, NextStep.withdraw
+        case "cancellation-open":
+            return (NextStep.wait,)
+        case "amount-exceeds-refundable":
+            return (NextStep.request_cancellation if payment.amount_refundable else NextStep.contact_support,)
+        case "invalid-state" if payment.state is PaymentState.refunding:
+            return (NextStep.wait,)
+        case _:
+            return _STEPS.get(slug, ())
 
 
 _DAY = timedelta(days=1)
@@ -198,8 +215,6 @@ _ASK = frozenset({ActorRole.wallet, ActorRole.agent, ActorRole.supervisor, Actor
 _LINE = Channel.hotline
 _STEPS: dict[str, tuple[str, ...]] = {
     "partial-not-supported": (NextStep.modifications,),
-    "cancellation-open": (NextStep.wait, NextStep.withdraw),
     "payment-disputed": (NextStep.wait, NextStep.contact_support),
     "wallet-frozen": (NextStep.contact_support,),
-    "amount-exceeds-refundable": (NextStep.request_cancellation,),
 }

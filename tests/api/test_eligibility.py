@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from service.default_policy import default_policy
-from tests.api.world import Json, World, assert_problem
+from tests.api.world import Json, World, assert_problem, funding
 from workflows.domain.policy import Limits
 from workflows.domain.policy_form import policy_data
 
@@ -100,3 +100,29 @@ async def test_a_void_is_told_no_days(world: World) -> None:
     told = await eligible(world, await world.register(completed_at=None))
 
     assert (told["route"], told["eta"], told["forfeited"], told["by_reason"]) == ("void", None, [], [])
+
+
+async def test_taking_back_is_advised_only_while_it_is_possible(world: World) -> None:
+    waiting, executing = await world.register(completed_at=world.clock.ago(hours=1)), await world.register()
+    for payment in (waiting, executing):
+        await world.ask(payment)
+
+    told = [[step["action"] for step in (await eligible(world, payment))["next_steps"]] for payment in (waiting, executing)]
+
+    assert told == [["wait", "withdraw"], ["wait"]]
+
+
+async def test_half_paid_is_told_as_half_paid(world: World) -> None:
+    parts = [*funding(("balance", 6_000)), *funding(("card", 4_000), reference="decline:account_closed")]
+    payment = await world.register(funding=parts)
+    asked = (await world.ask(payment)).json()
+    await world.worker.drain()
+
+    found = await world.cancellation(asked)
+
+    assert found["message"] == (
+        "CNY 60.00 of your refund of CNY 100.00 has been paid back. CNY 40.00 could not be delivered yet, and is not lost. "
+        "Our team is working on it."
+    )
+    assert found["refund"]["eta"] is None
+    assert (await eligible(world, payment))["message"] == "A request for this payment is already being dealt with."

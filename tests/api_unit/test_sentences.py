@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta, timezone
 from itertools import product
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -24,7 +23,6 @@ from service.api.sentences import (
     Language,
     NextStep,
     amount_text,
-    cancellation_message,
     eligibility_message,
     fault,
     language,
@@ -36,19 +34,18 @@ from service.api.sentences import (
     words,
 )
 from service.security import TokenFault
+from tests.domain import made
 from workflows.domain.decisions.eligibility import Outlook, ReasonOutcome
 from workflows.domain.decisions.requests import Assessment
 from workflows.domain.errors import Window
-from workflows.domain.model import Actor, Cancellation
+from workflows.domain.model import Payment
 from workflows.domain.policy import Allowed, Deadlines, Denied, Facts, Law, Limits, Verdict
 from workflows.domain.words import (
     ActorRole,
     Anchor,
-    CancellationState,
     Category,
     Channel,
     Fulfilment,
-    LegState,
     OnDeadline,
     PaymentState,
     Reason,
@@ -64,38 +61,6 @@ AT = datetime(2026, 11, 25, 10, 30, tzinfo=UTC)
 WINDOW = Window(Anchor.completed_at, datetime(2026, 11, 10, 8, 0, tzinfo=UTC), AT)
 LOCALES = Path(service.api.__file__).parent / "locales"
 HALF_WIDTH = re.compile(r"[\u4e00-\u9fff][,;:!?()]|[,;:!?()][\u4e00-\u9fff]|[\u4e00-\u9fff]\.")
-
-CANCELLATION = Cancellation(
-    id=UUID(int=1),
-    payment_id=UUID(int=2),
-    version=1,
-    state=CancellationState.awaiting_merchant,
-    route=Route.merchant,
-    reason=Reason.changed_mind,
-    amount=1234,
-    currency="CNY",
-    items=(),
-    partial=False,
-    channel=Channel.app,
-    requested_by=Actor(role=ActorRole.wallet, id="w", channel=Channel.app),
-    client_reference=None,
-    fingerprint="0" * 64,
-    rule="ask-the-merchant",
-    policy_version="2026-11-a",
-    window=WINDOW,
-    facts={},
-    refusal=None,
-    refusal_next_steps=(),
-    deadline_at=AT,
-    on_deadline=OnDeadline.agent,
-    second_approval=False,
-    override_ticket=None,
-    assigned_to=None,
-    approvals=(),
-    reopened=False,
-    created_at=AT,
-    updated_at=AT,
-)
 
 
 def assert_is_a_sentence(text: str, spoken: Language) -> None:
@@ -198,8 +163,7 @@ VOCABULARIES: dict[str, list[str]] = {
     "next_step": [*NextStep, "other"],
     "eligible": list(Route),
     "eligible_second": [Route.void, Route.automatic],
-    "refunding": list(LegState),
-    "cancellation": [state for state in CancellationState if state is not CancellationState.refused],
+    "refusal_anchor": list(Anchor),
     "on_deadline.awaiting_merchant": list(OnDeadline),
     "on_deadline.offered": list(OnDeadline),
     "on_deadline.awaiting_return": list(OnDeadline),
@@ -319,8 +283,8 @@ def outlook(route: Route | None, window: Window | None = None, *, amount: int = 
     return Outlook(assessment=Assessment(amount=amount, items=(), facts=facts, verdict=verdict), **members)
 
 
-def eligibility(one: Outlook, refusal: str | None, spoken: Language) -> str:
-    return eligibility_message(one, refusal=refusal, currency="CNY", spoken=spoken, zone=SHANGHAI)
+def eligibility(one: Outlook, refusal: str | None, spoken: Language, payment: Payment | None = None) -> str:
+    return eligibility_message(one, payment or made.completed().payment, refusal=refusal, spoken=spoken, zone=SHANGHAI)
 
 
 BY_REASON = (ReasonOutcome(reasons=(Reason.other,), route=Route.agent, refusal=None),)
@@ -365,90 +329,53 @@ def test_a_refusal_is_told_even_where_a_route_came_close() -> None:
     assert eligibility(outlook(Route.merchant, WINDOW), "wallet-frozen", EN) == words(EN, "blocked")["wallet-frozen"]
 
 
-# Cancellations.
-
-
-@pytest.mark.parametrize("spoken", list(Language))
-@pytest.mark.parametrize("state", list(CancellationState))
-def test_every_cancellation_has_a_message(state: CancellationState, spoken: Language) -> None:
-    for route in (None, *Route):
-        for refund_state in (None, *LegState):
-            for on_deadline in (None, *OnDeadline):
-                for refusal, deadline_at in ((None, None), (Refusal.no_rule, AT)):
-                    given = replace(
-                        CANCELLATION, state=state, route=route, on_deadline=on_deadline, refusal=refusal, deadline_at=deadline_at
-                    )
-                    assert_is_a_sentence(cancellation_message(given, spoken, SHANGHAI, refund_state), spoken)
-
-
 @pytest.mark.parametrize(
-    ("changed", "refund_state", "english", "chinese"),
+    ("members", "english", "chinese"),
     [
         (
-            {},
-            None,
-            "We have passed your request for CNY 12.34 on to the merchant. The merchant has until 25 November 2026 at 18:30 "
-            "(Beijing time) to answer. If there is no answer by then, our customer support decides.",
-            "您的 ¥12.34 退款申请已转交商户。商户需在2026年11月25日 18:30（北京时间）之前答复。逾期未答复，将由我们的客服处理。",
+            {"state": PaymentState.refunded, "amount_refunded": 300},
+            "This payment has already been refunded in full.",
+            "这笔支付已全额退款。",
         ),
         (
-            {"state": CancellationState.awaiting_return, "route": Route.return_, "on_deadline": OnDeadline.decline},
-            None,
-            "Your return is agreed. CNY 12.34 will be refunded when the goods have come back in good order. Please send them by "
-            "25 November 2026 at 18:30 (Beijing time). After that the request is closed.",
-            "您的退货申请已通过，商品完好寄回后将退款 ¥12.34。请在2026年11月25日 18:30（北京时间）之前寄出商品，逾期申请将关闭。",
+            {"state": PaymentState.refunded, "amount_charged_back": 300},
+            "There is nothing left to refund on this payment.",
+            "这笔支付已没有可退的金额。",
+        ),
+        ({"state": PaymentState.cancelled}, "This payment has already been cancelled.", "这笔支付已经取消。"),
+        ({"state": PaymentState.failed}, "This payment failed, so there is nothing to cancel.", "这笔支付未成功，无需取消。"),
+        (
+            {"state": PaymentState.refunding, "amount_reserved": 268},
+            "An earlier refund of this payment is not finished yet. After that, a refund of the remaining CNY 0.32 can be requested.",
+            "这笔支付的前一笔退款尚未完成，完成后可以申请退还剩余的 ¥0.32。",
         ),
         (
-            {"state": CancellationState.offered, "offers": 1, "offer_amount": 1000},
-            None,
-            "The merchant offers you CNY 10.00 instead of CNY 12.34. Please accept or decline it. You have until 25 November 2026 at 18:30 "
-            "(Beijing time) to answer. If there is no answer by then, our customer support decides.",
-            "您申请退款 ¥12.34，商户提出退还 ¥10.00，请您接受或拒绝。"
-            "请您在2026年11月25日 18:30（北京时间）之前答复。逾期未答复，将由我们的客服处理。",
-        ),
-        (
-            {"state": CancellationState.awaiting_agent, "raised": True},  # a deadline that was missed promises nothing
-            None,
-            "Our customer support is looking at your request for CNY 12.34.",
-            "我们的客服正在处理您的 ¥12.34 退款申请。",
-        ),
-        (
-            {"state": CancellationState.completed, "route": Route.automatic, "deadline_at": None, "forfeited": (234,)},
-            LegState.succeeded,
-            "CNY 10.00 has been refunded to where you paid from.",
-            "¥10.00 已按原路退回。",
-        ),
-        (
-            {"state": CancellationState.completed, "route": Route.automatic, "deadline_at": None},
-            LegState.succeeded,
-            "CNY 12.34 has been refunded to where you paid from.",
-            "¥12.34 已按原路退回。",
-        ),
-        (
-            {"state": CancellationState.completed, "route": Route.void, "deadline_at": None},
-            None,
-            "Your payment has been cancelled, and CNY 12.34 was not taken.",
-            "您的支付已取消，¥12.34 未被扣款。",
-        ),
-        (
-            {"state": CancellationState.completed, "route": Route.void, "deadline_at": None},
-            LegState.succeeded,
-            "CNY 12.34 has been refunded to where you paid from.",
-            "¥12.34 已按原路退回。",
+            {"state": PaymentState.refunding, "amount_reserved": 300},
+            "An earlier refund of this payment is not finished yet.",
+            "这笔支付的前一笔退款尚未完成。",
         ),
     ],
 )
-def test_what_the_customer_is_told(changed: dict[str, object], refund_state: LegState | None, english: str, chinese: str) -> None:
-    given = replace(CANCELLATION, **changed)  # type: ignore[arg-type]  # each changed member has its own type
+def test_that_nothing_is_left_is_said_only_where_it_is_so(members: dict[str, Any], english: str, chinese: str) -> None:
+    payment = replace(made.completed().payment, **members)
 
-    assert cancellation_message(given, EN, SHANGHAI, refund_state) == english
-    assert cancellation_message(given, ZH, SHANGHAI, refund_state) == chinese
+    told = [eligibility(Outlook(), "invalid-state", spoken, payment) for spoken in (EN, ZH)]
+
+    assert told == [english, chinese]
 
 
-def test_a_refused_cancellation_tells_why() -> None:
-    given = replace(CANCELLATION, state=CancellationState.refused, refusal=Refusal.window_closed)
+def test_more_than_nothing_is_told_apart_from_more_than_is_left() -> None:
+    some, nothing = made.completed().payment, replace(made.completed().payment, amount_charged_back=300)
 
-    assert cancellation_message(given, EN, SHANGHAI) == refusal_message(Refusal.window_closed, WINDOW, EN, SHANGHAI)
+    assert eligibility(Outlook(), "amount-exceeds-refundable", EN, some) == "That is more than can still be refunded."
+    assert eligibility(Outlook(), "amount-exceeds-refundable", EN, nothing) == "There is nothing left to refund on this payment."
+
+
+def test_goods_on_their_way_are_told_what_must_happen_first() -> None:
+    ahead = Window(Anchor.delivered_at, None, None)
+
+    assert refusal_message(Refusal.window_not_open, ahead, EN, SHANGHAI) == "This is possible once the goods have been delivered."
+    assert refusal_message(Refusal.window_not_open, ahead, ZH, SHANGHAI) == "商品送达后才能办理。"
 
 
 # Faults.

@@ -8,8 +8,8 @@ from workflows.domain.decisions.execution import split
 from workflows.domain.decisions.requests import Ask, Assessment, assess
 from workflows.domain.decisions.terms import Terms
 from workflows.domain.errors import Invalid, RefundryError
-from workflows.domain.model import Snapshot
-from workflows.domain.policy import Denied, Verdict, kindness, needs_second_approval
+from workflows.domain.model import Payment, Snapshot
+from workflows.domain.policy import Denied, Law, Verdict, kindness, needs_second_approval
 from workflows.domain.words import PaymentState, Reason, Refusal, Route, Source
 
 Shares = tuple[tuple[Source, int], ...]  # by funding source, in minor units; sources without a share are left out
@@ -65,6 +65,11 @@ def foresee(snapshot: Snapshot, ask: Ask, terms: Terms, now: datetime) -> Outloo
             verdict.law, ask.actor.role, best.amount, snapshot.payment.currency, agent_decides=verdict.route is Route.agent
         ),
     )
+
+
+def would_forfeit(payment: Payment, amount: int, law: Law) -> int:
+    """What of promotions a refund of `amount` would not give back, in minor units."""
+    return sum(split(payment, amount, law)[1]) if law.forfeit else 0
 
 
 # Of two refusals the one that leaves more hope is told.
