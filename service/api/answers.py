@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from service.api.sentences import Advice
+from service.api.sentences import Advice, Failure
 from workflows.domain import ids
 from workflows.domain.decisions.eligibility import ReasonOutcome, Shares
 from workflows.domain.errors import Window
@@ -48,7 +48,7 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def payment_answer(
+def payment_answer(  # noqa: PLR0913 -- all but the payment are named by the caller
     payment: Payment,
     *,
     texts: Texts,
@@ -56,8 +56,10 @@ def payment_answer(
     open_cancellation: UUID | None,
     available_actions: Sequence[str],
     frozen: bool,
+    refundable_until: datetime | None,
+    failure: Failure | None,
 ) -> Answer:
-    """`texts`: `metadata`, `item_names` (by position), `failure_detail`. `frozen`: whether its wallet is on hold."""
+    """`texts`: `metadata`, `item_names` (by position), `carrier`, `tracking_number`. `frozen`: whether its wallet is on hold."""
     return {
         "id": ids.public("pay", payment.id),
         "version": payment.version,
@@ -71,19 +73,15 @@ def payment_answer(
         "amount": payment.amount,
         "currency": payment.currency,
         **_amounts(payment),
+        "refundable_until": moment(refundable_until),
         "funding": _funding(payment),
         "items": _items(payment.items, texts),
-        "earned": [
-            {"kind": one.kind.value, "amount": one.amount, "provider": one.provider, "provider_reference": one.provider_reference}
-            for one in payment.earned
-        ],
+        "earned": _earned(payment),
         "fulfilment": payment.fulfilment.value,
-        "authorised_at": rfc3339(payment.authorised_at),
-        "completed_at": moment(payment.completed_at),
-        "shipped_at": moment(payment.shipped_at),
-        "delivered_at": moment(payment.delivered_at),
-        "return_received_at": moment(payment.return_received_at),
-        "failure": None if payment.failure_code is None else {"code": payment.failure_code.value, "detail": texts.get("failure_detail")},
+        **_moments(payment),
+        "carrier": texts.get("carrier"),
+        "tracking_number": texts.get("tracking_number"),
+        "failure": None if failure is None else {**failure},
         "disputed": payment.disputes_open > 0,
         "frozen": frozen,
         "policy_version": payment.policy_version,
@@ -305,6 +303,23 @@ def _funding(payment: Payment) -> list[Answer]:
         }
         for source in payment.funding
     ]
+
+
+def _earned(payment: Payment) -> list[Answer]:
+    return [
+        {"kind": one.kind.value, "amount": one.amount, "provider": one.provider, "provider_reference": one.provider_reference}
+        for one in payment.earned
+    ]
+
+
+def _moments(payment: Payment) -> Answer:
+    return {
+        "authorised_at": rfc3339(payment.authorised_at),
+        "completed_at": moment(payment.completed_at),
+        "shipped_at": moment(payment.shipped_at),
+        "delivered_at": moment(payment.delivered_at),
+        "return_received_at": moment(payment.return_received_at),
+    }
 
 
 def _items(items: Sequence[Item], texts: Texts) -> list[Answer]:

@@ -19,7 +19,7 @@ from workflows.domain.decisions.eligibility import Outlook
 from workflows.domain.errors import Window
 from workflows.domain.model import Payment
 from workflows.domain.policy import Allowed
-from workflows.domain.words import PaymentState, Refusal, Route
+from workflows.domain.words import PaymentFailure, PaymentState, Refusal, Route
 
 ACCEPT_LANGUAGE_LENGTH_MAX = 1_000
 _WEIGHTED = re.compile(r"\s*([A-Za-z]{1,8}|\*)(?:-[A-Za-z0-9]{1,8})*\s*(?:;\s*[qQ]\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*)?")
@@ -45,6 +45,10 @@ class NextStep(StrEnum):
     request_cancellation = "request_cancellation"
     withdraw = "withdraw"
     escalate = "escalate"
+    top_up = "top_up"
+    use_other_source = "use_other_source"
+    try_again = "try_again"
+    check_instrument = "check_instrument"
 
 
 class Advice(TypedDict):
@@ -52,6 +56,15 @@ class Advice(TypedDict):
 
     action: str
     message: str
+
+
+class Failure(TypedDict):
+    """Why a payment failed, and the remedy. `detail` is what the wallet said; None where it said nothing, or once erased."""
+
+    code: str
+    message: str
+    next_steps: list[Advice]
+    detail: str | None
 
 
 def language(accept_language: str | None) -> Language:
@@ -152,6 +165,27 @@ def next_step(action: str, spoken: Language) -> str:
 
 def next_steps(actions: Iterable[str], spoken: Language) -> list[Advice]:
     return [{"action": action, "message": next_step(action, spoken)} for action in actions]
+
+
+def failure(code: PaymentFailure, detail: str | None, spoken: Language) -> Failure:
+    """Why a payment failed, in words, and what its customer can do about it."""
+    return {
+        "code": code.value,
+        "message": sentence("failure", code, spoken),
+        "next_steps": next_steps(_REMEDIES[code], spoken),
+        "detail": detail,
+    }
+
+
+_REMEDIES: dict[PaymentFailure, tuple[NextStep, ...]] = {
+    PaymentFailure.insufficient_funds: (NextStep.top_up, NextStep.use_other_source),
+    PaymentFailure.network: (NextStep.try_again,),
+    PaymentFailure.provider_outage: (NextStep.wait, NextStep.use_other_source),
+    PaymentFailure.limit_exceeded: (NextStep.use_other_source, NextStep.contact_support),
+    PaymentFailure.instrument_invalid: (NextStep.check_instrument, NextStep.use_other_source),
+    PaymentFailure.merchant_error: (NextStep.contact_merchant,),
+    PaymentFailure.other: (NextStep.try_again, NextStep.contact_support),
+}
 
 
 def fault(detail: str, spoken: Language) -> str:

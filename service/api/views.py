@@ -7,8 +7,9 @@ from service.api.answers import Answer, Texts
 from service.api.calls import Call
 from service.api.cancellation_messages import cancellation_message
 from service.api.rights import available
-from service.security import Principal
+from service.api.sentences import failure
 from workflows.domain.decisions import permitted
+from workflows.domain.decisions.eligibility import refundable_until
 from workflows.domain.decisions.terms import Terms
 from workflows.domain.errors import NotFound
 from workflows.domain.eta import Eta, estimate
@@ -23,7 +24,8 @@ _NO_ETA = frozenset({LegState.held, LegState.requires_action, LegState.failed, L
 WALLETS_FROZEN = False  # no wallet can be put on hold yet, so none is
 
 
-def payment_view(snapshot: Snapshot, principal: Principal) -> Answer:
+def payment_view(snapshot: Snapshot, terms: Terms, call: Call) -> Answer:
+    """The snapshot must have been loaded to be shown: metadata and the carrier's number are texts."""
     payment, open_one = snapshot.payment, snapshot.open_cancellation
     names = {text.name for text in snapshot.texts if text.subject_id == payment.id}
     texts: Texts = {name: snapshot.text(payment.id, name) for name in names}
@@ -32,8 +34,10 @@ def payment_view(snapshot: Snapshot, principal: Principal) -> Answer:
         texts=texts,
         cancellations=snapshot.cancellation_ids,
         open_cancellation=open_one.id if open_one else None,
-        available_actions=available(payment_actions(snapshot), principal),
+        available_actions=available(payment_actions(snapshot), call.principal),
         frozen=WALLETS_FROZEN,
+        refundable_until=refundable_until(snapshot, terms, call.now()),
+        failure=None if payment.failure_code is None else failure(payment.failure_code, texts.get("failure_detail"), call.language),
     )
 
 

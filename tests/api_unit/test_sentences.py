@@ -24,6 +24,7 @@ from service.api.sentences import (
     NextStep,
     amount_text,
     eligibility_message,
+    failure,
     fault,
     language,
     moment,
@@ -47,6 +48,7 @@ from workflows.domain.words import (
     Channel,
     Fulfilment,
     OnDeadline,
+    PaymentFailure,
     PaymentState,
     Reason,
     Refusal,
@@ -161,6 +163,7 @@ VOCABULARIES: dict[str, list[str]] = {
     "token": list(TokenFault),
     "refusal": list(Refusal),
     "next_step": [*NextStep, "other"],
+    "failure": list(PaymentFailure),
     "eligible": list(Route),
     "eligible_second": [Route.void, Route.automatic],
     "refusal_anchor": list(Anchor),
@@ -254,6 +257,49 @@ def test_every_next_step_is_a_sentence(action: str, spoken: Language) -> None:
 
 def test_next_steps_keep_their_order() -> None:
     assert [one["action"] for one in next_steps(["wait", "contact_support", "unheard_of"], EN)] == ["wait", "contact_support", "unheard_of"]
+
+
+# Failed payments.
+
+
+@pytest.mark.parametrize("spoken", list(Language))
+@pytest.mark.parametrize("code", list(PaymentFailure))
+def test_every_failure_is_told_with_its_remedy(code: PaymentFailure, spoken: Language) -> None:
+    told = failure(code, "as given", spoken)
+
+    assert (told["code"], told["detail"]) == (code, "as given")
+    assert told["next_steps"]
+    for text in (told["message"], *(step["message"] for step in told["next_steps"])):
+        assert_is_a_sentence(text, spoken)
+
+
+@pytest.mark.parametrize(
+    ("code", "actions", "english", "chinese"),
+    [
+        ("insufficient_funds", ["top_up", "use_other_source"], "There was not enough money for this payment.", "余额不足，支付未成功。"),
+        ("network", ["try_again"], "The connection broke off before the payment was made.", "网络中断，支付未完成。"),
+        ("provider_outage", ["wait", "use_other_source"], "The payment provider was not available.", "支付机构暂时不可用，支付未成功。"),
+        (
+            "limit_exceeded",
+            ["use_other_source", "contact_support"],
+            "The payment was above a limit of the wallet, the card or the bank.",
+            "支付金额超过了钱包、银行卡或银行的限额。",
+        ),
+        (
+            "instrument_invalid",
+            ["check_instrument", "use_other_source"],
+            "The card or account cannot be used. It may have expired, or be frozen.",
+            "银行卡或账户无法使用，可能已过期或被冻结。",
+        ),
+        ("merchant_error", ["contact_merchant"], "Something went wrong on the merchant's side.", "商户方面出现问题，支付未成功。"),
+        ("other", ["try_again", "contact_support"], "The payment did not succeed.", "支付未成功。"),
+    ],
+)
+def test_what_is_said_of_each_failure(code: str, actions: list[str], english: str, chinese: str) -> None:
+    told = [failure(PaymentFailure(code), None, spoken) for spoken in (EN, ZH)]
+
+    assert [one["message"] for one in told] == [english, chinese]
+    assert [[step["action"] for step in one["next_steps"]] for one in told] == [actions, actions]
 
 
 # Eligibility.

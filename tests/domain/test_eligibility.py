@@ -1,6 +1,7 @@
 """Eligibility: what a request would come to, for one reason or the best of all, and what of the money would not go back."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -8,13 +9,14 @@ from service.calendars import calendar
 from service.default_policy import default_policy
 from tests.domain import made
 from tests.domain.made import BOTH, DAY, HOUR, NOW
-from workflows.domain.decisions.eligibility import Outlook, ReasonOutcome, foresee
+from workflows.domain.decisions.eligibility import Outlook, ReasonOutcome, foresee, refundable_until
 from workflows.domain.decisions.terms import Terms
 from workflows.domain.errors import CancellationOpen, Invalid, InvalidState, PolicyRefused
 from workflows.domain.model import Snapshot
 from workflows.domain.policy import Allowed, Denied
 from workflows.domain.words import Category, Fulfilment, Reason, Refusal, Route, Source
 
+MICROSECOND = timedelta(microseconds=1)
 SHIPPED_POLICY = Terms(policy=default_policy(), calendar=calendar("CN"))
 
 
@@ -148,3 +150,70 @@ def test_a_second_person_is_told_where_one_would_be_needed() -> None:
 
     assert outlook(snapshot, made.TERMS, actor=made.AGENT).second_approval
     assert not outlook(snapshot, made.TERMS).second_approval
+
+
+def rules(*entries: dict[str, object]) -> Terms:
+    named = [{"name": f"r{position}", "route": "agent", **entry} for position, entry in enumerate(entries)]
+    return replace(made.TERMS, policy=made.policy(rules=named))
+
+
+def within(days: int, **when: object) -> dict[str, object]:
+    return {"when": when, "window": {"anchor": "completed_at", "length": f"{days} days"}}
+
+
+COMPLETED_AT = made.completed().payment.completed_at or NOW
+
+
+@pytest.mark.parametrize(
+    ("terms", "days"),
+    [
+        (rules(within(3), within(9), within(5)), 9),
+        (rules(within(3), within(9, role="merchant"), within(9, channel="hotline")), 3),  # not the customer's own
+        (rules(within(3), within(9, reason="unauthorised")), 9),  # any reason that he may name
+        (rules(within(3), within(9, amount_up_to=10)), 9),  # any part that he may name
+        (rules(within(3), within(9, amount=[7])), 9),
+        (rules(within(3), within(9, amount_above=300)), 3),
+        (rules(within(3), within(9, category="digital")), 3),
+        (rules(within(3), {"when": {}}), 3),  # a rule without an end tells no date
+        (rules({"when": {}}), None),
+        (rules({"when": {}, "window": {"anchor": "delivered_at", "length": "7 days"}}), None),
+        (rules({"when": {}, "window": {"anchor": "delivered_at", "length": "7 days", "requires_anchor": True}}, within(2)), 2),
+        (rules({"when": {}, "window": {"anchor": "completed_at", "length": "1 minute"}}), None),
+        (rules(), None),
+    ],
+)
+def test_refundable_until_is_the_latest_end_of_a_window_of_the_customers(terms: Terms, days: int | None) -> None:
+    expected = None if days is None else COMPLETED_AT + days * DAY
+
+    assert refundable_until(made.completed(), terms, NOW) == expected
+
+
+def test_after_it_every_reason_is_refused_and_until_then_one_is_not() -> None:
+    for snapshot in (arrived(), arrived(category=Category.digital), arrived(category=Category.transfer), made.completed(), made.pending()):
+        until = refundable_until(snapshot, SHIPPED_POLICY, NOW)
+        assert until is not None
+        before, after = (foresee(snapshot, made.ask(reason=None), SHIPPED_POLICY, at) for at in (until - MICROSECOND, until))
+
+        assert before.assessment is not None
+        assert after.assessment is not None
+        assert isinstance(before.assessment.verdict, Allowed)
+        assert isinstance(after.assessment.verdict, Denied)
+
+
+def test_nothing_left_has_no_end_and_an_open_cancellation_does_not_move_it() -> None:
+    settled = made.with_payment(made.completed(merchant_id="brief"), completed_at=NOW - made.MINUTE)
+    until = refundable_until(settled, made.TERMS, NOW)
+
+    assert until == NOW + 29 * made.MINUTE
+    assert refundable_until(made.refunded(settled), made.TERMS, NOW) is None
+    assert refundable_until(made.asked(settled, made.ask(amount=100)), made.TERMS, NOW) == until
+    assert refundable_until(made.asked(settled), made.TERMS, NOW) is None
+    assert refundable_until(made.with_payment(settled, disputes_open=1), made.TERMS, NOW) == until
+
+
+def test_a_spent_limit_of_parts_leaves_nothing_to_ask_for() -> None:
+    terms = replace(made.TERMS, policy=made.policy(rules=[{"name": "r", "route": "agent", **within(9)}], limits={"partial_refunds_max": 1}))
+    snapshot = made.with_payment(made.completed(), amount_refunded=100, partial_refunds=1)
+
+    assert refundable_until(snapshot, terms, NOW) is None
+    assert refundable_until(made.with_payment(snapshot, partial_refunds=0), terms, NOW) is not None

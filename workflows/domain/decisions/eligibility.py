@@ -3,14 +3,16 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import product
 
 from workflows.domain.decisions.execution import split
-from workflows.domain.decisions.requests import Ask, Assessment, assess
+from workflows.domain.decisions.requests import Ask, Assessment, assess, policy_facts
 from workflows.domain.decisions.terms import Terms
 from workflows.domain.errors import Invalid, RefundryError
-from workflows.domain.model import Payment, Snapshot
-from workflows.domain.policy import Denied, Law, Verdict, kindness, needs_second_approval
-from workflows.domain.words import PaymentState, Reason, Refusal, Route, Source
+from workflows.domain.model import Actor, Payment, Snapshot
+from workflows.domain.policy import Denied, Facts, Law, Limits, Rule, Subject, Verdict, kindness, needs_second_approval
+from workflows.domain.windows import CLOSED, locate
+from workflows.domain.words import ActorRole, Channel, PaymentState, Reason, Refusal, Route, Source
 
 Shares = tuple[tuple[Source, int], ...]  # by funding source, in minor units; sources without a share are left out
 
@@ -70,6 +72,45 @@ def foresee(snapshot: Snapshot, ask: Ask, terms: Terms, now: datetime) -> Outloo
 def would_forfeit(payment: Payment, amount: int, law: Law) -> int:
     """What of promotions a refund of `amount` would not give back, in minor units."""
     return sum(split(payment, amount, law)[1]) if law.forfeit else 0
+
+
+def refundable_until(snapshot: Snapshot, terms: Terms, now: datetime) -> datetime | None:
+    """Until when the payment's own customer may ask for anything, as things stand: the latest end of a window that is not over.
+
+    An open cancellation or a dispute does not move it. None: there is nothing left to ask for, or no window with an end is left.
+    """
+    payment = snapshot.payment
+    state = payment.origin_state or (PaymentState.completed if payment.state is PaymentState.refunding else payment.state)
+    if state not in {PaymentState.pending, PaymentState.completed} or payment.amount_refundable == 0:
+        return None
+    facts = replace(policy_facts(snapshot, Ask(actor=_CUSTOMER, reason=None), payment.amount_refundable, now), state=state)
+    ends = [
+        window.closes_at
+        for rule in terms.policy.rules
+        if rule.window is not None and _reachable(rule, facts, terms.policy.law(rule.name).limits)
+        for phase, window in [
+            locate(rule.window, facts.anchors.get(rule.window.anchor), now, zone=terms.policy.zone, calendar=terms.calendar)
+        ]
+        if phase is not CLOSED and window.closes_at is not None
+    ]
+    return max(ends, default=None)
+
+
+_CUSTOMER = Actor(role=ActorRole.wallet, id="customer", channel=Channel.app)
+
+
+def _reachable(rule: Rule, facts: Facts, limits: Limits) -> bool:
+    """Whether the customer can name a reason, and an amount up to what is refundable, for which the rule holds."""
+    amounts = {facts.amount}
+    if facts.state is not PaymentState.pending:  # that is cancelled whole or not at all
+        named = {value for one in rule.when.conditions if one.subject is Subject.amount for value in one.values if isinstance(value, int)}
+        amounts |= {amount for amount in named | {1, rule.when.amount_up_to or 1} if amount <= facts.amount}
+    for amount, reason in product(amounts, Reason):
+        asked = replace(facts, amount=amount, reason=reason, partial=facts.partial or amount < facts.amount)
+        spent = limits.partial_refunds_max is not None and asked.partial and facts.partial_refunds >= limits.partial_refunds_max
+        if not spent and rule.when.holds(asked):
+            return True
+    return False
 
 
 # Of two refusals the one that leaves more hope is told.
