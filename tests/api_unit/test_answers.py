@@ -246,7 +246,7 @@ def test_a_payment_whose_texts_were_erased() -> None:
     assert answer["failure"] == {
         "code": "network",
         "message": "The connection broke off before the payment was made.",
-        "next_steps": [{"action": "try_again", "message": "Check the connection, then pay again."}],
+        "next_steps": [{"action": "try_again", "message": "Please try to pay again."}],
         "detail": None,
     }
     assert (answer["open_cancellation"], answer["disputed"], answer["frozen"]) == (None, False, True)

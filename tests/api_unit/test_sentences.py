@@ -392,8 +392,8 @@ def test_a_refusal_is_told_even_where_a_route_came_close() -> None:
         ({"state": PaymentState.failed}, "This payment failed, so there is nothing to cancel.", "这笔支付未成功，无需取消。"),
         (
             {"state": PaymentState.refunding, "amount_reserved": 268},
-            "An earlier refund of this payment is not finished yet. After that, a refund of the remaining CNY 0.32 can be requested.",
-            "这笔支付的前一笔退款尚未完成，完成后可以申请退还剩余的 ¥0.32。",
+            "An earlier refund of this payment is not finished yet. You can ask about the remaining CNY 0.32 after that.",
+            "这笔支付的前一笔退款尚未完成，完成后可再就剩余的 ¥0.32 提出申请。",
         ),
         (
             {"state": PaymentState.refunding, "amount_reserved": 300},
