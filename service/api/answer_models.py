@@ -1,23 +1,40 @@
 """The representations' form, for the OpenAPI document; a test holds the answers against it."""
 
-from typing import Annotated, Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from service.api import examples
+from service.api.answer_parts import (
+    FREE_TEXT,
+    CancellationId,
+    EarnedForm,
+    EtaForm,
+    FailureForm,
+    Form,
+    FundingForm,
+    Hash,
+    ItemForm,
+    LegId,
+    NextStepForm,
+    PaymentId,
+    RecordId,
+    RefundId,
+    Sum,
+    Time,
+    Times,
+    WindowForm,
+)
 from workflows.domain.words import (
     ActorRole,
-    Anchor,
     CancellationState,
     Category,
     Channel,
-    EarnedKind,
     Fulfilment,
     LegState,
     MerchantDecision,
     OnDeadline,
     OutcomeSource,
-    PaymentFailure,
     PaymentState,
     Reason,
     RecordType,
@@ -28,67 +45,6 @@ from workflows.domain.words import (
 )
 
 T = TypeVar("T")
-FREE_TEXT: Final = "For those who decide; null for others, where there is none, and once erased."
-
-Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$", json_schema_extra={"format": "date-time"})]
-PaymentId = Annotated[str, Field(pattern=r"^pay_[0-9a-f]{32}$")]
-CancellationId = Annotated[str, Field(pattern=r"^can_[0-9a-f]{32}$")]
-RefundId = Annotated[str, Field(pattern=r"^rfd_[0-9a-f]{32}$")]
-LegId = Annotated[str, Field(pattern=r"^leg_[0-9a-f]{32}$")]
-RecordId = Annotated[str, Field(pattern=r"^rec_[0-9a-f]{32}$")]
-Sum = Annotated[int, Field(ge=0)]
-Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class Form(BaseModel):
-    """All members are always there; what is not known is null."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class FundingForm(Form):
-    source: Source
-    amount: int
-    provider: str
-    provider_reference: str
-    funder: str | None
-
-
-class ItemForm(Form):
-    reference: str
-    name: str | None = Field(description="Null once erased.")
-    quantity: int
-    amount: int
-
-
-class EarnedForm(Form):
-    kind: EarnedKind
-    amount: int
-    provider: str
-    provider_reference: str
-
-
-class FailureForm(Form):
-    code: PaymentFailure
-    detail: str | None = Field(description="Null where none was given, or once erased.")
-
-
-class WindowForm(Form):
-    anchor: Anchor | None = Field(description="The moment from which it counts.")
-    opens_at: Time | None
-    closes_at: Time | None = Field(description="The first moment at which it is closed.")
-
-
-class EtaForm(Form):
-    earliest: Time
-    latest: Time
-    basis: str = Field(description="How we know.")
-
-
-class Times(Form):
-    version: int = Field(description="Grows with every change; the ETag.")
-    created_at: Time
-    updated_at: Time
 
 
 class PaymentAnswer(Times):
@@ -111,6 +67,11 @@ class PaymentAnswer(Times):
     amount_charged_back: Sum = Field(description="What lost disputes took.")
     amount_forfeited: Sum = Field(description="What of promotions a rule did not give back.")
     amount_refundable: Sum = Field(description="What a new cancellation could still take.")
+    refundable_until: Time | None = Field(
+        description="Until when its own customer may ask for anything, by the pinned policy as things stand: the latest end of a window "
+        "that is open or known to open. Another cancellation or a dispute does not move it. Null where nothing can be asked for any more, "
+        "and where no window that is open has an end."
+    )
     funding: list[FundingForm]
     items: list[ItemForm]
     earned: list[EarnedForm]
@@ -120,7 +81,9 @@ class PaymentAnswer(Times):
     shipped_at: Time | None
     delivered_at: Time | None
     return_received_at: Time | None = Field(description="When the merchant had the goods back.")
-    failure: FailureForm | None = Field(description="Why the payment failed.")
+    carrier: str | None = Field(description="Who brings the goods; null once erased.")
+    tracking_number: str | None = Field(description="The carrier's number; null once erased.")
+    failure: FailureForm | None = Field(description="Why the payment failed, and what can be done.")
     disputed: bool = Field(description="A dispute is open; nothing goes out.")
     frozen: bool = Field(description="The wallet is on hold; refunds to it wait.")
     policy_version: str = Field(description="The policy in force when it was authorised.")
@@ -273,10 +236,12 @@ class CancellationAnswer(Times):
     available_actions: list[str] = Field(description="What this caller may do now.")
 
 
-class NextStepForm(Form):
-    action: str
-    message: str
-    contact: str | None = None
+class ReasonOutcomeForm(Form):
+    """What these reasons would lead to."""
+
+    reasons: list[Reason]
+    route: Route | None = Field(description="Who decides; null where policy refuses.")
+    refusal: Refusal | None
 
 
 class EligibilityAnswer(Form):
@@ -291,8 +256,12 @@ class EligibilityAnswer(Form):
     window: WindowForm | None
     amount_refundable: Sum
     allocation: list[AllocationForm] = Field(description="What each funding source would get back.")
-    eta: EtaForm | None
+    forfeited: list[AllocationForm] = Field(description="Promotions that the rule would not give back; the refund is smaller by them.")
+    eta: EtaForm | None = Field(description="When a refund would arrive; null for a void, which moves no money.")
     refusal: str | None = Field(description="A refusal of policy, or a problem's slug.")
+    by_reason: list[ReasonOutcomeForm] = Field(
+        description="Where no `reason` was given and reasons differ: what each leads to, the best first. Else empty."
+    )
     message: str = Field(description="What to tell the customer.")
     next_steps: list[NextStepForm]
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from service.api.sentences import Advice
+from service.api.sentences import Advice, Failure
 from workflows.domain import ids
+from workflows.domain.decisions.eligibility import ReasonOutcome, Shares
 from workflows.domain.errors import Window
 from workflows.domain.eta import Eta
 from workflows.domain.model import Actor, Approval, Cancellation, DataValue, Item, Leg, Payment, Refund
 from workflows.domain.times import rfc3339
-from workflows.domain.words import Route, Source
+from workflows.domain.words import Route
 
 Answer = dict[str, object]  # JSON-able
 Texts = Mapping[str, DataValue]  # the erasable texts of one payment or cancellation, by name; an erased one is not there
@@ -30,9 +31,11 @@ class EligibilityView:
     policy_version: str | None
     window: Window | None
     amount_refundable: int
-    allocation: tuple[tuple[Source, int], ...]
+    allocation: Shares
+    forfeited: Shares
     eta: Eta | None
     refusal: str | None
+    by_reason: Sequence[ReasonOutcome]
     message: str
     next_steps: Sequence[Advice]
 
@@ -45,7 +48,7 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def payment_answer(
+def payment_answer(  # noqa: PLR0913 -- all but the payment are named by the caller
     payment: Payment,
     *,
     texts: Texts,
@@ -53,8 +56,10 @@ def payment_answer(
     open_cancellation: UUID | None,
     available_actions: Sequence[str],
     frozen: bool,
+    refundable_until: datetime | None,
+    failure: Failure | None,
 ) -> Answer:
-    """`texts`: `metadata`, `item_names` (by position), `failure_detail`. `frozen`: whether its wallet is on hold."""
+    """`texts`: `metadata`, `item_names` (by position), `carrier`, `tracking_number`. `frozen`: whether its wallet is on hold."""
     return {
         "id": ids.public("pay", payment.id),
         "version": payment.version,
@@ -68,19 +73,15 @@ def payment_answer(
         "amount": payment.amount,
         "currency": payment.currency,
         **_amounts(payment),
+        "refundable_until": moment(refundable_until),
         "funding": _funding(payment),
         "items": _items(payment.items, texts),
-        "earned": [
-            {"kind": one.kind.value, "amount": one.amount, "provider": one.provider, "provider_reference": one.provider_reference}
-            for one in payment.earned
-        ],
+        "earned": _earned(payment),
         "fulfilment": payment.fulfilment.value,
-        "authorised_at": rfc3339(payment.authorised_at),
-        "completed_at": moment(payment.completed_at),
-        "shipped_at": moment(payment.shipped_at),
-        "delivered_at": moment(payment.delivered_at),
-        "return_received_at": moment(payment.return_received_at),
-        "failure": None if payment.failure_code is None else {"code": payment.failure_code.value, "detail": texts.get("failure_detail")},
+        **_moments(payment),
+        "carrier": texts.get("carrier"),
+        "tracking_number": texts.get("tracking_number"),
+        "failure": None if failure is None else {**failure},
         "disputed": payment.disputes_open > 0,
         "frozen": frozen,
         "policy_version": payment.policy_version,
@@ -204,7 +205,7 @@ def _override(cancellation: Cancellation, texts: Texts) -> Answer | None:
 def _forfeited(cancellation: Cancellation, payment: Payment) -> list[Answer]:
     """By funding source; nothing before anything is executed."""
     shares = zip(payment.funding, cancellation.forfeited, strict=False)
-    return [{"source": funding.source.value, "amount": amount} for funding, amount in shares if amount]
+    return _shares(tuple((funding.source, amount) for funding, amount in shares if amount))
 
 
 def refund_answer(refund: Refund, legs: Sequence[Leg], eta: Eta | None) -> Answer:
@@ -231,12 +232,25 @@ def eligibility_answer(view: EligibilityView) -> Answer:
         "policy_version": view.policy_version,
         "window": window_answer(view.window),
         "amount_refundable": view.amount_refundable,
-        "allocation": [{"source": source.value, "amount": amount} for source, amount in view.allocation],
+        "allocation": _shares(view.allocation),
+        "forfeited": _shares(view.forfeited),
         "eta": eta_answer(view.eta),
         "refusal": view.refusal,
+        "by_reason": [
+            {
+                "reasons": [reason.value for reason in one.reasons],
+                "route": None if one.route is None else one.route.value,
+                "refusal": None if one.refusal is None else one.refusal.value,
+            }
+            for one in view.by_reason
+        ],
         "message": view.message,
         "next_steps": [dict(step) for step in view.next_steps],
     }
+
+
+def _shares(shares: Shares) -> list[Answer]:
+    return [{"source": source.value, "amount": amount} for source, amount in shares]
 
 
 def page_answer(data: Sequence[Answer], next_cursor: str | None) -> Answer:
@@ -289,6 +303,23 @@ def _funding(payment: Payment) -> list[Answer]:
         }
         for source in payment.funding
     ]
+
+
+def _earned(payment: Payment) -> list[Answer]:
+    return [
+        {"kind": one.kind.value, "amount": one.amount, "provider": one.provider, "provider_reference": one.provider_reference}
+        for one in payment.earned
+    ]
+
+
+def _moments(payment: Payment) -> Answer:
+    return {
+        "authorised_at": rfc3339(payment.authorised_at),
+        "completed_at": moment(payment.completed_at),
+        "shipped_at": moment(payment.shipped_at),
+        "delivered_at": moment(payment.delivered_at),
+        "return_received_at": moment(payment.return_received_at),
+    }
 
 
 def _items(items: Sequence[Item], texts: Texts) -> list[Answer]:

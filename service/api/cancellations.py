@@ -1,6 +1,6 @@
 """Cancellations: what would happen, asking, reading."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from starlette.responses import Response
@@ -17,34 +17,37 @@ from service.api.views import cancellation_view, payment_actions
 from workflows.domain import ids
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import requests
-from workflows.domain.decisions.execution import split
-from workflows.domain.decisions.requests import Ask, Assessment, Override
+from workflows.domain.decisions.eligibility import Outlook, foresee
+from workflows.domain.decisions.requests import Ask, Override
 from workflows.domain.decisions.terms import Terms
-from workflows.domain.errors import Invalid, RefundryError
+from workflows.domain.errors import Invalid
 from workflows.domain.eta import estimate
+from workflows.domain.machines import CANCELLATION
 from workflows.domain.model import Actor, Cancellation, ItemQuantity, Snapshot
-from workflows.domain.policy import Denied
+from workflows.domain.policy import Allowed, Denied
 from workflows.domain.records import digest_text
-from workflows.domain.words import ActorRole, Channel, PaymentState, Source
+from workflows.domain.words import ActorRole, CancellationTrigger, Channel, PaymentState
 from workflows.storage import search
 from workflows.storage.snapshot import Wanted
 
 
 async def eligibility(call: Call) -> Response:
-    """The very code path of a request, without the apply."""
-    snapshot = await call.snapshot(call.path_id("pay", "payment_id"))
+    """The very code path of a request, on the same facts, without the apply."""
+    now = call.now()
+    snapshot = await call.snapshot(call.path_id("pay", "payment_id"), requests_since=now - _DAY)
     query = call.query(queries.Eligibility)
     terms = await call.services.runner.runtime.terms(snapshot.payment)
     role = ActorRole(call.principal.role.value)
     # An auditor asks as the customer would; an agent who names no channel asks as one on the line.
-    asks = role if role in _ASK else ActorRole.wallet
+    asks = ActorRole.wallet if query.as_customer or role not in _ASK else role
     channel = query.channel or (None if asks in {ActorRole.wallet, ActorRole.merchant} else _LINE)
     try:
         actor = Actor(role=asks, id=call.principal.sub, channel=requests.actor_channel(asks, channel))
+        ask = Ask(actor=actor, reason=query.reason, amount=query.amount, items=query.items)
+        outlook = foresee(snapshot, ask, terms, now)
     except Invalid as fault:
         raise Invalid(f"/query{fault.pointer}", fault.detail) from None
-    view = _eligibility(call, snapshot, Ask(actor=actor, reason=None, amount=query.amount), terms)
-    return call.json(answers.eligibility_answer(view))
+    return call.json(answers.eligibility_answer(_eligibility(call, snapshot, outlook, terms, now)))
 
 
 async def request(call: Call) -> Response:
@@ -160,59 +163,51 @@ async def _shown(call: Call, snapshot: Snapshot, cancellation: Cancellation) -> 
     return cancellation_view(snapshot, cancellation, terms, call)
 
 
-def _eligibility(call: Call, snapshot: Snapshot, ask: Ask, terms: Terms) -> EligibilityView:
-    payment = snapshot.payment
-    assessment: Assessment | None = None
+def _eligibility(call: Call, snapshot: Snapshot, outlook: Outlook, terms: Terms, now: datetime) -> EligibilityView:
+    payment, zone = snapshot.payment, terms.policy.zone
+    verdict = outlook.assessment.verdict if outlook.assessment else None
     refusal: str | None = None
     steps: tuple[str, ...] = ()
-    try:
-        assessment = requests.assess(snapshot, ask, terms, call.now())
-    except Invalid:
-        raise
-    except RefundryError as error:
-        refusal = slug_of(error)
-        steps = _STEPS.get(refusal, ())
-    verdict = assessment.verdict if assessment else None
-    if isinstance(verdict, Denied):
+    if outlook.refused is not None:
+        refusal = slug_of(outlook.refused)
+        steps = _steps(refusal, snapshot)
+    elif isinstance(verdict, Denied):
         refusal, steps = verdict.refusal.value, verdict.next_steps
-    route = None if verdict is None or isinstance(verdict, Denied) else verdict.route
-    amount = assessment.amount if assessment else payment.amount_refundable
-    parts = _parts(snapshot, assessment)
-    zone = terms.policy.zone
-    allowed = refusal is None and route is not None
-    now = call.now()
+    else:
+        steps = (NextStep.request_cancellation,)
+    allowed = refusal is None
+    sources = [source for source, _ in outlook.allocation]
     return EligibilityView(
         allowed=allowed,
-        route=route,
+        route=verdict.route if isinstance(verdict, Allowed) else None,
         rule=verdict.rule if verdict else None,
         policy_version=payment.policy_version,
         window=verdict.window if verdict else None,
         amount_refundable=payment.amount_refundable,
-        allocation=parts if allowed else (),
-        eta=estimate([source for source, _ in parts], now, terms.calendar, zone) if allowed else None,
+        allocation=outlook.allocation,
+        forfeited=outlook.forfeited,
+        eta=estimate(sources, now, terms.calendar, zone) if sources and not outlook.is_void else None,
         refusal=refusal,
-        message=eligibility_message(
-            route,
-            refusal=refusal,
-            window=verdict.window if verdict else None,
-            amount=amount,
-            currency=payment.currency,
-            spoken=call.language,
-            zone=zone,
-        ),
-        next_steps=next_steps(steps or ((NextStep.request_cancellation,) if allowed else ()), call.language),
+        by_reason=outlook.by_reason,
+        message=eligibility_message(outlook, payment, refusal=refusal, spoken=call.language, zone=zone),
+        next_steps=next_steps(steps, call.language),
     )
 
 
-def _parts(snapshot: Snapshot, assessment: Assessment | None) -> tuple[tuple[Source, int], ...]:
-    """Where the money would go; the sources of a void are released whole."""
-    payment = snapshot.payment
-    if assessment is None or isinstance(assessment.verdict, Denied):
-        return ()
-    if payment.state is PaymentState.pending:
-        return tuple((funding.source, funding.amount) for funding in payment.funding)
-    back, _ = split(payment, assessment.amount, assessment.verdict.law)
-    return tuple((funding.source, share) for funding, share in zip(payment.funding, back, strict=True) if share)
+def _steps(slug: str, snapshot: Snapshot) -> tuple[str, ...]:
+    """What can be done instead, where the payment itself allows no request: only what is possible now."""
+    payment, open_one = snapshot.payment, snapshot.open_cancellation
+    match slug:
+        case "cancellation-open" if open_one is not None and CANCELLATION.may(open_one.state, CancellationTrigger.withdraw):
+            return NextStep.wait, NextStep.withdraw
+        case "cancellation-open":
+            return (NextStep.wait,)
+        case "amount-exceeds-refundable":
+            return (NextStep.request_cancellation if payment.amount_refundable else NextStep.contact_support,)
+        case "invalid-state" if payment.state is PaymentState.refunding:
+            return (NextStep.wait,)
+        case _:
+            return _STEPS.get(slug, ())
 
 
 _DAY = timedelta(days=1)
@@ -220,8 +215,6 @@ _ASK = frozenset({ActorRole.wallet, ActorRole.agent, ActorRole.supervisor, Actor
 _LINE = Channel.hotline
 _STEPS: dict[str, tuple[str, ...]] = {
     "partial-not-supported": (NextStep.modifications,),
-    "cancellation-open": (NextStep.wait, NextStep.withdraw),
     "payment-disputed": (NextStep.wait, NextStep.contact_support),
     "wallet-frozen": (NextStep.contact_support,),
-    "amount-exceeds-refundable": (NextStep.request_cancellation,),
 }

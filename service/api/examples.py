@@ -38,6 +38,7 @@ PAYMENT: Final[Example] = {
     "amount_charged_back": 0,
     "amount_forfeited": 0,
     "amount_refundable": 6956,
+    "refundable_until": "2027-12-22T08:26:00.000000Z",
     "funding": [{"source": "balance", "amount": 13912, "provider": "sandbox", "provider_reference": "ok", "funder": None}],
     "items": [{"reference": "85123A", "name": "Moon cakes, box of six", "quantity": 2, "amount": 13912}],
     "earned": [],
@@ -47,6 +48,8 @@ PAYMENT: Final[Example] = {
     "shipped_at": None,
     "delivered_at": None,
     "return_received_at": None,
+    "carrier": None,
+    "tracking_number": None,
     "failure": None,
     "disputed": False,
     "frozen": False,
@@ -135,10 +138,22 @@ ELIGIBILITY: Final[Example] = {
     "window": {**_WINDOW},
     "amount_refundable": 13912,
     "allocation": [{"source": "balance", "amount": 13912}],
+    "forfeited": [],
     "eta": {**_ETA},
     "refusal": None,
-    "message": "The merchant will answer within 48 hours.",
-    "next_steps": [],
+    "by_reason": [
+        {
+            "reasons": ["changed_mind", "not_received", "not_as_described", "damaged", "merchant_request", "other"],
+            "route": "merchant",
+            "refusal": None,
+        },
+        {"reasons": ["duplicate", "wrong_amount", "unauthorised", "technical"], "route": "agent", "refusal": None},
+    ],
+    "message": (
+        "A refund of CNY 139.12 can be requested. The merchant decides about it. What is possible depends on the reason. "
+        "This is possible until 7 December 2026 at 16:26 (Beijing time)."
+    ),
+    "next_steps": [{"action": "request_cancellation", "message": "Please ask for the cancellation."}],
 }
 
 RECORD: Final[Example] = {

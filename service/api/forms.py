@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api import answer_models as answers
-from service.api import bodies, decision_bodies, queries
+from service.api import answer_parts, bodies, decision_bodies, queries
 from service.api.reading import JSON_TYPE, NDJSON_TYPE
 from service.api.schemas import Body
 
@@ -24,7 +24,7 @@ class PolicyAnswer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     policy: dict[str, Any] = Field(description="The policy as data: its version, its rules, its deadlines.")
-    published_at: answers.Time
+    published_at: answer_parts.Time
     published_by: str = Field(description="A pseudonym.")
 
 
@@ -34,8 +34,8 @@ class PolicyEntry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     version: str
-    effective_from: answers.Time = Field(description="Payments authorised from then on are decided by it.")
-    published_at: answers.Time
+    effective_from: answer_parts.Time = Field(description="Payments authorised from then on are decided by it.")
+    published_at: answer_parts.Time
     published_by: str = Field(description="A pseudonym.")
 
 

@@ -66,8 +66,10 @@ The wallet lowered (never raised) a `pending` payment at its rail. `funding` mus
 `none → preparing → shipped → delivered`, and `returned`; never backwards. The same status again is accepted and only fills a missing
 time.""",
     "get_eligibility": """\
-What a request would lead to now, by the very code path of the request, without any effect: whether it is allowed, which rule and
-window decide, who would have to agree, where the money would go and when. `refusal` says why not.""",
+What a request would lead to now, by the very code path of the request and on the same facts, limits too, without any effect: whether
+it is allowed, which rule and window decide, who would have to agree, where the money would go and when, and what of promotions would
+not go back. `refusal` says why not. Policy may look at the `reason`: without one the answer is the best that any reason would bring,
+and `by_reason` tells them apart.""",
     "list_payment_records": "The audit trail, oldest first; `sequence` has no gap, and each record names the hash of the one before.",
     "request_cancellation": """\
 The wish to undo all (neither `amount` nor `items`) or part of a payment. The amount is reserved from now on. What becomes of it stands

@@ -31,13 +31,13 @@ async def register(call: Call) -> Response:
     registered = await call.services.runner.register(terms, actor=call.actor(), request_id=call.trace_id)
     payment = registered.snapshot.payment
     headers = {"location": f"/v1/payments/{ids.public('pay', payment.id)}", "etag": answers.etag(payment.version)}
-    return call.json(payment_view(registered.snapshot, call.principal), status=201 if registered.new else 200, headers=headers)
+    return call.json(await _shown(call, registered.snapshot), status=201 if registered.new else 200, headers=headers)
 
 
 async def get(call: Call) -> Response:
     snapshot = await call.snapshot(call.path_id("pay", "payment_id"), shown=True)
     call.query(queries.NoQuery)
-    return call.json(payment_view(snapshot, call.principal), headers={"etag": answers.etag(snapshot.payment.version)})
+    return call.json(await _shown(call, snapshot), headers={"etag": answers.etag(snapshot.payment.version)})
 
 
 async def list_(call: Call) -> Response:
@@ -55,7 +55,7 @@ async def list_(call: Call) -> Response:
     found = await search.payments(call.services.reads, wanted, place(query.cursor), query.limit + 1) if possible else []
     page = found[: query.limit]
     snapshots = await call.store.load_many(page)
-    shown: list[Answer] = [payment_view(snapshots[one], call.principal) for one in page if one in snapshots]
+    shown: list[Answer] = [await _shown(call, snapshots[one]) for one in page if one in snapshots]
     more = None
     if len(found) > query.limit:
         last = snapshots[page[-1]].payment
@@ -167,11 +167,15 @@ def _items(lines: tuple[bodies.ItemBody, ...] | None) -> tuple[tuple[Item, ...] 
     return items, tuple(line.name for line in lines)
 
 
+async def _shown(call: Call, snapshot: Snapshot) -> Answer:
+    return payment_view(snapshot, await call.services.runner.runtime.terms(snapshot.payment), call)
+
+
 def _doing(call: Call, decide: Callable[[Snapshot, B, Terms, Context], Change | None]) -> Doing[B]:
     """A step of the payment itself, answered with the payment as it then is."""
 
-    def answer(snapshot: Snapshot, _: Terms, __: bool) -> tuple[int, Answer, dict[str, str]]:
-        return 200, payment_view(snapshot, call.principal), {"etag": answers.etag(snapshot.payment.version)}
+    def answer(snapshot: Snapshot, terms: Terms, _: bool) -> tuple[int, Answer, dict[str, str]]:
+        return 200, payment_view(snapshot, terms, call), {"etag": answers.etag(snapshot.payment.version)}
 
     payment_id: UUID = call.path_id("pay", "payment_id")
     return Doing(

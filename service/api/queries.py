@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Final, Literal, Self, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 from uuid import UUID
 
 from pydantic import (
@@ -22,14 +22,16 @@ from pydantic import (
 from service.api.cursor import After, CursorMalformed, Kind, decode, decode_id
 from service.api.field_errors import FieldError, field_error, field_errors, pointer
 from service.api.problems import RequestProblem
-from service.api.schemas import AMOUNT_MAX, CURSOR, EXPECTED, Instant, Line, Provider, Pseudonym, Reference, problem
+from service.api.schemas import AMOUNT_MAX, CURSOR, EXPECTED, QUANTITY_MAX, Instant, Line, Provider, Pseudonym, Reference, problem
 from workflows.domain import ids
-from workflows.domain.words import CancellationState, Channel, LegState, PaymentState, RecordType, Route
+from workflows.domain.model import ItemQuantity
+from workflows.domain.words import CancellationState, Channel, LegState, PaymentState, Reason, RecordType, Route
 
 LIMIT_MAX: Final = 200
 LIMIT_DEFAULT: Final = 50
 _PARAMETERS_MAX: Final = 50
 _WHOLE: Final = re.compile(r"[0-9]{1,16}")
+_REFERENCE: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ufffd]{1,64}")  # as of an item; U+FFFD is what was not UTF-8
 
 T = TypeVar("T")
 Q = TypeVar("Q", bound="Query")
@@ -76,10 +78,27 @@ def _export_format(text: object) -> str:
     return str(text)
 
 
+def _items(text: object) -> tuple[ItemQuantity, ...]:
+    """`85123A:2,85124:1`; what follows the last colon of each is its quantity."""
+    found: dict[str, ItemQuantity] = {}
+    for entry in text.split(",") if isinstance(text, str) else []:
+        written, _, quantity = entry.rpartition(":")
+        reference = unquote(written, errors="replace")
+        if not _REFERENCE.fullmatch(reference) or not _WHOLE.fullmatch(quantity) or not 1 <= int(quantity) <= QUANTITY_MAX:
+            raise problem("Must be reference:quantity, with commas between the lines.")
+        if reference in found:
+            raise problem("Must not name a line twice.")
+        found[reference] = ItemQuantity(reference=reference, quantity=int(quantity))
+    return tuple(found.values())
+
+
 _CURSOR_FORM: Final = WithJsonSchema({"type": "string", "pattern": CURSOR, "maxLength": 200})
 
 Whole = Annotated[int, BeforeValidator(_whole)]
 Amount = Annotated[int, Field(ge=1, le=AMOUNT_MAX), BeforeValidator(_whole)]
+Items = Annotated[
+    tuple[ItemQuantity, ...], PlainValidator(_items), WithJsonSchema({"type": "string", "minLength": 3, "examples": ["85123A:2,85124:1"]})
+]
 Flag = Annotated[bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"})]
 PaymentId = Annotated[UUID, PlainValidator(partial(_public_id, "pay")), WithJsonSchema({"type": "string", "pattern": "^pay_[0-9a-f]{32}$"})]
 CancellationId = Annotated[
@@ -183,8 +202,29 @@ class ExportRecords(_Span):
 class Eligibility(Query):
     """What would be asked for."""
 
-    amount: Amount | None = Field(None, description="In minor units; all that is refundable unless told.")
+    amount: Amount | None = Field(None, description="In minor units; all that is refundable unless told. Not together with `items`.")
+    items: Items | None = Field(
+        None,
+        description=(
+            "Which lines, as `reference:quantity` with commas between them: `85123A:2,85124:1`. Within a reference a comma is "
+            "written `%2C` and a percent sign `%25`; the whole is then percent-encoded like any parameter."
+        ),
+    )
+    reason: Reason | None = Field(None, description="Why; without it, the best that any reason would bring.")
     channel: Channel | None = Field(None, description="Where the customer would ask.")
+    as_: Literal["customer"] | None = Field(
+        None, alias="as", description="`customer`: what the customer could do himself, for an agent on the line."
+    )
+
+    @property
+    def as_customer(self) -> bool:
+        return self.as_ is not None
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.items is not None and self.amount is not None:
+            raise problem("Must not be given together with amount.", "/items")
+        return self
 
 
 def read_query(raw: bytes, model: type[Q]) -> Q:

@@ -15,16 +15,17 @@ from typing import TypedDict
 from zoneinfo import ZoneInfo
 
 from service.api.currencies import EXPONENTS
+from workflows.domain.decisions.eligibility import Outlook
 from workflows.domain.errors import Window
-from workflows.domain.model import Cancellation
-from workflows.domain.words import CancellationState, LegState, Refusal, Route
+from workflows.domain.model import Payment
+from workflows.domain.policy import Allowed
+from workflows.domain.words import PaymentFailure, PaymentState, Refusal, Route
 
 ACCEPT_LANGUAGE_LENGTH_MAX = 1_000
 _WEIGHTED = re.compile(r"\s*([A-Za-z]{1,8}|\*)(?:-[A-Za-z0-9]{1,8})*\s*(?:;\s*[qQ]\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*)?")
 _NUMBER_OR_CHOICE = re.compile(r"\d+|'\w+'(?:(?:, | or )'\w+')*")
 _MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
 _CHINA = frozenset({"Asia/Shanghai", "PRC", "Asia/Chongqing", "Asia/Chungking", "Asia/Harbin"})
-_VOID = (CancellationState.executing, CancellationState.needs_attention, CancellationState.completed)
 
 
 class Language(StrEnum):
@@ -44,6 +45,10 @@ class NextStep(StrEnum):
     request_cancellation = "request_cancellation"
     withdraw = "withdraw"
     escalate = "escalate"
+    top_up = "top_up"
+    use_other_source = "use_other_source"
+    try_again = "try_again"
+    check_instrument = "check_instrument"
 
 
 class Advice(TypedDict):
@@ -51,6 +56,15 @@ class Advice(TypedDict):
 
     action: str
     message: str
+
+
+class Failure(TypedDict):
+    """Why a payment failed, and the remedy. `detail` is what the wallet said; None where it said nothing, or once erased."""
+
+    code: str
+    message: str
+    next_steps: list[Advice]
+    detail: str | None
 
 
 def language(accept_language: str | None) -> Language:
@@ -128,7 +142,7 @@ def _minute_up(at: datetime) -> datetime:
     return floor if floor == at else floor + timedelta(minutes=1)
 
 
-def _join(spoken: Language, parts: Iterable[str]) -> str:
+def join(spoken: Language, parts: Iterable[str]) -> str:
     return ("" if spoken is Language.zh_CN else " ").join(parts)
 
 
@@ -138,6 +152,8 @@ def refusal_message(refusal: Refusal, window: Window | None, spoken: Language, z
         return sentence("refusal_dated", refusal, spoken, at=moment(window.closes_at, zone, spoken))
     if window and refusal is Refusal.window_not_open and window.opens_at:
         return sentence("refusal_dated", refusal, spoken, at=moment(_minute_up(window.opens_at), zone, spoken))
+    if window and refusal is Refusal.window_not_open and window.anchor:
+        return sentence("refusal_anchor", window.anchor, spoken)
     return sentence("refusal", refusal, spoken)
 
 
@@ -151,6 +167,27 @@ def next_steps(actions: Iterable[str], spoken: Language) -> list[Advice]:
     return [{"action": action, "message": next_step(action, spoken)} for action in actions]
 
 
+def failure(code: PaymentFailure, detail: str | None, spoken: Language) -> Failure:
+    """Why a payment failed, in words, and what its customer can do about it."""
+    return {
+        "code": code.value,
+        "message": sentence("failure", code, spoken),
+        "next_steps": next_steps(_REMEDIES[code], spoken),
+        "detail": detail,
+    }
+
+
+_REMEDIES: dict[PaymentFailure, tuple[NextStep, ...]] = {
+    PaymentFailure.insufficient_funds: (NextStep.top_up, NextStep.use_other_source),
+    PaymentFailure.network: (NextStep.try_again,),
+    PaymentFailure.provider_outage: (NextStep.wait, NextStep.use_other_source),
+    PaymentFailure.limit_exceeded: (NextStep.use_other_source, NextStep.contact_support),
+    PaymentFailure.instrument_invalid: (NextStep.check_instrument, NextStep.use_other_source),
+    PaymentFailure.merchant_error: (NextStep.contact_merchant,),
+    PaymentFailure.other: (NextStep.try_again, NextStep.contact_support),
+}
+
+
 def fault(detail: str, spoken: Language) -> str:
     """What is wrong with a value. Those who find it say it in English; where there is no translation, it stays so.
 
@@ -160,57 +197,48 @@ def fault(detail: str, spoken: Language) -> str:
     return detail if told is None else told.format(*_NUMBER_OR_CHOICE.findall(detail))
 
 
-def eligibility_message(  # noqa: PLR0913 -- a sentence over six facts; all but the route are named by the caller
-    route: Route | None,
-    *,
-    refusal: str | None,
-    window: Window | None,
-    amount: int,
-    currency: str,
-    spoken: Language,
-    zone: tzinfo,
-) -> str:
+def eligibility_message(outlook: Outlook, payment: Payment, *, refusal: str | None, spoken: Language, zone: tzinfo) -> str:
     """What would become of a request now. `refusal` is policy's word or the slug of a problem; None where it is allowed."""
-    if refusal is not None:
-        if refusal in _REFUSALS:
-            return refusal_message(Refusal(refusal), window, spoken, zone)
-        blocked = words(spoken, "blocked")
-        return blocked.get(refusal, blocked["other"])
-    if route is None:
-        return words(spoken, "blocked")["other"]
-    parts = [sentence("eligible", route, spoken, amount=amount_text(amount, currency, spoken))]
-    if window and window.closes_at:
-        parts.append(sentence("eligible_until", "until", spoken, at=moment(window.closes_at, zone, spoken)))
-    return _join(spoken, parts)
+    currency = payment.currency
+    verdict = outlook.assessment.verdict if outlook.assessment else None
+    if refusal in _REFUSALS:
+        return refusal_message(Refusal(refusal), verdict.window if verdict else None, spoken, zone)
+    if refusal is not None or outlook.assessment is None or not isinstance(verdict, Allowed):
+        return _blocked(refusal or "other", payment, spoken)
+    forfeited = sum(amount for _, amount in outlook.forfeited)
+    parts = [_possible(verdict.route, outlook, outlook.assessment.amount - forfeited, currency, spoken)]
+    if forfeited:
+        parts.append(sentence("forfeited", "ahead", spoken, forfeited=amount_text(forfeited, currency, spoken)))
+    if outlook.by_reason:
+        parts.append(sentence("eligible_note", "by_reason", spoken))
+    if verdict.window and verdict.window.closes_at:
+        parts.append(sentence("eligible_note", "until", spoken, at=moment(verdict.window.closes_at, zone, spoken)))
+    return join(spoken, parts)
 
 
+def _blocked(slug: str, payment: Payment, spoken: Language) -> str:
+    """Why the payment itself allows no request now."""
+    if slug == "amount-exceeds-refundable" and payment.amount_refundable == 0:
+        return words(spoken, "blocked")["nothing-left"]
+    if slug != "invalid-state":
+        return words(spoken, "blocked").get(slug, words(spoken, "blocked")["other"])
+    told = words(spoken, "blocked_state")
+    if payment.state is PaymentState.refunded and payment.amount_refunded == payment.amount:
+        return told["refunded_in_full"]
+    if payment.state is PaymentState.refunding and payment.amount_refundable:
+        return told["refunding_rest"].format(amount=amount_text(payment.amount_refundable, payment.currency, spoken))
+    return told.get(payment.state, words(spoken, "blocked")["other"])
+
+
+def _possible(route: Route, outlook: Outlook, back: int, currency: str, spoken: Language) -> str:
+    """How, and how much of it goes back."""
+    if outlook.assessment is not None and outlook.assessment.amount == 0:
+        return sentence("eligible_note", "worth_nothing", spoken)
+    if back == 0:
+        return sentence("eligible_note", "nothing_back", spoken)
+    section = "eligible_second" if outlook.second_approval and route in _AT_ONCE else "eligible"
+    return sentence(section, route, spoken, amount=amount_text(back, currency, spoken))
+
+
+_AT_ONCE = frozenset({Route.void, Route.automatic})
 _REFUSALS = frozenset(refusal.value for refusal in Refusal)
-
-
-def cancellation_message(cancellation: Cancellation, spoken: Language, zone: tzinfo, refund_state: LegState | None = None) -> str:
-    """What to tell the customer now. `refund_state` is the refund's, once there is one."""
-    state = cancellation.state
-    if state is CancellationState.refused:
-        if cancellation.refusal is None:
-            return words(spoken, "blocked")["other"]
-        return refusal_message(cancellation.refusal, cancellation.window, spoken, zone)
-    amount = amount_text(cancellation.amount, cancellation.currency, spoken)
-    if state in _VOID and refund_state is not None:
-        back = cancellation.amount - sum(cancellation.forfeited)
-        return sentence("refunding", refund_state, spoken, amount=amount_text(back, cancellation.currency, spoken))
-    if state in _VOID and cancellation.route is Route.void:
-        return sentence("voiding", state, spoken, amount=amount)
-    offer = amount_text(cancellation.offer_amount or cancellation.amount, cancellation.currency, spoken)
-    return _join(spoken, [sentence("cancellation", state, spoken, amount=amount, offer=offer), *_clock(cancellation, spoken, zone)])
-
-
-def _clock(cancellation: Cancellation, spoken: Language, zone: tzinfo) -> list[str]:
-    """Until when somebody has time, and what happens then."""
-    if cancellation.deadline_at is None or cancellation.raised:  # a deadline that was missed promises nothing
-        return []
-    at = moment(cancellation.deadline_at, zone, spoken)
-    state, then = cancellation.state, cancellation.on_deadline
-    told = [words(spoken, "deadline").get(state)]
-    if then is not None:
-        told.append(_sections(spoken).get(f"on_deadline.{state}", {}).get(then))
-    return [text.format(at=at) for text in told if text is not None]

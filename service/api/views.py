@@ -5,24 +5,27 @@ from datetime import datetime
 from service.api import answers
 from service.api.answers import Answer, Texts
 from service.api.calls import Call
+from service.api.cancellation_messages import cancellation_message
 from service.api.rights import available
-from service.api.sentences import cancellation_message
-from service.security import Principal
+from service.api.sentences import failure
 from workflows.domain.decisions import permitted
+from workflows.domain.decisions.eligibility import refundable_until
 from workflows.domain.decisions.terms import Terms
 from workflows.domain.errors import NotFound
 from workflows.domain.eta import Eta, estimate
 from workflows.domain.machines import PAYMENT, Facts
 from workflows.domain.model import Actor, Cancellation, Leg, Refund, Snapshot
-from workflows.domain.words import PAYMENT_FINAL, ActorRole, Fulfilment, LegKind, PaymentState, PaymentTrigger
+from workflows.domain.words import PAYMENT_FINAL, ActorRole, Fulfilment, LegKind, LegState, PaymentState, PaymentTrigger
 
 # Free texts are for those who decide: a customer is shown none of them, a merchant those that concern it.
 _OURS = frozenset({"approval_note", "denial", "justification"})
 _HIDDEN = {ActorRole.merchant: _OURS, ActorRole.wallet: _OURS | {"note", "merchant_note", "evidence", "return_note"}}
+_NO_ETA = frozenset({LegState.held, LegState.requires_action, LegState.failed, LegState.returned})
 WALLETS_FROZEN = False  # no wallet can be put on hold yet, so none is
 
 
-def payment_view(snapshot: Snapshot, principal: Principal) -> Answer:
+def payment_view(snapshot: Snapshot, terms: Terms, call: Call) -> Answer:
+    """The snapshot must have been loaded to be shown: metadata and the carrier's number are texts."""
     payment, open_one = snapshot.payment, snapshot.open_cancellation
     names = {text.name for text in snapshot.texts if text.subject_id == payment.id}
     texts: Texts = {name: snapshot.text(payment.id, name) for name in names}
@@ -31,14 +34,16 @@ def payment_view(snapshot: Snapshot, principal: Principal) -> Answer:
         texts=texts,
         cancellations=snapshot.cancellation_ids,
         open_cancellation=open_one.id if open_one else None,
-        available_actions=available(payment_actions(snapshot), principal),
+        available_actions=available(payment_actions(snapshot), call.principal),
         frozen=WALLETS_FROZEN,
+        refundable_until=refundable_until(snapshot, terms, call.now()),
+        failure=None if payment.failure_code is None else failure(payment.failure_code, texts.get("failure_detail"), call.language),
     )
 
 
 def cancellation_view(snapshot: Snapshot, cancellation: Cancellation, terms: Terms, call: Call) -> Answer:
     """The snapshot must have been loaded to be shown: notes and the carrier's number are texts."""
-    refund = snapshot.refund_of(cancellation)
+    refund, now = snapshot.refund_of(cancellation), call.now()
     hidden = _HIDDEN.get(call.actor().role, frozenset())
     texts = [text for text in snapshot.texts if text.subject_id == cancellation.id and text.name not in hidden]
     notes = [text.value for text in texts if text.name == "approval_note"]
@@ -48,8 +53,8 @@ def cancellation_view(snapshot: Snapshot, cancellation: Cancellation, terms: Ter
         texts={text.name: text.value for text in sorted(texts, key=lambda text: text.id)},
         approval_notes={(note["by"], note["at"]): note["note"] for note in notes},
         refund=None if refund is None else refund_view(snapshot, refund, terms),
-        message=cancellation_message(cancellation, call.language, terms.policy.zone, refund.state if refund else None),
-        available_actions=available(cancellation_actions(snapshot, cancellation, call.actor(), call.now()), call.principal),
+        message=cancellation_message(snapshot, cancellation, terms, spoken=call.language, now=now),
+        available_actions=available(cancellation_actions(snapshot, cancellation, call.actor(), now), call.principal),
     )
 
 
@@ -58,8 +63,12 @@ def refund_view(snapshot: Snapshot, refund: Refund, terms: Terms) -> Answer:
     return answers.refund_answer(refund, legs, refund_eta(refund, legs, terms))
 
 
-def refund_eta(refund: Refund, legs: tuple[Leg, ...], terms: Terms) -> Eta:
-    return estimate({leg.source for leg in legs}, refund.created_at, terms.calendar, terms.policy.zone)
+def refund_eta(refund: Refund, legs: tuple[Leg, ...], terms: Terms) -> Eta | None:
+    """None while a part of it waits or is stuck: nobody knows then when it will arrive."""
+    if refund.state in _NO_ETA:
+        return None
+    replaced = {leg.replaces for leg in legs}
+    return estimate({leg.source for leg in legs if leg.id not in replaced}, refund.created_at, terms.calendar, terms.policy.zone)
 
 
 def legs_of(snapshot: Snapshot, refund: Refund) -> tuple[Leg, ...]:

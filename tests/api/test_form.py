@@ -304,7 +304,7 @@ async def test_eligibility_is_what_a_request_would_come_to_and_changes_nothing(w
     assert await world.rows() == before
     assert set(view) == {
         *("allowed", "route", "rule", "policy_version", "window", "amount_refundable"),
-        *("allocation", "eta", "refusal", "message", "next_steps"),
+        *("allocation", "forfeited", "eta", "refusal", "by_reason", "message", "next_steps"),
     }
     assert (view["allowed"], view["route"], view["refusal"], view["amount_refundable"]) == (True, "automatic", None, 10_000)
     assert view["allocation"] == [{"source": "card", "amount": 700}, {"source": "coupon", "amount": 300}]
@@ -316,7 +316,7 @@ async def test_eligibility_is_what_a_request_would_come_to_and_changes_nothing(w
 @pytest.mark.parametrize(
     ("members", "query", "refusal"),
     [
-        ({"days": 16}, "", "window-closed"),
+        ({"days": 16}, "?reason=changed_mind", "window-closed"),
         ({"days": 1}, "?amount=10001", "amount-exceeds-refundable"),
         ({}, "?amount=1", "partial-not-supported"),
     ],
@@ -357,7 +357,7 @@ async def test_the_service_tells_what_it_is(world: World) -> None:
     assert policies["next_cursor"] is None
     assert set(policy) == {"policy", "published_at", "published_by"}
     assert (policy["policy"]["version"], policy["published_by"]) == ("2026-11-a", "refundry")
-    [entry] = policies["data"]
+    [entry] = [one for one in policies["data"] if one["version"] == "2026-11-a"]
     assert (entry["version"], entry["effective_from"]) == ("2026-11-a", policy["policy"]["effective_from"])
     assert (entry["published_at"], entry["published_by"]) == (policy["published_at"], policy["published_by"])
 

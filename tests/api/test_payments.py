@@ -102,7 +102,13 @@ async def test_a_payment_that_fails_is_final_and_completes_its_cancellation(worl
     failed = await world.post(f"/v1/payments/{payment['id']}/fail", {"code": "network", "detail": "no line"})
 
     assert amounts(failed.json()) == ("failed", 0, 0, 10_000)
-    assert failed.json()["failure"] == {"code": "network", "detail": "no line"}
+    assert failed.json()["failure"] == {
+        "code": "network",
+        "message": "The connection broke off before the payment was made.",
+        "next_steps": [{"action": "try_again", "message": "Please try to pay again."}],
+        "detail": "no line",
+    }
+    assert failed.json()["refundable_until"] is None
     assert (await world.cancellation(asked))["state"] == "completed"
     await world.worker.drain()
     assert await world.movements(payment) == []
@@ -135,6 +141,7 @@ async def test_deliveries_only_go_forward(world: World) -> None:
     delivered = await world.post(path, {"status": "delivered"})
 
     assert (shipped.json()["fulfilment"], shipped.json()["shipped_at"]) == ("shipped", world.clock.ago())
+    assert shipped.json()["tracking_number"] == delivered.json()["tracking_number"] == "SF1"
     assert again.json()["shipped_at"] == shipped.json()["shipped_at"]
     assert_problem(back, 409, "invalid-state", state="completed")
     assert delivered.json()["delivered_at"] == world.clock.ago()

@@ -12,8 +12,9 @@ from pydantic import BaseModel, TypeAdapter
 from service.api import answer_models as forms
 from service.api import answers
 from service.api.answers import Answer, EligibilityView
-from service.api.sentences import Advice
+from service.api.sentences import Advice, Language, failure
 from workflows.domain import words
+from workflows.domain.decisions.eligibility import ReasonOutcome
 from workflows.domain.errors import Window
 from workflows.domain.eta import Eta
 from workflows.domain.model import (
@@ -150,8 +151,10 @@ VIEW = EligibilityView(
     window=WINDOW,
     amount_refundable=650,
     allocation=((words.Source.card, 650),),
+    forfeited=((words.Source.coupon, 50),),
     eta=ETA,
     refusal=None,
+    by_reason=(ReasonOutcome(reasons=(words.Reason.damaged,), route=None, refusal=words.Refusal.no_rule),),
     message="The merchant decides.",
     next_steps=(),
 )
@@ -174,6 +177,8 @@ def payment_answer(payment: Payment = PAYMENT, **changed: Any) -> Answer:
         "open_cancellation": CAN,
         "available_actions": ["fulfilment"],
         "frozen": False,
+        "refundable_until": AT + timedelta(days=15),
+        "failure": None,
     }
     return answers.payment_answer(payment, **{**told, **changed})
 
@@ -230,12 +235,20 @@ def test_a_payment() -> None:
 def test_a_payment_whose_texts_were_erased() -> None:
     failed = replace(PAYMENT, state=words.PaymentState.failed, failure_code=words.PaymentFailure.network, disputes_open=0)
 
-    answer = payment_answer(failed, texts={}, cancellations=[], open_cancellation=None, frozen=True)
+    told = failure(words.PaymentFailure.network, None, Language.en)
+
+    answer = payment_answer(failed, texts={}, cancellations=[], open_cancellation=None, frozen=True, failure=told, refundable_until=None)
 
     held_against(forms.PaymentAnswer, answer)
     items: Any = answer["items"]
     assert [item["name"] for item in items] == [None, None]
-    assert (answer["metadata"], answer["failure"]) == ({}, {"code": "network", "detail": None})
+    assert (answer["metadata"], answer["carrier"], answer["tracking_number"], answer["refundable_until"]) == ({}, None, None, None)
+    assert answer["failure"] == {
+        "code": "network",
+        "message": "The connection broke off before the payment was made.",
+        "next_steps": [{"action": "try_again", "message": "Please try to pay again."}],
+        "detail": None,
+    }
     assert (answer["open_cancellation"], answer["disputed"], answer["frozen"]) == (None, False, True)
 
 
@@ -245,10 +258,10 @@ def test_item_names_that_are_fewer_than_the_lines_leave_the_rest_unnamed() -> No
     assert [item["name"] for item in items] == ["tea", None]
 
 
-def test_a_failure_tells_its_detail_while_it_is_there() -> None:
-    failed = replace(PAYMENT, failure_code=words.PaymentFailure.other)
+def test_a_payment_tells_how_far_its_goods_are_and_until_when_to_ask() -> None:
+    answer = payment_answer(texts={"carrier": "sf", "tracking_number": "SF1000"})
 
-    assert payment_answer(failed, texts={"failure_detail": "no route"})["failure"] == {"code": "other", "detail": "no route"}
+    assert (answer["carrier"], answer["tracking_number"], answer["refundable_until"]) == ("sf", "SF1000", "2026-12-07T08:26:00.000000Z")
 
 
 def test_a_refund() -> None:
@@ -383,6 +396,8 @@ def test_eligibility() -> None:
 
     held_against(forms.EligibilityAnswer, answer)
     assert answer["allocation"] == [{"source": "card", "amount": 650}]
+    assert answer["forfeited"] == [{"source": "coupon", "amount": 50}]
+    assert answer["by_reason"] == [{"reasons": ["damaged"], "route": None, "refusal": "no-rule"}]
 
 
 def test_eligibility_that_is_refused() -> None:

@@ -15,7 +15,7 @@ from service.api import cursor, queries
 from service.api.cursor import After, CursorMalformed
 from service.api.problems import RequestProblem
 from service.api.queries import Query, read_query
-from workflows.domain.words import CancellationState, Channel, RecordType, Route
+from workflows.domain.words import CancellationState, Channel, Reason, RecordType, Route
 
 MODELS: tuple[type[Query], ...] = (
     queries.NoQuery,
@@ -144,9 +144,39 @@ def test_a_format_that_is_not_there_names_those_that_are() -> None:
 
 
 def test_eligibility_asks_for_an_amount_over_a_channel() -> None:
-    got = read_query(b"amount=1000000000000000&channel=hotline", queries.Eligibility)
+    got = read_query(b"amount=1000000000000000&channel=hotline&reason=damaged&as=customer", queries.Eligibility)
 
-    assert (got.amount, got.channel) == (10**15, Channel.hotline)
+    assert (got.amount, got.channel, got.reason, got.as_customer) == (10**15, Channel.hotline, Reason.damaged, True)
+
+
+@pytest.mark.parametrize(
+    ("raw", "lines"),
+    [
+        (b"items=85123A:2,85124:1", {"85123A": 2, "85124": 1}),
+        (b"items=85123A%3A2%2C85124%3A1", {"85123A": 2, "85124": 1}),  # as many clients write it
+        (b"items=a%252Cb:c:1000000", {"a,b:c": 1_000_000}),
+        ("items=月饼 六枚:3".encode(), {"月饼 六枚": 3}),
+        (b"items=50%25 off:1", {"50% off": 1}),
+    ],
+)
+def test_lines_are_asked_for_in_one_parameter(raw: bytes, lines: dict[str, int]) -> None:
+    got = read_query(raw, queries.Eligibility)
+
+    assert {line.reference: line.quantity for line in got.items or ()} == lines
+
+
+@pytest.mark.parametrize(
+    "value", ["", ",", "a", "a:", ":1", "a:0", "a:-1", "a:1,", "a:1.5", "a:1000001", "x" * 65 + ":1", "a%2500:1", "%25FF:1"]
+)
+def test_lines_of_another_form_are_refused(value: str) -> None:
+    assert errors_of(queries.Eligibility, f"items={value}".encode()) == {
+        "/query/items": "Must be reference:quantity, with commas between the lines."
+    }
+
+
+def test_lines_go_with_no_amount_and_are_named_once() -> None:
+    assert errors_of(queries.Eligibility, b"items=a:1,a:2") == {"/query/items": "Must not name a line twice."}
+    assert errors_of(queries.Eligibility, b"items=a:1&amount=5") == {"/query/items": "Must not be given together with amount."}
 
 
 def test_a_parameter_is_given_once() -> None:

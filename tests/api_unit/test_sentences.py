@@ -7,8 +7,9 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import product
 from pathlib import Path
-from uuid import UUID
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -22,8 +23,8 @@ from service.api.sentences import (
     Language,
     NextStep,
     amount_text,
-    cancellation_message,
     eligibility_message,
+    failure,
     fault,
     language,
     moment,
@@ -34,9 +35,26 @@ from service.api.sentences import (
     words,
 )
 from service.security import TokenFault
+from tests.domain import made
+from workflows.domain.decisions.eligibility import Outlook, ReasonOutcome
+from workflows.domain.decisions.requests import Assessment
 from workflows.domain.errors import Window
-from workflows.domain.model import Actor, Cancellation
-from workflows.domain.words import ActorRole, Anchor, CancellationState, Channel, LegState, OnDeadline, Reason, Refusal, Route
+from workflows.domain.model import Payment
+from workflows.domain.policy import Allowed, Deadlines, Denied, Facts, Law, Limits, Verdict
+from workflows.domain.words import (
+    ActorRole,
+    Anchor,
+    Category,
+    Channel,
+    Fulfilment,
+    OnDeadline,
+    PaymentFailure,
+    PaymentState,
+    Reason,
+    Refusal,
+    Route,
+    Source,
+)
 
 EN, ZH = Language.en, Language.zh_CN
 FAULT = re.compile(r"(Must|Is|The (sources|lines) must) [^\n]+\.")
@@ -45,38 +63,6 @@ AT = datetime(2026, 11, 25, 10, 30, tzinfo=UTC)
 WINDOW = Window(Anchor.completed_at, datetime(2026, 11, 10, 8, 0, tzinfo=UTC), AT)
 LOCALES = Path(service.api.__file__).parent / "locales"
 HALF_WIDTH = re.compile(r"[\u4e00-\u9fff][,;:!?()]|[,;:!?()][\u4e00-\u9fff]|[\u4e00-\u9fff]\.")
-
-CANCELLATION = Cancellation(
-    id=UUID(int=1),
-    payment_id=UUID(int=2),
-    version=1,
-    state=CancellationState.awaiting_merchant,
-    route=Route.merchant,
-    reason=Reason.changed_mind,
-    amount=1234,
-    currency="CNY",
-    items=(),
-    partial=False,
-    channel=Channel.app,
-    requested_by=Actor(role=ActorRole.wallet, id="w", channel=Channel.app),
-    client_reference=None,
-    fingerprint="0" * 64,
-    rule="ask-the-merchant",
-    policy_version="2026-11-a",
-    window=WINDOW,
-    facts={},
-    refusal=None,
-    refusal_next_steps=(),
-    deadline_at=AT,
-    on_deadline=OnDeadline.agent,
-    second_approval=False,
-    override_ticket=None,
-    assigned_to=None,
-    approvals=(),
-    reopened=False,
-    created_at=AT,
-    updated_at=AT,
-)
 
 
 def assert_is_a_sentence(text: str, spoken: Language) -> None:
@@ -177,9 +163,10 @@ VOCABULARIES: dict[str, list[str]] = {
     "token": list(TokenFault),
     "refusal": list(Refusal),
     "next_step": [*NextStep, "other"],
+    "failure": list(PaymentFailure),
     "eligible": list(Route),
-    "refunding": list(LegState),
-    "cancellation": [state for state in CancellationState if state is not CancellationState.refused],
+    "eligible_second": [Route.void, Route.automatic],
+    "refusal_anchor": list(Anchor),
     "on_deadline.awaiting_merchant": list(OnDeadline),
     "on_deadline.offered": list(OnDeadline),
     "on_deadline.awaiting_return": list(OnDeadline),
@@ -272,11 +259,81 @@ def test_next_steps_keep_their_order() -> None:
     assert [one["action"] for one in next_steps(["wait", "contact_support", "unheard_of"], EN)] == ["wait", "contact_support", "unheard_of"]
 
 
+# Failed payments.
+
+
+@pytest.mark.parametrize("spoken", list(Language))
+@pytest.mark.parametrize("code", list(PaymentFailure))
+def test_every_failure_is_told_with_its_remedy(code: PaymentFailure, spoken: Language) -> None:
+    told = failure(code, "as given", spoken)
+
+    assert (told["code"], told["detail"]) == (code, "as given")
+    assert told["next_steps"]
+    for text in (told["message"], *(step["message"] for step in told["next_steps"])):
+        assert_is_a_sentence(text, spoken)
+
+
+@pytest.mark.parametrize(
+    ("code", "actions", "english", "chinese"),
+    [
+        ("insufficient_funds", ["top_up", "use_other_source"], "There was not enough money for this payment.", "余额不足，支付未成功。"),
+        ("network", ["try_again"], "The connection broke off before the payment was made.", "网络中断，支付未完成。"),
+        ("provider_outage", ["wait", "use_other_source"], "The payment provider was not available.", "支付机构暂时不可用，支付未成功。"),
+        (
+            "limit_exceeded",
+            ["use_other_source", "contact_support"],
+            "The payment was above a limit of the wallet, the card or the bank.",
+            "支付金额超过了钱包、银行卡或银行的限额。",
+        ),
+        (
+            "instrument_invalid",
+            ["check_instrument", "use_other_source"],
+            "The card or account cannot be used. It may have expired, or be frozen.",
+            "银行卡或账户无法使用，可能已过期或被冻结。",
+        ),
+        ("merchant_error", ["contact_merchant"], "Something went wrong on the merchant's side.", "商户方面出现问题，支付未成功。"),
+        ("other", ["try_again", "contact_support"], "The payment did not succeed.", "支付未成功。"),
+    ],
+)
+def test_what_is_said_of_each_failure(code: str, actions: list[str], english: str, chinese: str) -> None:
+    told = [failure(PaymentFailure(code), None, spoken) for spoken in (EN, ZH)]
+
+    assert [one["message"] for one in told] == [english, chinese]
+    assert [[step["action"] for step in one["next_steps"]] for one in told] == [actions, actions]
+
+
 # Eligibility.
 
 
-def eligibility(route: Route | None, refusal: str | None, window: Window | None, spoken: Language) -> str:
-    return eligibility_message(route, refusal=refusal, window=window, amount=1234, currency="CNY", spoken=spoken, zone=SHANGHAI)
+def outlook(route: Route | None, window: Window | None = None, *, amount: int = 1234, **members: Any) -> Outlook:
+    facts = Facts(
+        state=PaymentState.completed,
+        fulfilment=Fulfilment.none,
+        category=Category.general,
+        merchant_id="m",
+        currency="CNY",
+        amount=amount,
+        role=ActorRole.wallet,
+        channel=Channel.app,
+        reason=None,
+        sources=(Source.balance,),
+        anchors={},
+        partial=False,
+    )
+    law = Law(deadlines=Deadlines(), second_approval_above={}, limits=Limits())
+    verdict: Verdict
+    if route is None:
+        verdict = Denied(refusal=Refusal.no_rule, rule=None, window=window, next_steps=(), policy_version="v")
+    else:
+        verdict = Allowed(route=route, rule="r", window=window, policy_version="v", law=law)
+    return Outlook(assessment=Assessment(amount=amount, items=(), facts=facts, verdict=verdict), **members)
+
+
+def eligibility(one: Outlook, refusal: str | None, spoken: Language, payment: Payment | None = None) -> str:
+    return eligibility_message(one, payment or made.completed().payment, refusal=refusal, spoken=spoken, zone=SHANGHAI)
+
+
+BY_REASON = (ReasonOutcome(reasons=(Reason.other,), route=Route.agent, refusal=None),)
 
 
 @pytest.mark.parametrize("spoken", list(Language))
@@ -284,106 +341,87 @@ def eligibility(route: Route | None, refusal: str | None, window: Window | None,
 @pytest.mark.parametrize("route", [None, *Route])
 @pytest.mark.parametrize("refusal", [None, *Refusal, *PROBLEMS])
 def test_every_eligibility_is_a_sentence(refusal: str | None, route: Route | None, window: Window | None, spoken: Language) -> None:
-    assert_is_a_sentence(eligibility(route, refusal, window, spoken), spoken)
+    for lost, amount, second in product((0, 34, 1234), (0, 1234), (False, True)):
+        forfeited = ((Source.coupon, lost),) if lost and amount else ()
+        one = outlook(route, window, amount=amount, forfeited=forfeited, by_reason=BY_REASON, second_approval=second)
+        assert_is_a_sentence(eligibility(one, refusal, spoken), spoken)
 
 
 def test_what_is_allowed_says_how_and_until_when() -> None:
-    assert eligibility(Route.merchant, None, WINDOW, EN) == (
+    assert eligibility(outlook(Route.merchant, WINDOW), None, EN) == (
         "A refund of CNY 12.34 can be requested. The merchant decides about it. "
         "This is possible until 25 November 2026 at 18:30 (Beijing time)."
     )
-    assert eligibility(Route.void, None, None, ZH) == "这笔支付现在可以取消，¥12.34 不会被扣款。"
+    assert eligibility(outlook(Route.void), None, ZH) == "这笔支付现在可以取消，¥12.34 不会被扣款。"
+
+
+def test_what_is_forfeited_makes_the_promise_smaller() -> None:
+    some = outlook(Route.automatic, forfeited=((Source.coupon, 200), (Source.points, 34)))
+
+    assert eligibility(some, None, EN) == (
+        "CNY 10.00 can be refunded right away. Coupons or points worth CNY 2.34 would not be given back."
+    )
+    assert eligibility(some, None, ZH) == "¥10.00 可以立即退款。价值 ¥2.34 的优惠券或积分将不予退还。"
+
+
+def test_right_away_is_not_said_where_a_second_person_must_approve() -> None:
+    assert eligibility(outlook(Route.automatic, second_approval=True), None, EN) == (
+        "CNY 12.34 can be refunded once a second person has approved it."
+    )
 
 
 def test_a_refusal_is_told_even_where_a_route_came_close() -> None:
-    assert eligibility(Route.merchant, "window-closed", WINDOW, EN).startswith("The time to cancel this payment ended on")
-    assert eligibility(Route.merchant, "wallet-frozen", WINDOW, EN) == words(EN, "blocked")["wallet-frozen"]
-
-
-# Cancellations.
-
-
-@pytest.mark.parametrize("spoken", list(Language))
-@pytest.mark.parametrize("state", list(CancellationState))
-def test_every_cancellation_has_a_message(state: CancellationState, spoken: Language) -> None:
-    for route in (None, *Route):
-        for refund_state in (None, *LegState):
-            for on_deadline in (None, *OnDeadline):
-                for refusal, deadline_at in ((None, None), (Refusal.no_rule, AT)):
-                    given = replace(
-                        CANCELLATION, state=state, route=route, on_deadline=on_deadline, refusal=refusal, deadline_at=deadline_at
-                    )
-                    assert_is_a_sentence(cancellation_message(given, spoken, SHANGHAI, refund_state), spoken)
+    assert eligibility(outlook(Route.merchant, WINDOW), "window-closed", EN).startswith("The time to cancel this payment ended on")
+    assert eligibility(outlook(Route.merchant, WINDOW), "wallet-frozen", EN) == words(EN, "blocked")["wallet-frozen"]
 
 
 @pytest.mark.parametrize(
-    ("changed", "refund_state", "english", "chinese"),
+    ("members", "english", "chinese"),
     [
         (
-            {},
-            None,
-            "We have passed your request for CNY 12.34 on to the merchant. The merchant has until 25 November 2026 at 18:30 "
-            "(Beijing time) to answer. If there is no answer by then, our customer support decides.",
-            "您的 ¥12.34 退款申请已转交商户。商户需在2026年11月25日 18:30（北京时间）之前答复。逾期未答复，将由我们的客服处理。",
+            {"state": PaymentState.refunded, "amount_refunded": 300},
+            "This payment has already been refunded in full.",
+            "这笔支付已全额退款。",
         ),
         (
-            {"state": CancellationState.awaiting_return, "route": Route.return_, "on_deadline": OnDeadline.decline},
-            None,
-            "Your return is agreed. CNY 12.34 will be refunded when the goods have come back in good order. Please send them by "
-            "25 November 2026 at 18:30 (Beijing time). After that the request is closed.",
-            "您的退货申请已通过，商品完好寄回后将退款 ¥12.34。请在2026年11月25日 18:30（北京时间）之前寄出商品，逾期申请将关闭。",
+            {"state": PaymentState.refunded, "amount_charged_back": 300},
+            "There is nothing left to refund on this payment.",
+            "这笔支付已没有可退的金额。",
+        ),
+        ({"state": PaymentState.cancelled}, "This payment has already been cancelled.", "这笔支付已经取消。"),
+        ({"state": PaymentState.failed}, "This payment failed, so there is nothing to cancel.", "这笔支付未成功，无需取消。"),
+        (
+            {"state": PaymentState.refunding, "amount_reserved": 268},
+            "An earlier refund of this payment is not finished yet. You can ask about the remaining CNY 0.32 after that.",
+            "这笔支付的前一笔退款尚未完成，完成后可再就剩余的 ¥0.32 提出申请。",
         ),
         (
-            {"state": CancellationState.offered, "offers": 1, "offer_amount": 1000},
-            None,
-            "The merchant offers you CNY 10.00 instead of CNY 12.34. Please accept or decline it. You have until 25 November 2026 at 18:30 "
-            "(Beijing time) to answer. If there is no answer by then, our customer support decides.",
-            "您申请退款 ¥12.34，商户提出退还 ¥10.00，请您接受或拒绝。"
-            "请您在2026年11月25日 18:30（北京时间）之前答复。逾期未答复，将由我们的客服处理。",
-        ),
-        (
-            {"state": CancellationState.awaiting_agent, "raised": True},  # a deadline that was missed promises nothing
-            None,
-            "Our customer support is looking at your request for CNY 12.34.",
-            "我们的客服正在处理您的 ¥12.34 退款申请。",
-        ),
-        (
-            {"state": CancellationState.completed, "route": Route.automatic, "deadline_at": None, "forfeited": (234,)},
-            LegState.succeeded,
-            "CNY 10.00 has been refunded to where you paid from.",
-            "¥10.00 已按原路退回。",
-        ),
-        (
-            {"state": CancellationState.completed, "route": Route.automatic, "deadline_at": None},
-            LegState.succeeded,
-            "CNY 12.34 has been refunded to where you paid from.",
-            "¥12.34 已按原路退回。",
-        ),
-        (
-            {"state": CancellationState.completed, "route": Route.void, "deadline_at": None},
-            None,
-            "Your payment has been cancelled, and CNY 12.34 was not taken.",
-            "您的支付已取消，¥12.34 未被扣款。",
-        ),
-        (
-            {"state": CancellationState.completed, "route": Route.void, "deadline_at": None},
-            LegState.succeeded,
-            "CNY 12.34 has been refunded to where you paid from.",
-            "¥12.34 已按原路退回。",
+            {"state": PaymentState.refunding, "amount_reserved": 300},
+            "An earlier refund of this payment is not finished yet.",
+            "这笔支付的前一笔退款尚未完成。",
         ),
     ],
 )
-def test_what_the_customer_is_told(changed: dict[str, object], refund_state: LegState | None, english: str, chinese: str) -> None:
-    given = replace(CANCELLATION, **changed)  # type: ignore[arg-type]  # each changed member has its own type
+def test_that_nothing_is_left_is_said_only_where_it_is_so(members: dict[str, Any], english: str, chinese: str) -> None:
+    payment = replace(made.completed().payment, **members)
 
-    assert cancellation_message(given, EN, SHANGHAI, refund_state) == english
-    assert cancellation_message(given, ZH, SHANGHAI, refund_state) == chinese
+    told = [eligibility(Outlook(), "invalid-state", spoken, payment) for spoken in (EN, ZH)]
+
+    assert told == [english, chinese]
 
 
-def test_a_refused_cancellation_tells_why() -> None:
-    given = replace(CANCELLATION, state=CancellationState.refused, refusal=Refusal.window_closed)
+def test_more_than_nothing_is_told_apart_from_more_than_is_left() -> None:
+    some, nothing = made.completed().payment, replace(made.completed().payment, amount_charged_back=300)
 
-    assert cancellation_message(given, EN, SHANGHAI) == refusal_message(Refusal.window_closed, WINDOW, EN, SHANGHAI)
+    assert eligibility(Outlook(), "amount-exceeds-refundable", EN, some) == "That is more than can still be refunded."
+    assert eligibility(Outlook(), "amount-exceeds-refundable", EN, nothing) == "There is nothing left to refund on this payment."
+
+
+def test_goods_on_their_way_are_told_what_must_happen_first() -> None:
+    ahead = Window(Anchor.delivered_at, None, None)
+
+    assert refusal_message(Refusal.window_not_open, ahead, EN, SHANGHAI) == "This is possible once the goods have been delivered."
+    assert refusal_message(Refusal.window_not_open, ahead, ZH, SHANGHAI) == "商品送达后才能办理。"
 
 
 # Faults.

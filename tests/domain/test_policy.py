@@ -206,6 +206,12 @@ def test_what_alone_keeps_a_rule_shut_is_told(when: dict[str, Any], expected: tu
     assert refusal(decide(policy({"when": when}))) == expected
 
 
+def test_a_rule_that_excludes_a_category_is_told_before_one_that_is_for_another() -> None:
+    form = policy({"when": {"category": "transfer"}}, {"when": {"category_not": "general"}})
+
+    assert refusal(decide(form)) == (Refusal.category_excluded, "r1")
+
+
 def test_a_category_is_not_blamed_for_a_window_that_is_shut_anyway() -> None:
     form = policy({"when": {"category": "digital"}, "window": window("completed_at", "1 hour")})
 

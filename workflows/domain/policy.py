@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import product
 from zoneinfo import ZoneInfo
 
 from workflows.domain.errors import Window
@@ -87,10 +88,10 @@ class When:
     amount_above: int | None = None
     amount_up_to: int | None = None
 
-    def holds(self, facts: Facts, *, whatever: Subject | None = None) -> bool:
-        """Whether every test holds, those on the subject `whatever` left out."""
+    def holds(self, facts: Facts, *, whatever: Subject | None = None, negated_only: bool = False) -> bool:
+        """Whether every test holds, those on the subject `whatever` left out (`negated_only`: its negated ones)."""
         for condition in self.conditions:
-            if not condition.holds(facts) and condition.subject is not whatever:
+            if not condition.holds(facts) and (condition.subject is not whatever or (negated_only and not condition.negated)):
                 return False
         if self.amount_above is not None and facts.amount <= self.amount_above:
             return False
@@ -338,6 +339,7 @@ def facts_from(data: Mapping[str, DataValue]) -> Facts:
 
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
+_TOLD = {Subject.category: Refusal.category_excluded, Subject.channel: Refusal.channel_not_allowed}
 _ASK_FOR_OTHERS = frozenset({Role.agent, Role.supervisor})
 _KINDNESS = {Route.void: 4, Route.automatic: 4, Route.return_: 3, Route.merchant: 2, Route.agent: 1}
 
@@ -365,17 +367,16 @@ def _refuse_by_window(policy: Policy, shut: list[tuple[Phase, Rule, Window]]) ->
 
 
 def _refuse_by_condition(policy: Policy, facts: Facts, now: datetime, calendar: Calendar) -> Denied:
-    """No `when` holds. Where one thing alone keeps a rule shut, its window being open, that is what there is to say."""
-    for rule in policy.rules:
-        for subject, refusal in ((Subject.category, Refusal.category_excluded), (Subject.channel, Refusal.channel_not_allowed)):
-            if not rule.when.holds(facts, whatever=subject):
-                continue
-            if rule.window is None:
-                return _denied(policy, refusal, rule, None)
-            anchor_at = facts.anchors.get(rule.window.anchor)
-            phase, window = locate(rule.window, anchor_at, now, zone=policy.zone, calendar=calendar)
-            if phase is OPEN:
-                return _denied(policy, refusal, rule, window)
+    """No `when` holds: what alone keeps an open rule shut; a rule that excludes it is told before one that is for others only."""
+    for negated_only, rule, subject in product((True, False), policy.rules, _TOLD):
+        if not rule.when.holds(facts, whatever=subject, negated_only=negated_only):
+            continue
+        if rule.window is None:
+            return _denied(policy, _TOLD[subject], rule, None)
+        anchor_at = facts.anchors.get(rule.window.anchor)
+        phase, window = locate(rule.window, anchor_at, now, zone=policy.zone, calendar=calendar)
+        if phase is OPEN:
+            return _denied(policy, _TOLD[subject], rule, window)
     return _denied(policy, Refusal.no_rule, None, None)
 
 

@@ -111,7 +111,7 @@ def assess(snapshot: Snapshot, ask: Ask, terms: Terms, now: datetime) -> Assessm
         raise AmountExceedsRefundable(refundable)
     if payment.state is PaymentState.pending and amount < payment.amount:
         raise PartialNotSupported
-    facts = _facts(snapshot, ask, amount, now)
+    facts = policy_facts(snapshot, ask, amount, now)
     return Assessment(amount=amount, items=items, facts=facts, verdict=decide_route(terms.policy, facts, now, terms.calendar))
 
 
@@ -194,7 +194,7 @@ def _wanted(payment: Payment, ask: Ask) -> tuple[int, tuple[ItemQuantity, ...]]:
     return amount, ask.items
 
 
-def _facts(snapshot: Snapshot, ask: Ask, amount: int, now: datetime) -> PolicyFacts:
+def policy_facts(snapshot: Snapshot, ask: Ask, amount: int, now: datetime) -> PolicyFacts:
     """What policy may look at. A moment that a faster clock than ours told counts as now."""
     payment = snapshot.payment
 

@@ -1,0 +1,158 @@
+"""What a request for cancellation would come to now, by the very assessment of the request, and without its effects."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import product
+
+from workflows.domain.decisions.execution import split
+from workflows.domain.decisions.requests import Ask, Assessment, assess, policy_facts
+from workflows.domain.decisions.terms import Terms
+from workflows.domain.errors import Invalid, RefundryError
+from workflows.domain.model import Actor, Payment, Snapshot
+from workflows.domain.policy import Denied, Facts, Law, Limits, Rule, Subject, Verdict, kindness, needs_second_approval
+from workflows.domain.windows import CLOSED, locate
+from workflows.domain.words import ActorRole, Channel, PaymentState, Reason, Refusal, Route, Source
+
+Shares = tuple[tuple[Source, int], ...]  # by funding source, in minor units; sources without a share are left out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasonOutcome:
+    """What all of these reasons would lead to: a route, or policy's no."""
+
+    reasons: tuple[Reason, ...]
+    route: Route | None
+    refusal: Refusal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What a request would come to. Either the payment itself allows none (`refused`), or policy has a verdict (`assessment`)."""
+
+    assessment: Assessment | None = None
+    refused: RefundryError | None = None
+    by_reason: tuple[ReasonOutcome, ...] = ()  # where no reason was given and they differ
+    allocation: Shares = ()  # what would go back
+    forfeited: Shares = ()  # promotions that would not
+    is_void: bool = False  # nothing has settled: no money would have to come back
+    second_approval: bool = False
+
+
+def foresee(snapshot: Snapshot, ask: Ask, terms: Terms, now: datetime) -> Outlook:
+    """What `ask` would come to now; without a reason, the best that any reason would bring.
+
+    Raises Invalid where the request itself is at fault; every other refusal is part of the answer.
+    """
+    reasons = tuple(Reason) if ask.reason is None else (ask.reason,)
+    try:
+        assessments = {reason: assess(snapshot, replace(ask, reason=reason), terms, now) for reason in reasons}
+    except Invalid:
+        raise
+    except RefundryError as error:
+        return Outlook(refused=error)
+    best = max(assessments.values(), key=lambda one: _preference(one.verdict))
+    verdict, by_reason = best.verdict, _outcomes(assessments)
+    by_reason = by_reason if len(by_reason) > 1 else ()
+    if isinstance(verdict, Denied):
+        return Outlook(assessment=best, by_reason=by_reason)
+    allocation, forfeited = _shares(snapshot, best)
+    return Outlook(
+        assessment=best,
+        by_reason=by_reason,
+        allocation=allocation,
+        forfeited=forfeited,
+        is_void=snapshot.payment.state is PaymentState.pending,
+        second_approval=needs_second_approval(
+            verdict.law, ask.actor.role, best.amount, snapshot.payment.currency, agent_decides=verdict.route is Route.agent
+        ),
+    )
+
+
+def would_forfeit(payment: Payment, amount: int, law: Law) -> int:
+    """What of promotions a refund of `amount` would not give back, in minor units."""
+    return sum(split(payment, amount, law)[1]) if law.forfeit else 0
+
+
+def refundable_until(snapshot: Snapshot, terms: Terms, now: datetime) -> datetime | None:
+    """Until when the payment's own customer may ask for anything, as things stand: the latest end of a window that is not over.
+
+    An open cancellation or a dispute does not move it. None: there is nothing left to ask for, or no window with an end is left.
+    """
+    payment = snapshot.payment
+    state = payment.origin_state or (PaymentState.completed if payment.state is PaymentState.refunding else payment.state)
+    if state not in {PaymentState.pending, PaymentState.completed} or payment.amount_refundable == 0:
+        return None
+    facts = replace(policy_facts(snapshot, Ask(actor=_CUSTOMER, reason=None), payment.amount_refundable, now), state=state)
+    ends = [
+        window.closes_at
+        for rule in terms.policy.rules
+        if rule.window is not None and _reachable(rule, facts, terms.policy.law(rule.name).limits)
+        for phase, window in [
+            locate(rule.window, facts.anchors.get(rule.window.anchor), now, zone=terms.policy.zone, calendar=terms.calendar)
+        ]
+        if phase is not CLOSED and window.closes_at is not None
+    ]
+    return max(ends, default=None)
+
+
+_CUSTOMER = Actor(role=ActorRole.wallet, id="customer", channel=Channel.app)
+
+
+def _reachable(rule: Rule, facts: Facts, limits: Limits) -> bool:
+    """Whether the customer can name a reason, and an amount up to what is refundable, for which the rule holds."""
+    amounts = {facts.amount}
+    if facts.state is not PaymentState.pending:  # that is cancelled whole or not at all
+        named = {value for one in rule.when.conditions if one.subject is Subject.amount for value in one.values if isinstance(value, int)}
+        amounts |= {amount for amount in named | {1, rule.when.amount_up_to or 1} if amount <= facts.amount}
+    for amount, reason in product(amounts, Reason):
+        asked = replace(facts, amount=amount, reason=reason, partial=facts.partial or amount < facts.amount)
+        spent = limits.partial_refunds_max is not None and asked.partial and facts.partial_refunds >= limits.partial_refunds_max
+        if not spent and rule.when.holds(asked):
+            return True
+    return False
+
+
+# Of two refusals the one that leaves more hope is told.
+_HOPE = (
+    Refusal.no_rule,
+    Refusal.category_excluded,
+    Refusal.channel_not_allowed,
+    Refusal.window_closed,
+    Refusal.limit_reached,
+    Refusal.window_not_open,
+)
+
+
+def _preference(verdict: Verdict) -> tuple[int, int, datetime]:
+    """Greater is better for the customer."""
+    rank, closes_at = kindness(verdict)
+    return rank, _HOPE.index(verdict.refusal) if isinstance(verdict, Denied) else 0, closes_at
+
+
+def _outcomes(assessments: dict[Reason, Assessment]) -> tuple[ReasonOutcome, ...]:
+    """The reasons grouped by what they lead to, the best first."""
+    found: dict[tuple[Route | None, Refusal | None], list[Reason]] = {}
+    for reason, one in sorted(assessments.items(), key=lambda pair: _preference(pair[1].verdict), reverse=True):
+        verdict = one.verdict
+        outcome = (None, verdict.refusal) if isinstance(verdict, Denied) else (verdict.route, None)
+        found.setdefault(outcome, []).append(reason)
+    return tuple(
+        ReasonOutcome(reasons=tuple(reason for reason in Reason if reason in reasons), route=route, refusal=refusal)
+        for (route, refusal), reasons in found.items()
+    )
+
+
+def _shares(snapshot: Snapshot, assessment: Assessment) -> tuple[Shares, Shares]:
+    """Where the money would go, and what of promotions would not; the sources of a void are released whole."""
+    payment, verdict = snapshot.payment, assessment.verdict
+    if isinstance(verdict, Denied):
+        return (), ()
+    if payment.state is PaymentState.pending:
+        return tuple((funding.source, funding.amount) for funding in payment.funding), ()
+    back, lost = split(payment, assessment.amount, verdict.law)
+    return _named(snapshot, back), _named(snapshot, lost)
+
+
+def _named(snapshot: Snapshot, amounts: Iterable[int]) -> Shares:
+    return tuple((funding.source, amount) for funding, amount in zip(snapshot.payment.funding, amounts, strict=True) if amount)
