@@ -88,7 +88,7 @@ CancellationId = Annotated[
 PaymentsCursor = Annotated[After, PlainValidator(partial(_cursor, decode, "payments")), _CURSOR_FORM]
 CancellationsCursor = Annotated[After, PlainValidator(partial(_cursor, decode, "cancellations")), _CURSOR_FORM]
 RefundsCursor = Annotated[After, PlainValidator(partial(_cursor, decode, "refunds")), _CURSOR_FORM]
-RecordsCursor = Annotated[UUID, PlainValidator(partial(_cursor, decode_id, "records")), _CURSOR_FORM]
+RecordsCursor = Annotated[After, PlainValidator(partial(_cursor, decode, "records")), _CURSOR_FORM]
 PaymentRecordsCursor = Annotated[UUID, PlainValidator(partial(_cursor, decode_id, "payment_records")), _CURSOR_FORM]
 ExportFormat = Annotated[
     Literal["ndjson", "csv"], PlainValidator(_export_format), WithJsonSchema({"type": "string", "enum": ["ndjson", "csv"]})

@@ -8,7 +8,7 @@ from tests.api.world import World, assert_problem, calling
 from workflows.domain.changes import Change
 from workflows.domain.model import Snapshot
 from workflows.run import Runner
-from workflows.storage.apply import Answer, Fence, Keep
+from workflows.storage.apply import Answer, Fence, Keep, Mark
 from workflows.storage.snapshot import Wanted
 from workflows.storage.store import Store
 
@@ -18,8 +18,8 @@ class Dying(Store):
 
     gone = False
 
-    async def apply(self, change: Change, *, keep: Keep | None = None, fence: Fence | None = None) -> Answer:
-        await super().apply(change, keep=keep, fence=fence)
+    async def apply(self, change: Change, *, keep: Keep | None = None, fence: Fence | None = None, mark: Mark | None = None) -> Answer:
+        await super().apply(change, keep=keep, fence=fence, mark=mark)
         self.gone = True
         raise ConnectionResetError
 

@@ -1,14 +1,20 @@
-"""Reads for the lists: keyset pages over the indexes, newest first, never an offset."""
+"""Reads for the lists: keyset pages over the indexes, newest first, never an offset.
+
+Each filter has an index in the order of its list, or is answered by key, and no other index has that order: prepared statements are
+soon planned without a look at their values, and a walk that is short for a frequent value reads everything for a rare one.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, tuple_
+from sqlalchemy import ColumnElement, and_, tuple_
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlmodel import col, select
 
+from workflows.domain import ids
 from workflows.storage.tables import CancellationRow, LegRow, PaymentRow, RecordRow, RefundRow
 
 # SQLAlchemy writes the statement, asyncpg runs it: one pool, and no session for a page of ids.
@@ -68,6 +74,8 @@ class RecordFilter:
 async def payments(pool: Any, wanted: PaymentFilter, after: Place | None, limit: int) -> list[UUID]:
     """Ids, newest first."""
     conditions = [
+        # The id is made of the reference: the primary key answers.
+        _is(PaymentRow.id, None if wanted.reference is None else ids.payment_id(wanted.reference)),
         _is(PaymentRow.reference, wanted.reference),
         _is(PaymentRow.wallet_id, wanted.wallet_id),
         _is(PaymentRow.merchant_id, wanted.merchant_id),
@@ -77,7 +85,7 @@ async def payments(pool: Any, wanted: PaymentFilter, after: Place | None, limit:
         _after(PaymentRow, after),
     ]
     statement = select(PaymentRow.id).where(*_given(conditions))
-    return [row["id"] for row in await _fetch(pool, _newest(statement, PaymentRow, limit))]
+    return [row["id"] for row in await _fetch(pool, _newest(statement, PaymentRow, limit, alone=_only_time(wanted)))]
 
 
 async def cancellations(
@@ -91,11 +99,26 @@ async def cancellations(
         _is(CancellationRow.assigned_to, wanted.assigned_to),
         _overdue(wanted.overdue, now),
         *_span(CancellationRow.created_at, wanted.created_from, wanted.created_to),
-        _of_merchant(CancellationRow, wanted.merchant_id),
+        _is(CancellationRow.merchant_id, wanted.merchant_id),
         _after(CancellationRow, after),
     ]
-    statement = select(CancellationRow.payment_id, CancellationRow.id).where(*_given(conditions))
-    return [(row["payment_id"], row["id"]) for row in await _fetch(pool, _newest(statement, CancellationRow, limit))]
+    if wanted.overdue:
+        statement: Any = _late(conditions, limit)
+    else:
+        found = select(CancellationRow.payment_id, CancellationRow.id).where(*_given(conditions))
+        statement = _newest(found, CancellationRow, limit, alone=_only_time(wanted))
+    return [(row["payment_id"], row["id"]) for row in await _fetch(pool, statement)]
+
+
+def _late(conditions: list[ColumnElement[bool] | None], limit: int) -> Any:
+    """All that are overdue, then sorted: few, since workers strike the clocks. Looking for them in the list's order could find none."""
+    late = (
+        select(CancellationRow.payment_id, CancellationRow.id, CancellationRow.created_at)
+        .where(*_given(conditions))
+        .cte("late")
+        .prefix_with("materialized")
+    )
+    return select(late.c.payment_id, late.c.id).order_by(late.c.created_at.desc(), late.c.id.desc()).limit(limit)
 
 
 async def refunds(pool: Any, wanted: RefundFilter, after: Place | None, limit: int) -> list[tuple[UUID, UUID, UUID]]:
@@ -103,14 +126,35 @@ async def refunds(pool: Any, wanted: RefundFilter, after: Place | None, limit: i
     conditions = [
         _is(RefundRow.state, wanted.state),
         _is(RefundRow.payment_id, wanted.payment_id),
-        _is(RefundRow.cancellation_id, wanted.cancellation_id),
-        _through(wanted.provider),
-        _of_merchant(RefundRow, wanted.merchant_id),
-        _after(RefundRow, after),
+        *_of_cancellation(wanted.cancellation_id),
+        _is(RefundRow.merchant_id, wanted.merchant_id),
     ]
-    statement = select(RefundRow.payment_id, RefundRow.cancellation_id, RefundRow.id).where(*_given(conditions))
-    rows = await _fetch(pool, _newest(statement, RefundRow, limit))
-    return [(row["payment_id"], row["cancellation_id"], row["id"]) for row in rows]
+    statement: Any = select(RefundRow.payment_id, RefundRow.cancellation_id, RefundRow.id).where(*_given(conditions))
+    if wanted.provider is None:
+        statement = _newest(statement.where(*_given([_after(RefundRow, after)])), RefundRow, limit, alone=_only_time(wanted))
+    else:
+        statement = _through(statement, wanted.provider, after, limit)
+    return [(row["payment_id"], row["cancellation_id"], row["id"]) for row in await _fetch(pool, statement)]
+
+
+def _of_cancellation(cancellation_id: UUID | None) -> list[ColumnElement[bool] | None]:
+    """The payment is looked up first, since a refund's key begins with it."""
+    if cancellation_id is None:
+        return []
+    payment_id = select(CancellationRow.payment_id).where(col(CancellationRow.id) == cancellation_id).scalar_subquery()
+    return [col(RefundRow.payment_id) == payment_id, _is(RefundRow.cancellation_id, cancellation_id)]
+
+
+def _through(statement: Any, provider: str, after: Place | None, limit: int) -> Any:
+    """Refunds of which a leg goes through this rail. Newest first by id, which grows with time: so they stand in the legs' index."""
+    legs = [
+        _is(LegRow.provider, provider),
+        col(LegRow.refund_id).is_not(None),
+        None if after is None else col(LegRow.refund_id) < after.id,
+    ]
+    mine = and_(col(LegRow.payment_id) == col(RefundRow.payment_id), col(LegRow.refund_id) == col(RefundRow.id))
+    joined = statement.select_from(LegRow).join(RefundRow, mine).where(*_given(legs))
+    return joined.ext(distinct_on(col(LegRow.refund_id))).order_by(col(LegRow.refund_id).desc().nulls_last()).limit(limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,22 +162,24 @@ class RecordText:
     """A record as it is given out: the text that was hashed, and the hash."""
 
     id: UUID
+    occurred_at: datetime
     body: str
     hash: str
 
 
-async def records(pool: Any, wanted: RecordFilter, before: UUID | None, limit: int) -> list[RecordText]:
-    """Newest first, by id, since ids grow with time."""
+async def records(pool: Any, wanted: RecordFilter, after: Place | None, limit: int) -> list[RecordText]:
+    """Newest first."""
     conditions = [
         *_span(RecordRow.occurred_at, wanted.from_, wanted.to),
         _is(RecordRow.type, wanted.type),
         _is(RecordRow.chain_id, wanted.payment_id),
         _is(RecordRow.merchant_id, wanted.merchant_id),
         _is(RecordRow.actor_id, wanted.actor),
-        None if before is None else col(RecordRow.id) < before,
+        None if after is None else tuple_(col(RecordRow.occurred_at), col(RecordRow.id)) < tuple_(after.created_at, after.id),
     ]
-    statement = select(RecordRow.id, RecordRow.body, RecordRow.hash).where(*_given(conditions))
-    return [_text(row) for row in await _fetch(pool, statement.order_by(col(RecordRow.id).desc()).limit(limit))]
+    order = _descending(RecordRow.occurred_at, RecordRow.id, alone=_only_time(wanted))
+    statement = _record_text(conditions).order_by(*order).limit(limit)
+    return [_text(row) for row in await _fetch(pool, statement)]
 
 
 async def chain(pool: Any, chain_id: UUID, after: UUID | None, limit: int) -> list[RecordText]:
@@ -142,12 +188,15 @@ async def chain(pool: Any, chain_id: UUID, after: UUID | None, limit: int) -> li
     if after is not None:
         last = select(RecordRow.sequence).where(col(RecordRow.chain_id) == chain_id, col(RecordRow.id) == after).scalar_subquery()
         conditions.append(col(RecordRow.sequence) > last)
-    statement = select(RecordRow.id, RecordRow.body, RecordRow.hash).where(*_given(conditions))
-    return [_text(row) for row in await _fetch(pool, statement.order_by(col(RecordRow.sequence)).limit(limit))]
+    return [_text(row) for row in await _fetch(pool, _record_text(conditions).order_by(col(RecordRow.sequence)).limit(limit))]
+
+
+def _record_text(conditions: list[ColumnElement[bool] | None]) -> Any:
+    return select(RecordRow.id, RecordRow.occurred_at, RecordRow.body, RecordRow.hash).where(*_given(conditions))
 
 
 def _text(row: Any) -> RecordText:
-    return RecordText(row["id"], row["body"], row["hash"].hex())
+    return RecordText(row["id"], row["occurred_at"], row["body"], row["hash"].hex())
 
 
 async def _fetch(pool: Any, statement: Any) -> list[Any]:
@@ -155,8 +204,21 @@ async def _fetch(pool: Any, statement: Any) -> list[Any]:
     return list(await pool.fetch(str(compiled), *(compiled.params[name] for name in compiled.positiontup or ())))
 
 
-def _newest(statement: Any, table: type[PaymentRow | CancellationRow | RefundRow], limit: int) -> Any:
-    return statement.order_by(col(table.created_at).desc(), col(table.id).desc()).limit(limit)
+def _newest(statement: Any, table: type[PaymentRow | CancellationRow | RefundRow], limit: int, *, alone: bool) -> Any:
+    return statement.order_by(*_descending(table.created_at, table.id, alone=alone)).limit(limit)
+
+
+def _descending(*columns: object, alone: bool) -> list[Any]:
+    """`alone`: in the order of the index that is of nothing but time (see `newest_first`)."""
+    orders = [col(column).desc() for column in columns]
+    return [order.nulls_last() for order in orders] if alone else orders
+
+
+def _only_time(wanted: PaymentFilter | CancellationFilter | RefundFilter | RecordFilter) -> bool:
+    return all(getattr(wanted, name) in {None, False} for name in wanted.__slots__ if name not in _TIMES)
+
+
+_TIMES = frozenset({"created_from", "created_to", "from_", "to"})
 
 
 def _is(column: object, value: object | None) -> ColumnElement[bool] | None:
@@ -179,19 +241,6 @@ def _overdue(wanted: bool | None, now: datetime) -> ColumnElement[bool] | None:
         return None
     late = and_(col(CancellationRow.deadline_at).is_not(None), col(CancellationRow.deadline_at) <= now)
     return late if wanted else ~late
-
-
-def _of_merchant(table: type[CancellationRow | RefundRow], merchant_id: str | None) -> ColumnElement[bool] | None:
-    if merchant_id is None:
-        return None
-    return exists().where(col(PaymentRow.id) == col(table.payment_id), col(PaymentRow.merchant_id) == merchant_id)
-
-
-def _through(provider: str | None) -> ColumnElement[bool] | None:
-    if provider is None:
-        return None
-    mine = and_(col(LegRow.payment_id) == col(RefundRow.payment_id), col(LegRow.refund_id) == col(RefundRow.id))
-    return exists().where(mine, col(LegRow.provider) == provider)
 
 
 def _given(conditions: list[ColumnElement[bool] | None]) -> list[ColumnElement[bool]]:
