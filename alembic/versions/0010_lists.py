@@ -1,4 +1,5 @@
-"""Give each documented filter of the lists its index, and a cancellation and a refund their merchant's name.
+"""Give each documented filter of the lists its index, a cancellation and a refund their merchant's name, and the sweep of kept
+replies an order.
 
 The copies are filled in one statement each. On a database with many millions of cancellations, fill them in batches first: what is
 filled already is not touched again.
@@ -29,6 +30,7 @@ INDEXES = {
     "record_type": "record (type, occurred_at, id)",
     "record_merchant": "record (merchant_id, occurred_at, id) where merchant_id is not null",
     "record_actor": "record (actor_id, occurred_at, id)",
+    "kept_reply_oldest": "kept_reply (created_at)",
 }
 REPLACED = {
     "payment_created": "payment (created_at, id)",
@@ -36,8 +38,10 @@ REPLACED = {
     "refund_created": "refund (created_at, id)",
     "payment_order": "payment (order_reference) where order_reference is not null",
     "record_occurred": "record using brin (occurred_at)",
+    "kept_reply_created": "kept_reply using brin (created_at)",
 }
 COPIES = ("cancellation", "refund")
+VACUUM = {"scale_factor": "0.01", "cost_limit": "2000", "cost_delay": "2"}
 
 
 def do(statement: str) -> str:
@@ -51,6 +55,7 @@ def upgrade() -> None:
     for table in COPIES:
         op.execute(f"alter table {table} add column if not exists merchant_id text")
         op.execute(do(f"alter table {table} add constraint {table}_merchant_id_not_null not null merchant_id not valid"))
+    op.execute(do(f"alter table kept_reply set ({', '.join(f'autovacuum_vacuum_{name} = {value}' for name, value in VACUUM.items())})"))
     with op.get_context().autocommit_block():  # an index that is built beside running work cannot be built in a transaction
         for table in COPIES:
             filled = f"update {table} c set merchant_id = p.merchant_id from payment p where p.id = c.payment_id and c.merchant_id is null"  # noqa: S608 -- our own names
@@ -67,6 +72,7 @@ def downgrade() -> None:
     op.execute("set local statement_timeout = '60s'")
     for table in COPIES:
         op.execute(f"alter table {table} drop column merchant_id")
+    op.execute(f"alter table kept_reply reset ({', '.join(f'autovacuum_vacuum_{name}' for name in VACUUM)})")
     with op.get_context().autocommit_block():
         for name, on in REPLACED.items():
             op.execute(f"create index concurrently if not exists {name} on {on}")
