@@ -13,10 +13,10 @@ branch_labels = None
 depends_on = None
 
 INDEXES = {
-    "payment_newest": "payment (created_at desc nulls last, id desc nulls last)",
-    "cancellation_newest": "cancellation (created_at desc nulls last, id desc nulls last)",
-    "refund_newest": "refund (created_at desc nulls last, id desc nulls last)",
-    "record_newest": "record (occurred_at desc nulls last, id desc nulls last)",
+    "payment_newest": "payment (created_at nulls first, id nulls first)",
+    "cancellation_newest": "cancellation (created_at nulls first, id nulls first)",
+    "refund_newest": "refund (created_at nulls first, id nulls first)",
+    "record_newest": "record (occurred_at nulls first, id nulls first)",
     "payment_order_created": "payment (order_reference, created_at, id) where order_reference is not null",
     "payment_state": "payment (state, created_at, id)",
     "cancellation_state": "cancellation (state, created_at, id)",
@@ -26,7 +26,7 @@ INDEXES = {
     "cancellation_deadline": "cancellation (deadline_at) where deadline_at is not null",
     "refund_state": "refund (state, created_at, id)",
     "refund_merchant": "refund (merchant_id, created_at, id)",
-    "leg_provider": "leg (provider, refund_id desc nulls last) where refund_id is not null",
+    "leg_provider": "leg (provider, refund_id nulls first) where refund_id is not null",
     "record_type": "record (type, occurred_at, id)",
     "record_merchant": "record (merchant_id, occurred_at, id) where merchant_id is not null",
     "record_actor": "record (actor_id, occurred_at, id)",

@@ -29,7 +29,8 @@ def checked(table: str, *constraints: Any) -> tuple[Any, ...]:
 def newest_first(name: str, *columns: str) -> Index:
     """The index of a list that nothing but time narrows.
 
-    `nulls last`, though there are none, so that its order is not that of the lists by something, which have indexes of their own:
-    else PostgreSQL takes this one for a value that it believes to be frequent, and reads everything where that lies far down.
+    `nulls first` (read backwards: last), though there are none, so that its order is not that of the lists by something, which have
+    indexes of their own: else PostgreSQL takes this one for a value that it believes to be frequent, and reads everything where that
+    lies far down. Ascending, since new rows then go to its last page.
     """
-    return Index(name, *(text(f"{column} desc nulls last") for column in columns))
+    return Index(name, *(text(f"{column} nulls first") for column in columns))
