@@ -151,8 +151,9 @@ class RecordRow(SQLModel, table=True):
             CheckConstraint("octet_length(hash) = 32", name="hash_is_sha256"),
         ),
         Index("record_id", "id"),
-        # The search, in the order of time. Records are only ever inserted, nearly in this order: one entry each, on pages that are in
-        # memory, 4 µs and 130 bytes of WAL as measured. A BRIN index would cost nothing, but gives no order: the last page before a time would read all that came after.
+        # The search, in the order of time. Records are only ever inserted, nearly in this order: one entry each, 4 µs and 130 bytes of
+        # WAL as measured. A BRIN index would cost nothing, but gives no order: the last page before a time would read all that came
+        # after.
         newest_first("record_newest", "occurred_at", "id"),
         Index("record_type", "type", "occurred_at", "id"),
         Index("record_merchant", "merchant_id", "occurred_at", "id", postgresql_where=text("merchant_id is not null")),
