@@ -24,6 +24,8 @@ INDEXES = {
     "cancellation_merchant": "cancellation (merchant_id, created_at, id)",
     "cancellation_assigned": "cancellation (assigned_to, created_at, id) where assigned_to is not null",
     "cancellation_deadline": "cancellation (deadline_at) where deadline_at is not null",
+    "cancellation_updated": "cancellation (updated_at, id)",
+    "refund_updated": "refund (updated_at, id)",
     "refund_state": "refund (state, created_at, id)",
     "refund_merchant": "refund (merchant_id, created_at, id)",
     "leg_provider": "leg (provider, refund_id nulls first) where refund_id is not null",

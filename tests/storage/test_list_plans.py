@@ -36,6 +36,9 @@ PAYMENTS = {
     "created_from": PaymentFilter(created_from=crowd.LATE),
     "created_from and created_to": PaymentFilter(created_from=crowd.START, created_to=crowd.START + timedelta(hours=1)),
     "created_from the future": PaymentFilter(created_from=crowd.NOW),
+    "sort=updated": PaymentFilter(by_update=True),
+    "updated_from": PaymentFilter(by_update=True, updated_from=crowd.LATE),
+    "updated_from the future": PaymentFilter(by_update=True, updated_from=crowd.NOW),
 }
 CANCELLATIONS = {
     "nothing": CancellationFilter(),
@@ -48,11 +51,21 @@ CANCELLATIONS = {
     "overdue": CancellationFilter(overdue=True),
     "not overdue": CancellationFilter(overdue=False),
     "overdue of a state that is over": CancellationFilter(overdue=True, state="completed"),
+    **{f"wallet_id {name}": CancellationFilter(wallet_id=name) for name in ("wallet-7", "wallet-quiet", "none")},
+    "sort=updated": CancellationFilter(by_update=True),
+    "updated_from": CancellationFilter(by_update=True, updated_from=crowd.LATE),
+    "updated_from the future": CancellationFilter(by_update=True, updated_from=crowd.NOW),
     "created_from": CancellationFilter(created_from=crowd.LATE),
     "created_from and created_to": CancellationFilter(created_from=crowd.START, created_to=crowd.START + timedelta(hours=1)),
 }
 REFUNDS = {
     "nothing": RefundFilter(),
+    **{f"wallet_id {name}": RefundFilter(wallet_id=name) for name in ("wallet-7", "wallet-quiet", "none")},
+    "created_from": RefundFilter(created_from=crowd.LATE),
+    "created_from and created_to": RefundFilter(created_from=crowd.START, created_to=crowd.START + timedelta(hours=1)),
+    "sort=updated": RefundFilter(by_update=True),
+    "updated_from": RefundFilter(by_update=True, updated_from=crowd.LATE),
+    "updated_from the future": RefundFilter(by_update=True, updated_from=crowd.NOW),
     "payment_id": RefundFilter(payment_id=payment_id(crowd.KNOWN)),
     "cancellation_id that nobody has": RefundFilter(cancellation_id=NOBODY),
     **{f"state {name}": RefundFilter(state=name) for name in ("succeeded", "processing", "failed", "held")},
@@ -138,7 +151,7 @@ async def test_records(connection: Connection, after: Place | None) -> None:
 async def test_every_member_of_a_filter_is_asked_for() -> None:
     for cases in (PAYMENTS, CANCELLATIONS, REFUNDS, RECORDS):
         members = {one.name for wanted in cases.values() for one in fields(wanted)}
-        assert {name for wanted in cases.values() for name in members if getattr(wanted, name) is not None} == members
+        assert {name for wanted in cases.values() for name in members if getattr(wanted, name) not in {None, False}} == members
 
 
 async def test_every_page_holds_what_it_should(connection: Connection) -> None:
@@ -154,8 +167,21 @@ async def test_every_page_holds_what_it_should(connection: Connection) -> None:
     late = await connection.fetch("select id from cancellation where deadline_at <= $1 order by created_at desc, id desc", crowd.NOW)
     assert len(everywhere) == len(olden)
     assert {row[2] for row in everywhere} == {row["refund_id"] for row in olden}
-    assert [one for _, one in overdue] == [row["id"] for row in late] != []
-    assert await search.payments(connection, PaymentFilter(reference=crowd.KNOWN), None, 2) == [payment_id(crowd.KNOWN)]
+    assert [one for _, one, _ in overdue] == [row["id"] for row in late] != []
+    known = await search.payments(connection, PaymentFilter(reference=crowd.KNOWN), None, 2)
+    assert [one for one, _ in known] == [payment_id(crowd.KNOWN)]
+
+
+async def test_who_follows_along_sees_every_payment_once(connection: Connection) -> None:
+    seen: list[UUID] = []
+    after = None
+    wanted = PaymentFilter(updated_from=crowd.LATE + timedelta(days=1), by_update=True)
+    while page := await search.payments(connection, wanted, after, 100):
+        seen += [one for one, _ in page]
+        after = page[-1][1]
+
+    changed = await connection.fetch("select id from payment where updated_at >= $1 order by updated_at, id", wanted.updated_from)
+    assert seen == [row["id"] for row in changed] != []
 
 
 async def _must_be_short(explained: Explained, name: str) -> None:
