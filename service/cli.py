@@ -209,6 +209,7 @@ def export(  # noqa: PLR0913 -- each argument is an option of the terminal
         str | None, typer.Option("--from", metavar="TIME", help="From this moment on: 2026-11-01 or 2026-11-01T00:00:00Z.")
     ] = None,
     to: Annotated[str | None, typer.Option(metavar="TIME", help="Up to this moment, itself not included.")] = None,
+    bom: Annotated[bool, typer.Option("--bom", help="CSV only: begin with a byte order mark, by which Excel knows UTF-8.")] = False,
     url: Url = None,
     bearer: Bearer = None,
     data: Data = None,
@@ -216,6 +217,8 @@ def export(  # noqa: PLR0913 -- each argument is an option of the terminal
     """Write the audit records to a file."""
     from service.terminal.records import run_export
 
+    if bom and format_ != "csv":
+        raise typer.BadParameter("belongs to --format csv only", param_hint="--bom")
     read = settings.load(data_dir=data)
     _exit(
         run_export(
@@ -226,6 +229,7 @@ def export(  # noqa: PLR0913 -- each argument is an option of the terminal
             end=_instant(to),
             output=output,
             console=Console(),
+            bom=bom,
         )
     )
 

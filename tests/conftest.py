@@ -33,6 +33,7 @@ LONGEST = (
 SLOW = (
     "tests/api/test_schema.py",
     "tests/crash/",
+    "tests/storage/test_list_plans.py",
     "tests/storage/test_schema.py",
     "tests/test_embedded.py",
     "tests/test_migrate.py",

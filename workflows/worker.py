@@ -117,7 +117,8 @@ class Worker:
         await self._every(self.pace.beat, lambda: self.runtime.store.beat(self.id, self.runtime.clock()))
 
     async def _sweep(self) -> None:
-        await self._every(self.pace.sweep, lambda: self.runtime.store.sweep_replies(self.runtime.clock()))
+        share = self.pace.sweep / 2
+        await self._every(self.pace.sweep, lambda: self.runtime.store.sweep_replies(self.runtime.clock(), share=share))
 
     async def _every(self, interval: timedelta, do: Callable[[], Awaitable[object]]) -> None:
         while True:

@@ -5,11 +5,11 @@ from uuid import UUID
 
 from starlette.responses import Response
 
-from service.api import answers, bodies, cursor, queries
+from service.api import answers, bodies, queries
 from service.api.answers import Answer, EligibilityView
 from service.api.calls import Call, Doing
-from service.api.cursor import After
-from service.api.payments import place
+from service.api.cursor import Kind
+from service.api.payments import next_cursor, place
 from service.api.problems import slug_of
 from service.api.reading import Inbound
 from service.api.sentences import NextStep, eligibility_message, next_steps
@@ -114,22 +114,24 @@ async def list_(call: Call) -> Response:
         payment_id=query.payment_id,
         assigned_to=query.assigned_to,
         overdue=query.overdue,
+        wallet_id=query.wallet_id,
         created_from=query.created_from,
         created_to=query.created_to,
+        updated_from=query.updated_from,
+        by_update=query.by_update,
     )
     now = call.now()
     found = await search.cancellations(call.services.reads, wanted, place(query.cursor), query.limit + 1, now=now) if possible else []
     page = found[: query.limit]
-    snapshots = await call.store.load_many([payment for payment, _ in page], [one for _, one in page])
+    snapshots = await call.store.load_many([payment for payment, _, _ in page], [one for _, one, _ in page])
     rows: list[tuple[Snapshot, Cancellation]] = []
-    for payment_id, cancellation_id in page:
+    for payment_id, cancellation_id, _ in page:
         snapshot = snapshots.get(payment_id)
         row = None if snapshot is None else snapshot.cancellation(cancellation_id)
         if snapshot is not None and row is not None:
             rows.append((snapshot, row))
-    more = None
-    if len(found) > query.limit and rows:
-        more = cursor.encode("cancellations", After(rows[-1][1].created_at, rows[-1][1].id))
+    kind: Kind = "cancellations_updated" if query.by_update else "cancellations"
+    more = next_cursor(kind, page[-1][-1]) if len(found) > query.limit else None
     return call.json(answers.page_answer([await _shown(call, snapshot, row) for snapshot, row in rows], more))
 
 

@@ -16,13 +16,16 @@ class Withdrawn(NamedTuple):
     exponent: int
 
 
-# ISO 4217 list three (SIX, "Codes for historic denominations of currencies & funds"): what was withdrawn since 2010. It tells the
-# month; such a currency is taken for valid to its end, since payments were still settled in it then.
+# ISO 4217 list three (SIX, "Codes for historic denominations of currencies & funds", published 2026-01-01; its XML is in the Python
+# package iso_4217 0.8.260101): what was withdrawn since 2010 and had a minor unit. Where an entity gave a code up that others kept, the
+# last date counts. The list tells the month; such a currency is taken for valid to its end, since payments were still settled in it
+# then. Minor units are those of list one at the time. ANG: cash to June 2025, electronic payments to March (amendment 176).
 WITHDRAWN: Final[Mapping[str, Withdrawn]] = MappingProxyType(
     {
         "EEK": Withdrawn(2011, 1, 2),
         "ZMK": Withdrawn(2012, 12, 2),
         "LVL": Withdrawn(2014, 1, 2),
+        "USS": Withdrawn(2014, 3, 2),
         "LTL": Withdrawn(2014, 12, 2),
         "BYR": Withdrawn(2017, 1, 0),
         "MRO": Withdrawn(2017, 12, 2),
@@ -32,7 +35,7 @@ WITHDRAWN: Final[Mapping[str, Withdrawn]] = MappingProxyType(
         "HRK": Withdrawn(2023, 1, 2),
         "SLL": Withdrawn(2023, 12, 2),
         "ZWL": Withdrawn(2024, 9, 2),
-        "ANG": Withdrawn(2025, 7, 2),
+        "ANG": Withdrawn(2025, 3, 2),
         "BGN": Withdrawn(2026, 1, 2),
     }
 )

@@ -8,7 +8,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
 
-Kind = Literal["payments", "cancellations", "refunds", "records", "payment_records"]
+Kind = Literal[
+    "payments",
+    "payments_updated",
+    "cancellations",
+    "cancellations_updated",
+    "refunds",
+    "refunds_updated",
+    "records",
+    "payment_records",
+]
 
 _VERSION: Final = 1
 _LENGTH_MAX: Final = 200
@@ -19,10 +28,16 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """The last entry of the page before, in a list ordered by time and id."""
+    """The last entry of the page before, in a list ordered by time and id. `created_at` is the time of its last change where the list
+    is ordered by that."""
 
     created_at: datetime
     id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class AfterUpdate(After):
+    """In a list that is ordered by the last change."""
 
 
 class CursorMalformed(ValueError):

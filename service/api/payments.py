@@ -9,7 +9,7 @@ from starlette.responses import Response
 from service.api import answers, bodies, cursor, queries
 from service.api.answers import Answer
 from service.api.calls import Call, Doing
-from service.api.cursor import After
+from service.api.cursor import After, Kind
 from service.api.problems import RequestProblem
 from service.api.reading import Inbound
 from service.api.schemas import Body
@@ -51,15 +51,15 @@ async def list_(call: Call) -> Response:
         state=query.state,
         created_from=query.created_from,
         created_to=query.created_to,
+        updated_from=query.updated_from,
+        by_update=query.by_update,
     )
     found = await search.payments(call.services.reads, wanted, place(query.cursor), query.limit + 1) if possible else []
-    page = found[: query.limit]
+    page = [one for one, _ in found[: query.limit]]
     snapshots = await call.store.load_many(page)
     shown: list[Answer] = [await _shown(call, snapshots[one]) for one in page if one in snapshots]
-    more = None
-    if len(found) > query.limit:
-        last = snapshots[page[-1]].payment
-        more = cursor.encode("payments", After(last.created_at, last.id))
+    kind: Kind = "payments_updated" if query.by_update else "payments"
+    more = next_cursor(kind, found[query.limit - 1][-1]) if len(found) > query.limit else None
     return call.json(answers.page_answer(shown, more))
 
 
@@ -145,6 +145,11 @@ def terms_of(body: bodies.RegisterPayment, call: Call) -> payments.Terms:
 
 def place(after: After | None) -> search.Place | None:
     return None if after is None else search.Place(after.created_at, after.id)
+
+
+def next_cursor(kind: Kind, last: search.Place) -> str:
+    """As the search found it: it may have changed since."""
+    return cursor.encode(kind, After(last.at, last.id))
 
 
 def _funding(sources: tuple[bodies.FundingBody, ...], call: Call) -> tuple[Funding, ...]:

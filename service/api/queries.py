@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from service.api.cursor import After, CursorMalformed, Kind, decode, decode_id
+from service.api.cursor import After, AfterUpdate, CursorMalformed, Kind, decode, decode_id
 from service.api.field_errors import FieldError, field_error, field_errors, pointer
 from service.api.problems import RequestProblem
 from service.api.schemas import AMOUNT_MAX, CURSOR, EXPECTED, QUANTITY_MAX, Instant, Line, Provider, Pseudonym, Reference, problem
@@ -72,6 +72,23 @@ def _cursor(take: Callable[[Kind, str], T], kind: Kind, text: object) -> T:
     raise problem(EXPECTED[CURSOR])
 
 
+def _list_cursor(kind: Kind, updated: Kind, text: object) -> After:
+    """Of either order of a list; that it is the order asked for is checked with the whole."""
+    try:
+        if isinstance(text, str):
+            after = decode(updated, text)
+            return AfterUpdate(after.created_at, after.id)
+    except CursorMalformed:
+        pass
+    return _cursor(decode, kind, text)
+
+
+def _sort(text: object) -> str:
+    if text != "updated":
+        raise problem("Must be updated; left out: newest first.")
+    return "updated"
+
+
 def _export_format(text: object) -> str:
     if text not in ("ndjson", "csv"):
         raise problem("Must be ndjson or csv; nothing else is there yet.")
@@ -104,11 +121,12 @@ PaymentId = Annotated[UUID, PlainValidator(partial(_public_id, "pay")), WithJson
 CancellationId = Annotated[
     UUID, PlainValidator(partial(_public_id, "can")), WithJsonSchema({"type": "string", "pattern": "^can_[0-9a-f]{32}$"})
 ]
-PaymentsCursor = Annotated[After, PlainValidator(partial(_cursor, decode, "payments")), _CURSOR_FORM]
-CancellationsCursor = Annotated[After, PlainValidator(partial(_cursor, decode, "cancellations")), _CURSOR_FORM]
-RefundsCursor = Annotated[After, PlainValidator(partial(_cursor, decode, "refunds")), _CURSOR_FORM]
-RecordsCursor = Annotated[UUID, PlainValidator(partial(_cursor, decode_id, "records")), _CURSOR_FORM]
+PaymentsCursor = Annotated[After, PlainValidator(partial(_list_cursor, "payments", "payments_updated")), _CURSOR_FORM]
+CancellationsCursor = Annotated[After, PlainValidator(partial(_list_cursor, "cancellations", "cancellations_updated")), _CURSOR_FORM]
+RefundsCursor = Annotated[After, PlainValidator(partial(_list_cursor, "refunds", "refunds_updated")), _CURSOR_FORM]
+RecordsCursor = Annotated[After, PlainValidator(partial(_cursor, decode, "records")), _CURSOR_FORM]
 PaymentRecordsCursor = Annotated[UUID, PlainValidator(partial(_cursor, decode_id, "payment_records")), _CURSOR_FORM]
+Sort = Annotated[Literal["updated"], PlainValidator(_sort), WithJsonSchema({"type": "string", "enum": ["updated"]})]
 ExportFormat = Annotated[
     Literal["ndjson", "csv"], PlainValidator(_export_format), WithJsonSchema({"type": "string", "enum": ["ndjson", "csv"]})
 ]
@@ -126,12 +144,25 @@ class _Page(Query):
     limit: Whole = Field(LIMIT_DEFAULT, ge=1, le=LIMIT_MAX, description="How many at most.")
 
 
-class _CreatedPage(_Page):
+class _List(_Page):
     created_from: Instant | None = Field(None, description=_FROM)
     created_to: Instant | None = Field(None, description=_TO)
+    updated_from: Instant | None = Field(None, description="Only what changed last at this time or later; oldest change first.")
+    sort: Sort | None = Field(None, description="Oldest change first, for those who follow along; else newest first.")
+
+    @property
+    def by_update(self) -> bool:
+        return self.sort is not None or self.updated_from is not None
+
+    @model_validator(mode="after")
+    def _goes_on(self) -> Self:
+        after: After | None = getattr(self, "cursor", None)
+        if after is not None and isinstance(after, AfterUpdate) != self.by_update:
+            raise problem(EXPECTED[CURSOR], "/cursor")
+        return self
 
 
-class ListPayments(_CreatedPage):
+class ListPayments(_List):
     """Which payments, newest first."""
 
     cursor: PaymentsCursor | None = Field(None, description=_CURSOR)
@@ -142,7 +173,7 @@ class ListPayments(_CreatedPage):
     state: PaymentState | None = Field(None, description="The payment's state now.")
 
 
-class ListCancellations(_CreatedPage):
+class ListCancellations(_List):
     """Which cancellations, newest first."""
 
     cursor: CancellationsCursor | None = Field(None, description=_CURSOR)
@@ -152,9 +183,10 @@ class ListCancellations(_CreatedPage):
     payment_id: PaymentId | None = Field(None, description="The payment.")
     assigned_to: Pseudonym | None = Field(None, description="The agent who took it.")
     overdue: Flag | None = Field(None, description="Whether its clock has run out.")
+    wallet_id: Pseudonym | None = Field(None, description="The user's wallet.")
 
 
-class ListRefunds(_Page):
+class ListRefunds(_List):
     """Which refunds, newest first."""
 
     cursor: RefundsCursor | None = Field(None, description=_CURSOR)
@@ -162,6 +194,7 @@ class ListRefunds(_Page):
     cancellation_id: CancellationId | None = Field(None, description="The cancellation.")
     state: LegState | None = Field(None, description="The refund's state now: its legs' worst.")
     provider: Provider | None = Field(None, description="A rail that one of its legs goes through.")
+    wallet_id: Pseudonym | None = Field(None, description="The user's wallet.")
 
 
 class _Span(Query):

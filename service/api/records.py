@@ -1,14 +1,14 @@
 """Records: the audit trail of a payment, the search over all, the export."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from uuid import UUID
 
 from starlette.responses import Response, StreamingResponse
 
 from service.api import cursor, queries
 from service.api.calls import Call, raw_json_list
-from service.api.cursor import Kind
+from service.api.cursor import After
+from service.api.payments import place
 from service.api.reading import BYTE_ORDER_MARK, JSON_TYPE, NDJSON_TYPE
 from workflows.flows.export import export_csv, export_lines
 from workflows.storage import search
@@ -21,7 +21,7 @@ async def of_payment(call: Call) -> Response:
     await call.snapshot(payment_id)
     query = call.query(queries.ListPaymentRecords)
     found = await search.chain(call.store.pool, payment_id, query.cursor, query.limit + 1)
-    return _page(found, query.limit, "payment_records")
+    return _page(found, query.limit, lambda last: cursor.encode_id("payment_records", last.id))
 
 
 async def list_(call: Call) -> Response:
@@ -35,8 +35,8 @@ async def list_(call: Call) -> Response:
         merchant_id=query.merchant_id,
         actor=query.actor,
     )
-    found = await search.records(call.services.reads, wanted, query.cursor, query.limit + 1)
-    return _page(found, query.limit, "records")
+    found = await search.records(call.services.reads, wanted, place(query.cursor), query.limit + 1)
+    return _page(found, query.limit, lambda last: cursor.encode("records", After(last.occurred_at, last.id)))
 
 
 async def export(call: Call) -> Response:
@@ -71,12 +71,9 @@ async def _closing(first: bytes, lines: AsyncGenerator[bytes]) -> AsyncIterator[
             yield chunk
 
 
-def _page(found: list[RecordText], limit: int, kind: Kind) -> Response:
+def _page(found: list[RecordText], limit: int, go_on: Callable[[RecordText], str]) -> Response:
     page = found[:limit]
-    more: str | None = None
-    if len(found) > limit:
-        last: UUID = page[-1].id
-        more = cursor.encode_id(kind, last)
+    more = go_on(page[-1]) if len(found) > limit else None
     return Response(raw_json_list([_line(record) for record in page], more), media_type=JSON_TYPE)
 
 

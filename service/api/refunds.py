@@ -2,11 +2,11 @@
 
 from starlette.responses import Response
 
-from service.api import answers, cursor, queries
+from service.api import answers, queries
 from service.api.answers import Answer
 from service.api.calls import Call
-from service.api.cursor import After
-from service.api.payments import place
+from service.api.cursor import Kind
+from service.api.payments import next_cursor, place
 from service.api.views import must_have_refund, refund_view
 from workflows.domain.errors import NotFound
 from workflows.storage import search
@@ -33,17 +33,21 @@ async def list_(call: Call) -> Response:
         state=query.state,
         provider=query.provider,
         merchant_id=merchant_id,
+        wallet_id=query.wallet_id,
+        created_from=query.created_from,
+        created_to=query.created_to,
+        updated_from=query.updated_from,
+        by_update=query.by_update,
     )
     found = await search.refunds(call.services.reads, wanted, place(query.cursor), query.limit + 1)
     page = found[: query.limit]
     snapshots = await call.store.load_many([row[0] for row in page], [row[1] for row in page])
     shown: list[Answer] = []
-    last: After | None = None
-    for payment_id, _, refund_id in page:
+    for payment_id, _, refund_id, _ in page:
         snapshot = snapshots[payment_id]
         refund = must_have_refund(snapshot, refund_id)
         terms = await call.services.runner.runtime.terms(snapshot.payment)
         shown.append(refund_view(snapshot, refund, terms))
-        last = After(refund.created_at, refund.id)
-    more = cursor.encode("refunds", last) if last is not None and len(found) > query.limit else None
+    kind: Kind = "refunds_updated" if query.by_update else "refunds"
+    more = next_cursor(kind, page[-1][-1]) if len(found) > query.limit else None
     return call.json(answers.page_answer(shown, more))

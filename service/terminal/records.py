@@ -80,12 +80,15 @@ def run_export(  # noqa: PLR0913 -- each is an option of the command
     end: datetime | None,
     output: Path,
     console: Console,
+    bom: bool = False,
 ) -> int:
     """Fetch an export of the service at `url` into `output` (`-`: standard output), which appears only when it is complete.
 
     0: done. 1: the service refused, could not be reached, or the stream was cut.
     """
     query: dict[str, str] = {"format": format}
+    if bom:
+        query["bom"] = "true"
     query |= {name: rfc3339(moment) for name, moment in (("from", start), ("to", end)) if moment is not None}
     try:
         with (

@@ -208,7 +208,7 @@ def test_a_cursor_leads_on_from_where_it_was_made() -> None:
 
     assert cursor.decode("payments", text) == AFTER
     assert read_query(f"cursor={text}".encode(), queries.ListPayments).cursor == AFTER
-    assert read_query(f"cursor={cursor.encode_id('records', ID)}".encode(), queries.SearchRecords).cursor == ID
+    assert read_query(f"cursor={cursor.encode('records', AFTER)}".encode(), queries.SearchRecords).cursor == AFTER
     assert read_query(f"cursor={cursor.encode_id('payment_records', ID)}".encode(), queries.ListPaymentRecords).cursor == ID
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from service.cli import application
 from service.keys import EvidenceKey, load_or_create_keys
 from service.terminal.records import LINE_BYTES_MAX, run_export, run_verify
 from tests.records.made import chain, export, in_order, lines_of
@@ -214,6 +216,17 @@ class TestExport:
         with service(200, b"id,chain\r\n") as url:
             assert self.fetch(url, output, console, "csv") == 0
         assert output.read_bytes() == b"id,chain\r\n"
+
+    def test_csv_with_a_mark(self, output: Path, console: Console) -> None:
+        with service(200, b"\xef\xbb\xbfid,chain\r\n") as url:
+            assert run_export(url, "secret", format="csv", start=None, end=None, output=output, console=console, bom=True) == 0
+        assert output.read_bytes() == b"\xef\xbb\xbfid,chain\r\n"
+        assert ASKED[-1][0] == "/v1/records/export?format=csv&bom=true"
+
+    def test_a_mark_belongs_to_csv(self, output: Path) -> None:
+        done = CliRunner().invoke(application, ["export", "--bom", "-o", str(output)])
+
+        assert (done.exit_code, output.exists()) == (2, False)
 
     def test_to_standard_output(self, console: Console, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
         whole = b"".join(export(RECORDS))

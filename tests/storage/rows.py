@@ -40,10 +40,11 @@ CANCELLATION_ROW: Row = {
     "requester_role": "wallet", "requester_id": "r", "client_reference": "c-1", "fingerprint": "f", "policy_version": "p", "facts": {},
     "refusal_next_steps": [], "second_approval": False, "approvals": [], "reopened": False, "reminders": 0, "offers": 0,
     "raised": False, "forfeited": [], "created_at": NOW, "updated_at": NOW,
+    "merchant_id": "m",
 }  # fmt: skip
 REFUND_ROW: Row = {
     "payment_id": id_(PAYMENT), "id": id_(REFUND), "cancellation_id": id_(CANCELLATION), "version": 1, "state": "scheduled",
-    "amount": 100, "currency": "CNY", "created_at": NOW, "updated_at": NOW,
+    "amount": 100, "currency": "CNY", "created_at": NOW, "updated_at": NOW, "merchant_id": "m",
 }  # fmt: skip
 LEG_ROW: Row = {
     "payment_id": id_(PAYMENT), "id": id_(LEG), "cancellation_id": id_(CANCELLATION), "refund_id": id_(REFUND), "kind": "refund",

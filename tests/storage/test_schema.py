@@ -21,6 +21,7 @@ from alembic import command
 from service.migrations import head
 from tests import lint_migrations
 from tests.database import ROOT, Database, catalog, shape
+from tests.storage import rows
 from workflows.storage.tables import metadata
 
 MIGRATORS_LOCK = 0x7265_6675_6E64_7279
@@ -159,6 +160,21 @@ async def test_a_downgrade_destroys_no_records(database: Database) -> None:
         assert await connection.fetchval("select array_agg(type) from record") == ["policy.published"]
         await alembic(database.owner_url, up)  # the later migrations had gone back one by one
         assert await catalog(database.owner_url) == before
+    finally:
+        await connection.close()
+
+
+async def test_cancellations_and_refunds_that_are_there_get_their_merchant(database: Database) -> None:
+    await alembic(database.owner_url, lambda config: command.downgrade(config, "0009"))
+    connection = await asyncpg.connect(database.owner_url, ssl=False)
+    try:
+        for table in ("payment", "cancellation", "refund"):
+            await rows.insert(connection, table, rows.FIRST[table])
+
+        await alembic(database.owner_url, up)
+
+        assert await connection.fetchval("select merchant_id from cancellation") == "m"
+        assert await connection.fetchval("select merchant_id from refund") == "m"
     finally:
         await connection.close()
 

@@ -123,8 +123,8 @@ async def apply(
     payment = change.payment
     new = change.expected_version == 0
     rows: list[list[codec.Values]] = [
-        [codec.cancellation_values(row) for row in change.cancellations],
-        [codec.refund_values(row) for row in change.refunds],
+        [codec.cancellation_values(row, payment.merchant_id) for row in change.cancellations],
+        [codec.refund_values(row, payment.merchant_id) for row in change.refunds],
         [codec.leg_values(row) for row in change.legs],
         [codec.record_values(record, payment.merchant_id) for record in change.records],
         [codec.text_values(text) for text in change.texts],

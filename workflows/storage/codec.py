@@ -117,8 +117,10 @@ def _goods_json(cancellation: Cancellation) -> str | None:
 _Encoder = Callable[[Any], Any]  # from a value of the domain to what asyncpg takes for one column
 
 
-def _encoders(table: type[SQLModel], special: dict[str, _Encoder]) -> tuple[_Encoder, ...]:
-    return tuple(special.get(name) or attrgetter(name) for name in columns(table))
+def _encoders(table: type[SQLModel], special: dict[str, _Encoder], *, beside: int = 0) -> tuple[_Encoder, ...]:
+    """One for each column but the last, `beside`, which are not the value's own."""
+    names = columns(table)
+    return tuple(special.get(name) or attrgetter(name) for name in names[: len(names) - beside])
 
 
 _PAYMENT = _encoders(
@@ -147,8 +149,9 @@ _CANCELLATION = _encoders(
         "goods": _goods_json,
         "approvals": lambda c: json_text([{"by": a.by, "role": a.role, "at": rfc3339(a.at)} for a in c.approvals]),
     },
+    beside=1,
 )
-_REFUND = _encoders(tables.RefundRow, {})
+_REFUND = _encoders(tables.RefundRow, {}, beside=1)
 _LEG = _encoders(tables.LegRow, {})
 _ANOMALY = _encoders(tables.AnomalyRow, {"data": lambda a: json_text(a.data)})
 _TEXT = _encoders(tables.PersonalTextRow, {"value": lambda t: json_text(t.value)})
@@ -159,12 +162,13 @@ def payment_values(payment: Payment) -> Values:
     return tuple([encode(payment) for encode in _PAYMENT])
 
 
-def cancellation_values(cancellation: Cancellation) -> Values:
-    return tuple([encode(cancellation) for encode in _CANCELLATION])
+def cancellation_values(cancellation: Cancellation, merchant_id: str) -> Values:
+    """The merchant is the payment's, and stands last."""
+    return (*[encode(cancellation) for encode in _CANCELLATION], merchant_id)
 
 
-def refund_values(refund: Refund) -> Values:
-    return tuple([encode(refund) for encode in _REFUND])
+def refund_values(refund: Refund, merchant_id: str) -> Values:
+    return (*[encode(refund) for encode in _REFUND], merchant_id)
 
 
 def leg_values(leg: Leg) -> Values:

@@ -46,9 +46,10 @@ IMMUTABLE: dict[str, frozenset[str]] = {
             "client_reference",
             "fingerprint",
             "created_at",
+            "merchant_id",
         ]
     ),
-    "refund": frozenset(["payment_id", "id", "cancellation_id", "amount", "currency", "created_at"]),
+    "refund": frozenset(["payment_id", "id", "cancellation_id", "amount", "currency", "created_at", "merchant_id"]),
     "leg": frozenset(
         [
             "payment_id",

@@ -1,14 +1,20 @@
-"""Reads for the lists: keyset pages over the indexes, newest first, never an offset."""
+"""Reads for the lists: keyset pages over the indexes, newest first or oldest change first, never an offset.
+
+Each filter has an index in the order of its list, or is answered by key, and no other index has that order: prepared statements are
+soon planned without a look at their values, and a walk that is short for a frequent value reads everything for a rare one.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, tuple_
+from sqlalchemy import ColumnElement, and_, any_, exists, func, literal_column, tuple_
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlmodel import col, select
 
+from workflows.domain import ids
 from workflows.storage.tables import CancellationRow, LegRow, PaymentRow, RecordRow, RefundRow
 
 # SQLAlchemy writes the statement, asyncpg runs it: one pool, and no session for a page of ids.
@@ -17,9 +23,9 @@ _DIALECT = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]  # SQLAlch
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a page ended: the list is ordered by time, then id."""
+    """Where a page ended: the list is ordered by time (of creation, or of the last change), then id."""
 
-    created_at: datetime
+    at: datetime
     id: UUID
 
 
@@ -32,6 +38,8 @@ class PaymentFilter:
     state: str | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
+    updated_from: datetime | None = None
+    by_update: bool = False  # oldest change first, as `updated_from` needs it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +50,11 @@ class CancellationFilter:
     payment_id: UUID | None = None
     assigned_to: str | None = None
     overdue: bool | None = None
+    wallet_id: str | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
+    updated_from: datetime | None = None
+    by_update: bool = False  # oldest change first, as `updated_from` needs it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +64,11 @@ class RefundFilter:
     state: str | None = None
     provider: str | None = None
     merchant_id: str | None = None
+    wallet_id: str | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+    updated_from: datetime | None = None
+    by_update: bool = False  # oldest change first, as `updated_from` needs it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,25 +81,42 @@ class RecordFilter:
     actor: str | None = None
 
 
-async def payments(pool: Any, wanted: PaymentFilter, after: Place | None, limit: int) -> list[UUID]:
-    """Ids, newest first."""
+async def payments(pool: Any, wanted: PaymentFilter, after: Place | None, limit: int) -> list[tuple[UUID, Place]]:
+    """Ids, each with its place in the list."""
     conditions = [
+        # The id is made of the reference: the primary key answers.
+        _is(PaymentRow.id, None if wanted.reference is None else ids.payment_id(wanted.reference)),
         _is(PaymentRow.reference, wanted.reference),
         _is(PaymentRow.wallet_id, wanted.wallet_id),
         _is(PaymentRow.merchant_id, wanted.merchant_id),
         _is(PaymentRow.order_reference, wanted.order_reference),
         _is(PaymentRow.state, wanted.state),
         *_span(PaymentRow.created_at, wanted.created_from, wanted.created_to),
-        _after(PaymentRow, after),
     ]
-    statement = select(PaymentRow.id).where(*_given(conditions))
-    return [row["id"] for row in await _fetch(pool, _newest(statement, PaymentRow, limit))]
+    if wanted.by_update:
+        statement = _changed_payments(conditions, wanted.updated_from, after, limit)
+    else:
+        found: Any = select(PaymentRow.id, col(PaymentRow.created_at).label("at")).where(*_given([*conditions, _after(PaymentRow, after)]))
+        statement = _newest(found, PaymentRow, limit, alone=_only_time(wanted))
+    return [(row["id"], Place(row["at"], row["id"])) for row in await _fetch(pool, statement)]
+
+
+def _changed_payments(conditions: list[ColumnElement[bool] | None], start: datetime | None, after: Place | None, limit: int) -> Any:
+    """In the order of the last record of each, which changes no index of the payment: an index on `updated_at` would, at every update."""
+    at = col(RecordRow.occurred_at)
+    last = and_(col(PaymentRow.id) == col(RecordRow.payment_id), col(PaymentRow.sequence) == col(RecordRow.sequence))
+    if after is not None:
+        start = after.at
+        conditions = [*conditions, tuple_(at, col(PaymentRow.id)) > tuple_(after.at, after.id)]
+    found: Any = select(PaymentRow.id, at.label("at")).select_from(RecordRow).join(PaymentRow, last)
+    found = found.where(*_given([*conditions, *_span(at, start, None)]))
+    return found.order_by(at.nulls_first(), col(PaymentRow.id)).limit(_said(limit))
 
 
 async def cancellations(
     pool: Any, wanted: CancellationFilter, after: Place | None, limit: int, *, now: datetime
-) -> list[tuple[UUID, UUID]]:
-    """Pairs of the payment's and the cancellation's id, newest first. `now` decides what is overdue."""
+) -> list[tuple[UUID, UUID, Place]]:
+    """The payment's and the cancellation's id, and the place in the list. `now` decides what is overdue."""
     conditions = [
         _is(CancellationRow.state, wanted.state),
         _is(CancellationRow.route, wanted.route),
@@ -91,26 +124,75 @@ async def cancellations(
         _is(CancellationRow.assigned_to, wanted.assigned_to),
         _overdue(wanted.overdue, now),
         *_span(CancellationRow.created_at, wanted.created_from, wanted.created_to),
-        _of_merchant(CancellationRow, wanted.merchant_id),
-        _after(CancellationRow, after),
+        _is(CancellationRow.merchant_id, wanted.merchant_id),
+        _of_wallet(CancellationRow, wanted.wallet_id),
     ]
-    statement = select(CancellationRow.payment_id, CancellationRow.id).where(*_given(conditions))
-    return [(row["payment_id"], row["id"]) for row in await _fetch(pool, _newest(statement, CancellationRow, limit))]
+    if wanted.by_update:
+        found: Any = select(CancellationRow.payment_id, CancellationRow.id, col(CancellationRow.updated_at).label("at"))
+        statement = _changed(found.where(*_given(conditions)), CancellationRow, wanted.updated_from, after, limit)
+    else:
+        found = select(CancellationRow.payment_id, CancellationRow.id, col(CancellationRow.created_at).label("at"))
+        found = found.where(*_given([*conditions, _after(CancellationRow, after)]))
+        few = wanted.overdue or wanted.wallet_id is not None
+        statement = _sorted(found, limit) if few else _newest(found, CancellationRow, limit, alone=_only_time(wanted))
+    return [(row["payment_id"], row["id"], Place(row["at"], row["id"])) for row in await _fetch(pool, statement)]
 
 
-async def refunds(pool: Any, wanted: RefundFilter, after: Place | None, limit: int) -> list[tuple[UUID, UUID, UUID]]:
-    """Triples of the payment's, the cancellation's and the refund's id, newest first."""
+def _sorted(found: Any, limit: int) -> Any:
+    """All of them, then sorted: few are overdue, since workers strike the clocks, and few are one wallet's. Looking for them in the
+    list's order could find none."""
+    few = found.cte("few").prefix_with("materialized")
+    return select(few).order_by(few.c.at.desc(), few.c.id.desc()).limit(limit)
+
+
+async def refunds(pool: Any, wanted: RefundFilter, after: Place | None, limit: int) -> list[tuple[UUID, UUID, UUID, Place]]:
+    """The payment's, the cancellation's and the refund's id, and the place in the list."""
     conditions = [
         _is(RefundRow.state, wanted.state),
         _is(RefundRow.payment_id, wanted.payment_id),
-        _is(RefundRow.cancellation_id, wanted.cancellation_id),
-        _through(wanted.provider),
-        _of_merchant(RefundRow, wanted.merchant_id),
-        _after(RefundRow, after),
+        *_of_cancellation(wanted.cancellation_id),
+        *_span(RefundRow.created_at, wanted.created_from, wanted.created_to),
+        _is(RefundRow.merchant_id, wanted.merchant_id),
+        _of_wallet(RefundRow, wanted.wallet_id),
     ]
-    statement = select(RefundRow.payment_id, RefundRow.cancellation_id, RefundRow.id).where(*_given(conditions))
-    rows = await _fetch(pool, _newest(statement, RefundRow, limit))
-    return [(row["payment_id"], row["cancellation_id"], row["id"]) for row in rows]
+    at = RefundRow.updated_at if wanted.by_update else RefundRow.created_at
+    found: Any = select(RefundRow.payment_id, RefundRow.cancellation_id, RefundRow.id, col(at).label("at")).where(*_given(conditions))
+    if wanted.by_update:
+        statement = _changed(found.where(*_given([_uses(wanted.provider)])), RefundRow, wanted.updated_from, after, limit)
+    elif wanted.provider is not None:
+        statement = _through(found, wanted.provider, after, limit)
+    else:
+        found = found.where(*_given([_after(RefundRow, after)]))
+        few = wanted.wallet_id is not None
+        statement = _sorted(found, limit) if few else _newest(found, RefundRow, limit, alone=_only_time(wanted))
+    rows = await _fetch(pool, statement)
+    return [(row["payment_id"], row["cancellation_id"], row["id"], Place(row["at"], row["id"])) for row in rows]
+
+
+def _of_cancellation(cancellation_id: UUID | None) -> list[ColumnElement[bool] | None]:
+    """The payment is looked up first, since a refund's key begins with it."""
+    if cancellation_id is None:
+        return []
+    payment_id = select(CancellationRow.payment_id).where(col(CancellationRow.id) == cancellation_id).scalar_subquery()
+    return [col(RefundRow.payment_id) == payment_id, _is(RefundRow.cancellation_id, cancellation_id)]
+
+
+def _through(found: Any, provider: str, after: Place | None, limit: int) -> Any:
+    """Refunds of which a leg goes through this rail. Newest first by id, which grows with time: so they stand in the legs' index."""
+    legs = [
+        _is(LegRow.provider, provider),
+        col(LegRow.refund_id).is_not(None),
+        None if after is None else col(LegRow.refund_id) < after.id,
+    ]
+    joined = found.select_from(LegRow).join(RefundRow, _LEG_OF_REFUND).where(*_given(legs))
+    return joined.ext(distinct_on(col(LegRow.refund_id))).order_by(col(LegRow.refund_id).desc().nulls_last()).limit(limit)
+
+
+def _uses(provider: str | None) -> ColumnElement[bool] | None:
+    return None if provider is None else exists().where(_LEG_OF_REFUND, col(LegRow.provider) == provider)
+
+
+_LEG_OF_REFUND = and_(col(LegRow.payment_id) == col(RefundRow.payment_id), col(LegRow.refund_id) == col(RefundRow.id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,22 +200,24 @@ class RecordText:
     """A record as it is given out: the text that was hashed, and the hash."""
 
     id: UUID
+    occurred_at: datetime
     body: str
     hash: str
 
 
-async def records(pool: Any, wanted: RecordFilter, before: UUID | None, limit: int) -> list[RecordText]:
-    """Newest first, by id, since ids grow with time."""
+async def records(pool: Any, wanted: RecordFilter, after: Place | None, limit: int) -> list[RecordText]:
+    """Newest first."""
     conditions = [
         *_span(RecordRow.occurred_at, wanted.from_, wanted.to),
         _is(RecordRow.type, wanted.type),
         _is(RecordRow.chain_id, wanted.payment_id),
         _is(RecordRow.merchant_id, wanted.merchant_id),
         _is(RecordRow.actor_id, wanted.actor),
-        None if before is None else col(RecordRow.id) < before,
+        None if after is None else tuple_(col(RecordRow.occurred_at), col(RecordRow.id)) < tuple_(after.at, after.id),
     ]
-    statement = select(RecordRow.id, RecordRow.body, RecordRow.hash).where(*_given(conditions))
-    return [_text(row) for row in await _fetch(pool, statement.order_by(col(RecordRow.id).desc()).limit(limit))]
+    order = _descending(RecordRow.occurred_at, RecordRow.id, alone=_only_time(wanted))
+    statement = _record_text(conditions).order_by(*order).limit(limit)
+    return [_text(row) for row in await _fetch(pool, statement)]
 
 
 async def chain(pool: Any, chain_id: UUID, after: UUID | None, limit: int) -> list[RecordText]:
@@ -142,12 +226,15 @@ async def chain(pool: Any, chain_id: UUID, after: UUID | None, limit: int) -> li
     if after is not None:
         last = select(RecordRow.sequence).where(col(RecordRow.chain_id) == chain_id, col(RecordRow.id) == after).scalar_subquery()
         conditions.append(col(RecordRow.sequence) > last)
-    statement = select(RecordRow.id, RecordRow.body, RecordRow.hash).where(*_given(conditions))
-    return [_text(row) for row in await _fetch(pool, statement.order_by(col(RecordRow.sequence)).limit(limit))]
+    return [_text(row) for row in await _fetch(pool, _record_text(conditions).order_by(col(RecordRow.sequence)).limit(limit))]
+
+
+def _record_text(conditions: list[ColumnElement[bool] | None]) -> Any:
+    return select(RecordRow.id, RecordRow.occurred_at, RecordRow.body, RecordRow.hash).where(*_given(conditions))
 
 
 def _text(row: Any) -> RecordText:
-    return RecordText(row["id"], row["body"], row["hash"].hex())
+    return RecordText(row["id"], row["occurred_at"], row["body"], row["hash"].hex())
 
 
 async def _fetch(pool: Any, statement: Any) -> list[Any]:
@@ -155,8 +242,33 @@ async def _fetch(pool: Any, statement: Any) -> list[Any]:
     return list(await pool.fetch(str(compiled), *(compiled.params[name] for name in compiled.positiontup or ())))
 
 
-def _newest(statement: Any, table: type[PaymentRow | CancellationRow | RefundRow], limit: int) -> Any:
-    return statement.order_by(col(table.created_at).desc(), col(table.id).desc()).limit(limit)
+def _newest(statement: Any, table: type[PaymentRow | CancellationRow | RefundRow], limit: int, *, alone: bool) -> Any:
+    return statement.order_by(*_descending(table.created_at, table.id, alone=alone)).limit(limit)
+
+
+def _changed(found: Any, table: type[CancellationRow | RefundRow], start: datetime | None, after: Place | None, limit: int) -> Any:
+    """Oldest change first."""
+    at, id_ = col(table.updated_at), col(table.id)
+    further = None if after is None else tuple_(at, id_) > tuple_(after.at, after.id)
+    return found.where(*_given([*_span(at, start, None), further])).order_by(at, id_).limit(_said(limit))
+
+
+def _said(limit: int) -> Any:
+    """In the statement's text: told as a parameter, a tenth of the table is expected, and read at once instead of in order."""
+    return literal_column(str(int(limit)))
+
+
+def _descending(*columns: object, alone: bool) -> list[Any]:
+    """`alone`: in the order of the index that is of nothing but time (see `newest_first`)."""
+    orders = [col(column).desc() for column in columns]
+    return [order.nulls_last() for order in orders] if alone else orders
+
+
+def _only_time(wanted: PaymentFilter | CancellationFilter | RefundFilter | RecordFilter) -> bool:
+    return all(getattr(wanted, name) in {None, False} for name in wanted.__slots__ if name not in _TIMES)
+
+
+_TIMES = frozenset({"created_from", "created_to", "updated_from", "by_update", "from_", "to"})
 
 
 def _is(column: object, value: object | None) -> ColumnElement[bool] | None:
@@ -171,7 +283,15 @@ def _span(column: object, start: datetime | None, end: datetime | None) -> list[
 def _after(table: type[PaymentRow | CancellationRow | RefundRow], place: Place | None) -> ColumnElement[bool] | None:
     if place is None:
         return None
-    return tuple_(col(table.created_at), col(table.id)) < tuple_(place.created_at, place.id)
+    return tuple_(col(table.created_at), col(table.id)) < tuple_(place.at, place.id)
+
+
+def _of_wallet(table: type[CancellationRow | RefundRow], wallet_id: str | None) -> ColumnElement[bool] | None:
+    """Through the wallet's payments, which are not many: no copy of the wallet, no index of its own."""
+    if wallet_id is None:
+        return None
+    mine = func.array(select(PaymentRow.id).where(col(PaymentRow.wallet_id) == wallet_id).scalar_subquery())
+    return col(table.payment_id) == any_(mine)
 
 
 def _overdue(wanted: bool | None, now: datetime) -> ColumnElement[bool] | None:
@@ -179,19 +299,6 @@ def _overdue(wanted: bool | None, now: datetime) -> ColumnElement[bool] | None:
         return None
     late = and_(col(CancellationRow.deadline_at).is_not(None), col(CancellationRow.deadline_at) <= now)
     return late if wanted else ~late
-
-
-def _of_merchant(table: type[CancellationRow | RefundRow], merchant_id: str | None) -> ColumnElement[bool] | None:
-    if merchant_id is None:
-        return None
-    return exists().where(col(PaymentRow.id) == col(table.payment_id), col(PaymentRow.merchant_id) == merchant_id)
-
-
-def _through(provider: str | None) -> ColumnElement[bool] | None:
-    if provider is None:
-        return None
-    mine = and_(col(LegRow.payment_id) == col(RefundRow.payment_id), col(LegRow.refund_id) == col(RefundRow.id))
-    return exists().where(mine, col(LegRow.provider) == provider)
 
 
 def _given(conditions: list[ColumnElement[bool] | None]) -> list[ColumnElement[bool]]:

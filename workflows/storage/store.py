@@ -1,7 +1,8 @@
 """The database as the workflows see it: every way in and out, in one object that a test can wrap."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,12 +15,9 @@ from workflows.storage.notifications import Incoming, Stored
 from workflows.storage.policies import Policies
 from workflows.storage.snapshot import Wanted
 
-_KEPT_FOR = timedelta(days=30)
-_SWEEP_ROWS = 1000
-
 
 class Store:
-    """Statements over one asyncpg pool. Each method is one statement, and so happens whole or not at all."""
+    """Statements over one asyncpg pool. Each method but the sweep is one statement, and so happens whole or not at all."""
 
     def __init__(self, pool: Any) -> None:
         self.pool = pool
@@ -86,21 +84,35 @@ class Store:
         beat: datetime | None = await self.pool.fetchval("select max(beat_at) from worker")
         return beat
 
-    async def sweep_replies(self, now: datetime) -> int:
-        """Let go of replies older than thirty days, a small batch at a time; returns how many went."""
-        gone = await self.pool.fetchval(
-            """
-            with old as (select scope_id, caller, key from kept_reply where created_at < $1 limit $2),
-            gone as (
-                delete from kept_reply k using old
-                where (k.scope_id, k.caller, k.key) = (old.scope_id, old.caller, old.key) returning 1
-            )
-            select count(*) from gone
-            """,
-            now - _KEPT_FOR,
-            _SWEEP_ROWS,
-        )
-        return int(gone)
+    async def sweep_replies(self, now: datetime, *, share: timedelta = timedelta(seconds=30)) -> int:
+        """Let go of replies older than thirty days, oldest first, in small batches, for no longer than `share`; how many went.
 
+        Each batch is a transaction of its own and begins where the last one ended, so that none reads again what is gone.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + share.total_seconds()
+        swept = 0
+        oldest = _LONG_AGO
+        while True:
+            count, last = await self.pool.fetchrow(_SWEEP, oldest, now - _KEPT_FOR, _SWEEP_ROWS, _SWEEPERS_LOCK)
+            swept += int(count)
+            if count < _SWEEP_ROWS or loop.time() >= end:
+                return swept
+            oldest = last
+
+
+# One sweeper at a time; another goes away instead of waiting. (SKIP LOCKED would need the right to update, which nobody has here.)
+_SWEEPERS_LOCK = 0x7377_6565_7073
+_SWEEP_ROWS = 2000
+_KEPT_FOR = timedelta(days=30)
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_SWEEP = """
+with alone as materialized (select pg_try_advisory_xact_lock($4) as alone),
+old as materialized (
+    select ctid from kept_reply where created_at >= $1 and created_at < $2 and (select alone from alone) order by created_at limit $3
+),
+gone as (delete from kept_reply where ctid = any (array(select ctid from old)) returning created_at)
+select count(*)::integer, max(created_at) from gone
+"""
 
 _REMEMBERED_MAX = 100_000

@@ -22,7 +22,7 @@ from workflows.domain.words import (
     OutcomeSource,
     Source,
 )
-from workflows.storage.constraints import checked, listed, one_of
+from workflows.storage.constraints import checked, listed, newest_first, one_of
 from workflows.storage.payment_tables import CancellationRow, PaymentRow, Time
 
 __all__ = [
@@ -58,8 +58,13 @@ class RefundRow(SQLModel, table=True):
             one_of("state", LegState),
         ),
         Index("refund_id", "id"),
-        Index("refund_created", "created_at", "id"),
+        newest_first("refund_newest", "created_at", "id"),
         Index("one_refund_per_cancellation", "payment_id", "cancellation_id", unique=True),
+        # The state's index, and that for those who follow along, make each change of a refund write to all seven (none is HOT): there
+        # are three or four in its life.
+        Index("refund_updated", "updated_at", "id"),
+        Index("refund_state", "state", "created_at", "id"),
+        Index("refund_merchant", "merchant_id", "created_at", "id"),
         {"postgresql_with": {"fillfactor": "80"}},
     )
 
@@ -72,6 +77,7 @@ class RefundRow(SQLModel, table=True):
     currency: str = Field(sa_type=Text)
     created_at: datetime = Field(sa_type=Time)
     updated_at: datetime = Field(sa_type=Time)
+    merchant_id: str = Field(sa_type=Text)  # the payment's, copied
 
 
 class LegRow(SQLModel, table=True):
@@ -103,6 +109,9 @@ class LegRow(SQLModel, table=True):
             postgresql_where=text(f"state not in ({listed(LEG_FINAL)})"),
         ),
         Index("one_successor_per_leg", "payment_id", "replaces", unique=True, postgresql_where=text("replaces is not null")),
+        # Refunds by rail. Neither column changes, but one_live_leg_per_source knows the state: one entry for each change of a leg.
+        # `nulls first`, in which order refunds themselves have no index: else all of them are merged with a rail's legs.
+        Index("leg_provider", "provider", text("refund_id nulls first"), postgresql_where=text("refund_id is not null")),
         {"postgresql_with": {"fillfactor": "80"}},
     )
 
@@ -144,7 +153,13 @@ class RecordRow(SQLModel, table=True):
             CheckConstraint("octet_length(hash) = 32", name="hash_is_sha256"),
         ),
         Index("record_id", "id"),
-        Index("record_occurred", "occurred_at", postgresql_using="brin"),
+        # The search, in the order of time. Records are only ever inserted, nearly in this order: one entry each, 4 µs and 130 bytes of
+        # WAL as measured. A BRIN index would cost nothing, but gives no order: the last page before a time would read all that came
+        # after.
+        newest_first("record_newest", "occurred_at", "id"),
+        Index("record_type", "type", "occurred_at", "id"),
+        Index("record_merchant", "merchant_id", "occurred_at", "id", postgresql_where=text("merchant_id is not null")),
+        Index("record_actor", "actor_id", "occurred_at", "id"),
     )
 
     chain_id: UUID = Field(primary_key=True)
@@ -179,7 +194,19 @@ class KeptReplyRow(SQLModel, table=True):
     """The first answer under an idempotency key, kept for thirty days. `scope_id` is the payment's id, or a collection's."""
 
     __tablename__ = "kept_reply"
-    __table_args__ = (Index("kept_reply_created", "created_at", postgresql_using="brin"),)
+    __table_args__ = (
+        # For the sweep. A BRIN index would cost less, but the ranges that it has never shrink: as soon as new replies lie where old ones
+        # were swept away, all of them look old, and the sweep reads the whole table.
+        Index("kept_reply_oldest", "created_at"),
+        # Each day a thirtieth goes: vacuumed three times a day, without waiting much.
+        {
+            "postgresql_with": {
+                "autovacuum_vacuum_scale_factor": "0.01",
+                "autovacuum_vacuum_cost_limit": "2000",
+                "autovacuum_vacuum_cost_delay": "2",
+            }
+        },
+    )
 
     scope_id: UUID = Field(primary_key=True)
     caller: str = Field(primary_key=True, sa_type=Text)

@@ -1,0 +1,96 @@
+"""A hundred thousand payments and what became of them, made in seconds by SQL; whatever is rare lies at the far end of its list."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.storage.rows import CANCELLATION_ROW, LEG_ROW, PAYMENT_ROW, RECORD_ROW, REFUND_ROW, Row
+from workflows.domain.ids import payment_id
+
+Connection = Any  # asyncpg ships no types
+
+PAYMENTS = 100_000
+START = datetime(2026, 10, 1, tzinfo=UTC)
+MIDDLE = datetime(2026, 10, 6, 18, 53, 20, tzinfo=UTC)
+LATE = datetime(2026, 10, 12, tzinfo=UTC)
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+KNOWN = "order-known"  # the reference of a payment with a cancellation, a refund and legs
+
+# Each statement makes the members in which its rows differ from those of rows.py; `made` holds them all.
+_PAYMENT = """
+    select n, case when n = 50000 then $2::uuid else gen_random_uuid() end as id,
+        case when n = 50000 then $3::text else 'order-' || n end as reference,
+        timestamptz '2026-10-01Z' + n * interval '10 seconds' as created_at,
+        timestamptz '2026-10-01Z' + n * interval '11 seconds' as updated_at,
+        case when n < 40 then 'wallet-quiet' else 'wallet-' || n % 5000 end as wallet_id,
+        case when n < 40 then 'merchant-quiet' when n % 3 = 0 then 'merchant-big' else 'merchant-' || n % 300 end as merchant_id,
+        case when n % 2 = 0 then 'basket' when n % 7 = 0 then 'basket-' || n end as order_reference,
+        case when n < 20 then 'failed' when n > 95000 then 'pending' when n % 25 = 0 then 'refunding' else 'completed' end as state,
+        case when n % 5 = 0 then 4 else 1 end as sequence
+      from generate_series(0, $1::integer - 1) n
+"""
+_CANCELLATION = """
+    select p.n, p.id as payment_id, uuidv7(p.created_at - now()) as id, p.created_at, p.updated_at, p.merchant_id,
+        case when p.n < 100 then 'failed' when p.n % 25 = 0 then 'completed' when p.n > 95000 then 'awaiting_agent'
+            when p.n % 10 = 0 then 'refused' else 'withdrawn' end as state,
+        case when p.n < 100 then 'return' when p.n % 10 = 0 and p.n % 25 <> 0 and p.n <= 95000 then null else 'automatic' end as route,
+        case when p.n between 100 and 95000 and p.n % 10 = 0 and p.n % 25 <> 0 then 'window-closed' end as refusal,
+        case when p.n between 1000 and 1100 then 'agent-gone' when p.n > 95000 then 'agent-busy' end as assigned_to,
+        case when p.n > 95000 and p.n % 25 <> 0 then 'decline' end as on_deadline,
+        case when p.n > 95000 and p.n % 25 <> 0 then gen_random_uuid() end as clock_id,
+        case when p.n > 95000 and p.n % 25 <> 0 then p.created_at end as clock_started_at,
+        case when p.n > 95000 and p.n % 25 <> 0
+            then timestamptz '2026-10-31Z' + case when p.n < 96000 then 0 else 30 end * interval '1 day' end as deadline_at,
+        null::text as client_reference
+      from made_payment p where p.n % 5 = 0
+"""
+_REFUND = """
+    select c.n, c.payment_id, c.id as cancellation_id, uuidv7(c.created_at - now()) as id, c.created_at, c.updated_at, c.merchant_id,
+        case when c.n < 100 then 'failed' when c.n > 95000 then 'processing' else 'succeeded' end as state
+      from made_cancellation c where c.state in ('failed', 'completed', 'withdrawn')
+"""
+_LEG = """
+    select r.n, r.payment_id, r.cancellation_id, r.id as refund_id, l.id, l.position, r.created_at, r.state,
+        case when r.n < 5000 then 'olden' when l.position = 1 then 'wallet' else 'sandbox' end as provider,
+        replace(r.payment_id::text || l.id::text, '-', '') as rail_key, null::uuid as replaces
+      from made_refund r, lateral (select position, gen_random_uuid() as id from generate_series(0, r.n % 2) position) l
+"""
+_RECORD = """
+    select p.id as chain_id, s as sequence, uuidv7(p.created_at - now()) as id, p.id as payment_id, p.merchant_id,
+        case when s = p.sequence then p.updated_at else p.created_at end as occurred_at,
+        case when p.n < 30 then 'payment.charged_back' when s = 1 then 'payment.registered' when s = 2 then 'payment.completed'
+            else 'leg.submitted' end as type,
+        case when p.n < 30 then 'clerk' when s < 3 then 'backend' else 'worker' end as actor_id
+      from made_payment p, generate_series(1, p.sequence) s
+"""
+_STATEMENTS: tuple[tuple[str, Row, str], ...] = (
+    ("payment", PAYMENT_ROW, _PAYMENT),
+    ("cancellation", CANCELLATION_ROW, _CANCELLATION),
+    ("refund", REFUND_ROW, _REFUND),
+    ("leg", LEG_ROW, _LEG),
+    ("record", RECORD_ROW, _RECORD),
+)
+
+
+async def fill(connection: Connection) -> None:
+    """Payments, cancellations, refunds, legs and records in believable proportions, then ANALYZE."""
+    await connection.execute("set session_replication_role = replica")  # the foreign keys hold by the way the rows are made
+    for table, row, made in _STATEMENTS:
+        given = (PAYMENTS, payment_id(KNOWN), KNOWN) if table == "payment" else ()
+        await connection.execute(f"create temp table made_{table} as {_literal(made, given)}")
+        differ = {name for (name,) in await connection.fetch(_COLUMNS, f"made_{table}")}
+        columns = [name for (name,) in await connection.fetch(_COLUMNS, table)]
+        values = ", ".join(f'{"m" if name in differ else "usual"}."{name}"' for name in columns)
+        usual = f"jsonb_populate_record(null::public.{table}, $1::jsonb) usual"
+        await connection.execute(f"insert into {table} select {values} from made_{table} m, {usual}", json.dumps(row))  # noqa: S608 -- our own names
+    await connection.execute("vacuum analyze payment, cancellation, refund, leg, record")
+
+
+_COLUMNS = "select attname from pg_attribute where attrelid = $1::text::regclass and attnum > 0 and not attisdropped order by attnum"
+
+
+def _literal(statement: str, given: tuple[object, ...]) -> str:
+    """A statement that makes a table takes no arguments."""
+    for number, value in enumerate(given, 1):
+        statement = statement.replace(f"${number}", f"'{value}'")
+    return statement

@@ -1,0 +1,216 @@
+"""How the lists are answered among a hundred thousand payments: by an index, whatever is asked for and however rare it is."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from tests.database import Cluster
+from tests.storage import crowd
+from workflows.domain.ids import payment_id
+from workflows.storage import search
+from workflows.storage.search import CancellationFilter, PaymentFilter, Place, RecordFilter, RefundFilter
+
+Connection = Any  # asyncpg ships no types
+Plan = dict[str, Any]
+
+LIMIT = 51
+ROWS_MAX = 2_000  # that any node of a plan may look at, for a page of fifty
+SMALL = 10_000  # rows of a table that may be read whole
+NOBODY = UUID(int=1)
+MIDDLE = Place(crowd.MIDDLE, UUID(int=(int(crowd.MIDDLE.timestamp() * 1000) << 80) | 0x7 << 76 | 0x2 << 62))
+
+PAYMENTS = {
+    "nothing": PaymentFilter(),
+    "reference": PaymentFilter(reference=crowd.KNOWN),
+    "reference that nobody has": PaymentFilter(reference="order-none"),
+    **{f"wallet_id {name}": PaymentFilter(wallet_id=name) for name in ("wallet-7", "wallet-quiet", "none")},
+    **{f"merchant_id {name}": PaymentFilter(merchant_id=name) for name in ("merchant-big", "merchant-7", "merchant-quiet", "none")},
+    **{f"order_reference {name}": PaymentFilter(order_reference=name) for name in ("basket", "basket-7", "none")},
+    **{f"state {name}": PaymentFilter(state=name) for name in ("completed", "pending", "refunding", "failed", "refunded")},
+    "created_from": PaymentFilter(created_from=crowd.LATE),
+    "created_from and created_to": PaymentFilter(created_from=crowd.START, created_to=crowd.START + timedelta(hours=1)),
+    "created_from the future": PaymentFilter(created_from=crowd.NOW),
+    "sort=updated": PaymentFilter(by_update=True),
+    "updated_from": PaymentFilter(by_update=True, updated_from=crowd.LATE),
+    "updated_from the future": PaymentFilter(by_update=True, updated_from=crowd.NOW),
+}
+CANCELLATIONS = {
+    "nothing": CancellationFilter(),
+    **{f"state {name}": CancellationFilter(state=name) for name in ("withdrawn", "completed", "awaiting_agent", "failed", "offered")},
+    **{f"route {name}": CancellationFilter(route=name) for name in ("automatic", "return", "void")},
+    **{f"merchant_id {name}": CancellationFilter(merchant_id=name) for name in ("merchant-big", "merchant-7", "merchant-quiet", "none")},
+    "payment_id": CancellationFilter(payment_id=payment_id(crowd.KNOWN)),
+    "payment_id that nobody has": CancellationFilter(payment_id=NOBODY),
+    **{f"assigned_to {name}": CancellationFilter(assigned_to=name) for name in ("agent-busy", "agent-gone", "none")},
+    "overdue": CancellationFilter(overdue=True),
+    "not overdue": CancellationFilter(overdue=False),
+    "overdue of a state that is over": CancellationFilter(overdue=True, state="completed"),
+    **{f"wallet_id {name}": CancellationFilter(wallet_id=name) for name in ("wallet-7", "wallet-quiet", "none")},
+    "sort=updated": CancellationFilter(by_update=True),
+    "updated_from": CancellationFilter(by_update=True, updated_from=crowd.LATE),
+    "updated_from the future": CancellationFilter(by_update=True, updated_from=crowd.NOW),
+    "created_from": CancellationFilter(created_from=crowd.LATE),
+    "created_from and created_to": CancellationFilter(created_from=crowd.START, created_to=crowd.START + timedelta(hours=1)),
+}
+REFUNDS = {
+    "nothing": RefundFilter(),
+    **{f"wallet_id {name}": RefundFilter(wallet_id=name) for name in ("wallet-7", "wallet-quiet", "none")},
+    "created_from": RefundFilter(created_from=crowd.LATE),
+    "created_from and created_to": RefundFilter(created_from=crowd.START, created_to=crowd.START + timedelta(hours=1)),
+    "sort=updated": RefundFilter(by_update=True),
+    "updated_from": RefundFilter(by_update=True, updated_from=crowd.LATE),
+    "updated_from the future": RefundFilter(by_update=True, updated_from=crowd.NOW),
+    "payment_id": RefundFilter(payment_id=payment_id(crowd.KNOWN)),
+    "cancellation_id that nobody has": RefundFilter(cancellation_id=NOBODY),
+    **{f"state {name}": RefundFilter(state=name) for name in ("succeeded", "processing", "failed", "held")},
+    **{f"provider {name}": RefundFilter(provider=name) for name in ("sandbox", "wallet", "olden", "none")},
+    **{f"merchant_id {name}": RefundFilter(merchant_id=name) for name in ("merchant-big", "merchant-7", "merchant-quiet", "none")},
+}
+RECORDS = {
+    "nothing": RecordFilter(),
+    **{f"actor {name}": RecordFilter(actor=name) for name in ("backend", "clerk", "none")},
+    **{f"merchant_id {name}": RecordFilter(merchant_id=name) for name in ("merchant-big", "merchant-7", "merchant-quiet", "none")},
+    **{f"type {name}": RecordFilter(type=name) for name in ("payment.registered", "payment.charged_back", "payment.voided")},
+    "payment_id": RecordFilter(payment_id=payment_id(crowd.KNOWN)),
+    "from": RecordFilter(from_=crowd.LATE),
+    "to": RecordFilter(to=crowd.START + timedelta(hours=1)),
+    "from and to": RecordFilter(from_=crowd.START, to=crowd.START + timedelta(hours=1)),
+    "type, from and to": RecordFilter(type="payment.completed", from_=crowd.START, to=crowd.START + timedelta(hours=1)),
+    "from the future": RecordFilter(from_=crowd.NOW),
+}
+
+
+@dataclass
+class Explained:
+    """Stands in for the pool: runs a statement, and keeps its plans, the one for its values and the one for any."""
+
+    connection: Connection
+    plans: dict[str, Plan] = field(default_factory=dict)
+
+    async def fetch(self, statement: str, *arguments: Any) -> list[Any]:
+        await self.connection.execute(f"prepare listed as {statement}")
+        for mode in ("force_custom_plan", "force_generic_plan"):
+            await self.connection.execute(f"set plan_cache_mode = {mode}")
+            given = f"({', '.join(map(_literal, arguments))})" if arguments else ""
+            text = await self.connection.fetchval(f"explain (analyze, timing off, format json) execute listed{given}")
+            self.plans[mode] = json.loads(text)[0]["Plan"]
+        await self.connection.execute("deallocate listed")
+        return list(await self.connection.fetch(statement, *arguments))
+
+
+@pytest.fixture(scope="module")
+async def connection(cluster: Cluster) -> AsyncIterator[Connection]:
+    async with cluster.clone() as made:
+        connected = await asyncpg.connect(made.owner_url, ssl=False)
+        try:
+            await crowd.fill(connected)
+            yield connected
+        finally:
+            await connected.close()
+
+
+@pytest.mark.parametrize("after", [None, MIDDLE], ids=["first page", "later page"])
+async def test_payments(connection: Connection, after: Place | None) -> None:
+    for name, wanted in PAYMENTS.items():
+        explained = Explained(connection)
+        await search.payments(explained, wanted, after, LIMIT)
+        await _must_be_short(explained, f"payments by {name}")
+
+
+@pytest.mark.parametrize("after", [None, MIDDLE], ids=["first page", "later page"])
+async def test_cancellations(connection: Connection, after: Place | None) -> None:
+    for name, wanted in CANCELLATIONS.items():
+        explained = Explained(connection)
+        await search.cancellations(explained, wanted, after, LIMIT, now=crowd.NOW)
+        await _must_be_short(explained, f"cancellations by {name}")
+
+
+@pytest.mark.parametrize("after", [None, MIDDLE], ids=["first page", "later page"])
+async def test_refunds(connection: Connection, after: Place | None) -> None:
+    known = await connection.fetchval("select id from cancellation where payment_id = $1", payment_id(crowd.KNOWN))
+    for name, wanted in {**REFUNDS, "cancellation_id": RefundFilter(cancellation_id=known)}.items():
+        explained = Explained(connection)
+        await search.refunds(explained, wanted, after, LIMIT)
+        await _must_be_short(explained, f"refunds by {name}")
+
+
+@pytest.mark.parametrize("after", [None, MIDDLE], ids=["first page", "later page"])
+async def test_records(connection: Connection, after: Place | None) -> None:
+    for name, wanted in RECORDS.items():
+        explained = Explained(connection)
+        await search.records(explained, wanted, after, LIMIT)
+        await _must_be_short(explained, f"records by {name}")
+
+
+async def test_every_member_of_a_filter_is_asked_for() -> None:
+    for cases in (PAYMENTS, CANCELLATIONS, REFUNDS, RECORDS):
+        members = {one.name for wanted in cases.values() for one in fields(wanted)}
+        assert {name for wanted in cases.values() for name in members if getattr(wanted, name) not in {None, False}} == members
+
+
+async def test_every_page_holds_what_it_should(connection: Connection) -> None:
+    """The ways around a walk find what the walk would find."""
+    everywhere: list[Any] = []
+    after = None
+    while page := await search.refunds(connection, RefundFilter(provider="olden"), after, 40):
+        everywhere += page
+        after = Place(crowd.NOW, page[-1][2])
+    overdue = await search.cancellations(connection, CancellationFilter(overdue=True), None, 1_000, now=crowd.NOW)
+
+    olden = await connection.fetch("select distinct refund_id from leg where provider = 'olden'")
+    late = await connection.fetch("select id from cancellation where deadline_at <= $1 order by created_at desc, id desc", crowd.NOW)
+    assert len(everywhere) == len(olden)
+    assert {row[2] for row in everywhere} == {row["refund_id"] for row in olden}
+    assert [one for _, one, _ in overdue] == [row["id"] for row in late] != []
+    known = await search.payments(connection, PaymentFilter(reference=crowd.KNOWN), None, 2)
+    assert [one for one, _ in known] == [payment_id(crowd.KNOWN)]
+
+
+async def test_who_follows_along_sees_every_payment_once(connection: Connection) -> None:
+    seen: list[UUID] = []
+    after = None
+    wanted = PaymentFilter(updated_from=crowd.LATE + timedelta(days=1), by_update=True)
+    while page := await search.payments(connection, wanted, after, 100):
+        seen += [one for one, _ in page]
+        after = page[-1][1]
+
+    changed = await connection.fetch("select id from payment where updated_at >= $1 order by updated_at, id", wanted.updated_from)
+    assert seen == [row["id"] for row in changed] != []
+
+
+async def _must_be_short(explained: Explained, name: str) -> None:
+    for mode, plan in explained.plans.items():
+        for node in _nodes(plan):
+            what = f"{name}, {mode}: {json.dumps(node, indent=1)}"
+            if node["Node Type"] == "Seq Scan":
+                size = await explained.connection.fetchval("select reltuples from pg_class where relname = $1", node["Relation Name"])
+                assert size <= SMALL, what
+            if "Relation Name" in node or "Index Name" in node:
+                assert _examined(node) <= ROWS_MAX, what
+
+
+def _examined(node: Plan) -> float:
+    removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+    return float((node["Actual Rows"] + removed) * node["Actual Loops"])
+
+
+def _nodes(plan: Plan) -> Iterator[Plan]:
+    yield {name: value for name, value in plan.items() if name != "Plans"}
+    for part in plan.get("Plans", ()):
+        yield from _nodes(part)
+
+
+def _literal(value: object) -> str:
+    match value:
+        case bool() | int():
+            return str(value)
+        case datetime():
+            return f"'{value.isoformat()}'"
+        case _:
+            return f"'{value}'"
