@@ -111,7 +111,25 @@ async def test_a_word_about_an_unknown_key_is_kept(world: World, status: str) ->
 
     after = await world.rows()
     assert after["notification"] == before["notification"] + 4
-    assert {**after, "notification": 0} == {**before, "notification": 0}
+    assert after["anomaly"] == before["anomaly"] + 4, "where somebody can see them"
+    kept = {"notification": 0, "anomaly": 0}
+    assert {**after, **kept} == {**before, **kept}
+
+
+@pytest.mark.parametrize(("status", "more", "kind"), [("succeeded", {"amount": 9_999}, "amount_mismatch"), ("strange", {}, "unreadable")])
+async def test_one_word_is_one_anomaly_however_often_it_comes(world: World, status: str, more: Json, kind: str) -> None:
+    payment, _, key = await pending(world)
+    said = word(world, key, status, **more)
+    before = await world.rows()
+
+    for id_ in (said["id"], said["id"], uuid4().hex) if status == "succeeded" else (said["id"], said["id"]):
+        assert (await world.notify({**said, "id": id_})).status_code == 200
+        await world.worker.drain()
+
+    assert (await world.rows())["anomaly"] == before["anomaly"] + 1
+    assert await world.owner.fetchval("select kind from anomaly order by created_at desc, id desc limit 1") == kind
+    told = [record["data"] for record in await world.records(payment) if record["type"] == "payment.anomaly"]
+    assert [data["kind"] for data in told] == ([kind] if status == "succeeded" else [])
 
 
 async def test_who_cannot_sign_is_nobody(world: World) -> None:

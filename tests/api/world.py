@@ -44,6 +44,7 @@ TABLES: Final = (
     "kept_reply",
     "job",
     "notification",
+    "anomaly",
     "policy",
 )
 Json = dict[str, Any]

@@ -1,0 +1,110 @@
+"""Which jobs a worker takes, by whose clock, and how long they are certainly its own."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from tests.database import Database
+from tests.storage.world import World, world
+from workflows.domain.model import Leg
+from workflows.domain.words import JobKind
+from workflows.flows.move import Rails
+from workflows.storage.clock import DatabaseClock
+from workflows.storage.jobs import Claim, Queue
+from workflows.worker import Pace, Worker, lanes
+
+LEASE = timedelta(seconds=10)
+MOVES = [Queue(JobKind.move, "sandbox")]
+
+
+@pytest.fixture
+async def made(database: Database) -> AsyncIterator[World]:
+    async with world(database.app_url) as one:
+        yield one
+
+
+async def a_leg(made: World) -> Leg:
+    payment = await made.register("p-1")
+    await made.request(payment)
+    return (await made.legs(payment))[0]
+
+
+async def claim(made: World, *, now: datetime | None) -> list[Claim]:
+    return await made.store.claim(MOVES, now=now, monotonic=100.0, lease=LEASE, limit=5)
+
+
+async def test_a_worker_takes_no_job_of_a_rail_that_it_lacks(made: World) -> None:
+    leg = await a_leg(made)
+    before = await made.pool.fetchrow("select * from job where subject_id = $1", leg.id)
+    rails = Rails(providers={})
+    without = Worker(made.runner.runtime, rails, Pace(lanes=lanes(8, 8)))
+
+    assert await without.drain() == 0
+    assert await made.pool.fetchrow("select * from job where subject_id = $1", leg.id) == before, "not even put off"
+    assert await made.worker.drain() == 1
+
+
+async def test_leases_and_due_times_are_the_databases_whatever_the_worker_believes(made: World) -> None:
+    """No moment is given: the database's own clock counts, as in production."""
+    await a_leg(made)
+    await made.pool.execute("update job set run_at = clock_timestamp() + interval '1 hour'")
+    assert await claim(made, now=None) == []
+    await made.pool.execute("update job set run_at = clock_timestamp() - interval '1 second'")
+
+    (taken,) = await claim(made, now=None)
+
+    left = await made.pool.fetchval("select leased_until - clock_timestamp() from job")
+    assert timedelta(0) < left <= LEASE
+    assert taken.expires == 100.0 + LEASE.total_seconds()
+    assert await claim(made, now=None) == [], "leased"
+    await made.pool.execute("update job set leased_until = clock_timestamp() - interval '1 second'")
+    assert [again.attempt for again in await claim(made, now=None)] == [taken.attempt + 1]
+
+
+async def test_a_worker_that_has_no_time_left_does_not_call(made: World) -> None:
+    """It was frozen between its intent and its call, for longer than its lease."""
+    leg = await a_leg(made)
+    ticks = iter((0.0, LEASE.total_seconds() - 0.5))  # when the job is taken, and before the call
+    runtime = replace(made.runner.runtime, monotonic=lambda: next(ticks))
+    worker = Worker(runtime, replace(made.worker.rails, call_seconds_max=1.0), Pace(lanes=lanes(8, 8), lease=LEASE))
+    (taken,) = await worker.claim(worker.pace.lanes[0], 1)
+    await worker.do(taken)
+
+    assert made.rail.calls == {}, "the rail heard nothing"
+    assert [now.state for now in await made.legs(leg.payment_id)] == ["submitted"], "and the intent is on record"
+    await made.work()
+    assert [now.state for now in await made.legs(leg.payment_id)] == ["succeeded"]
+
+
+async def test_the_databases_clock_needs_no_time_of_day_of_ours(made: World) -> None:
+    ticks = [1_000.0]
+    clock = DatabaseClock(made.pool, monotonic=lambda: ticks[0])
+    with pytest.raises(RuntimeError):
+        clock()
+    before: datetime = await made.pool.fetchval("select clock_timestamp()")
+    await clock.set_again()
+    after: datetime = await made.pool.fetchval("select clock_timestamp()")
+
+    first = clock()
+    assert before <= first <= after
+    assert first.utcoffset() == timedelta(0)
+    ticks[0] += 60
+    assert clock() == first + timedelta(minutes=1)
+
+
+async def test_a_change_is_judged_and_recorded_at_one_moment(made: World) -> None:
+    """A process whose clock is behind the payment's last change decides at that change's moment, as its record will say."""
+    payment = await made.register("p-1", settled=False)
+    await made.complete(payment)
+    made.now += timedelta(minutes=40)
+    await made.register("p-2")
+    await made.pool.execute("update payment set updated_at = $2 where id = $1", payment, made.now)
+    made.now -= timedelta(minutes=30)
+
+    await made.request(payment)
+
+    row = await made.pool.fetchrow("select route, rule, created_at from cancellation")
+    assert row["created_at"] == made.now + timedelta(minutes=30)
+    assert (row["route"], row["rule"]) == ("merchant", "ask-the-merchant"), "the half hour of second thoughts was over"
