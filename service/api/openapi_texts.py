@@ -24,9 +24,9 @@ answered 409 `idempotency-in-flight`.
 
 **Errors** are RFC 9457 problems. `type` leads to a page that explains it; `Accept-Language: zh-CN` or `en` chooses the language of
 `title`, `detail` and `message`. Checks come in this order: 401; 403 by role; 404; 413, 415, 400; the idempotency key; 422 of the body;
-the kept answer; 412; 409; what the amounts and the policy say.
+the kept answer; the same `client_reference`; 412; 409; what the amounts and the policy say.
 
-**Limits.** A body has at most 256 KiB (the import: any length, each line at most that), an array at most 1,000 entries, a page at most
+**Limits.** A body has at most 256 KiB (the import: any length, each line at most that), an array whatever that holds, a page at most
 200. Members and query parameters that are not known here are refused. A moment may lie at most 5 minutes in the future.
 """
 
@@ -43,7 +43,7 @@ DESCRIPTIONS: Final[dict[str, str]] = {
     "register_payment": """\
 Registers a payment that the wallet has authorised, or that has settled already (`completed_at` given). `reference` is the natural key, so
 that no `Idempotency-Key` is needed: the same content again answers 200 with what exists, other content 409
-`payment-reference-conflict`. Same content means that every member given equals what is stored, times as instants; members left out are
+`payment-reference-conflict`. Same content means that every member given equals what was registered, times as instants; members left out are
 not compared.
 
 Beyond the schema: `funding` and `items` each sum to `amount`; the references of `items` are unique; `provider` is one that is set up

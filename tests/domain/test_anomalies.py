@@ -10,7 +10,8 @@ from workflows.domain.changes import Change
 from workflows.domain.decisions import anomalies, payments
 from workflows.domain.errors import InvalidState, SecondApproverRequired
 from workflows.domain.model import Approval, Snapshot
-from workflows.domain.words import ActorRole, PaymentFailure
+from workflows.domain.ports import Settled
+from workflows.domain.words import ActorRole, LegKind, PaymentFailure
 
 SECOND = Approval(by=SUPERVISOR.id, role=ActorRole.supervisor, at=NOW)
 
@@ -63,3 +64,18 @@ def test_the_second_person_is_another_and_a_supervisor() -> None:
     for approval in (replace(SECOND, role=ActorRole.agent), replace(SECOND, by=AGENT.id)):
         with pytest.raises(SecondApproverRequired):
             anomalies.refund_late_capture(snapshot, approval=approval, context=made.context(actor=AGENT))
+
+
+def test_a_source_that_was_released_gets_nothing_of_a_capture_of_another() -> None:
+    snapshot = made.sent(made.asked(made.pending(funding=BOTH)))
+    released, captured = snapshot.legs
+    snapshot = made.told(snapshot, released, made.done(released))
+    snapshot = payments.fail(snapshot, code=PaymentFailure.network, detail=None, context=made.context()).after(snapshot)
+    snapshot = made.told(snapshot, captured, Settled())
+
+    after = anomalies.refund_late_capture(snapshot, approval=SECOND, context=made.context(actor=AGENT)).after(snapshot)
+
+    assert made.sums(after.payment) == ("refunding", 0, 200, (0, 200))
+    assert [leg.amount for leg in after.legs if leg.kind is LegKind.refund] == [200]
+    done = made.arrived(after)
+    assert made.sums(done.payment) == ("completed", 200, 0, (0, 200)), "the rest was never taken"

@@ -275,7 +275,7 @@ def test_a_cancellation_that_waits_for_a_second_person_goes_on_waiting() -> None
     change = complete(snapshot)
 
     assert (change.payment.state, change.payment.origin_state) == ("cancel_requested", "completed")
-    assert change.cancellations == ()
+    assert [(row.state, row.version) for row in change.cancellations] == [("awaiting_second_approval", 2)], "its customer is told of it"
 
 
 def test_a_payment_that_fails_takes_its_cancellation_with_it() -> None:

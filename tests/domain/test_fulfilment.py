@@ -83,6 +83,15 @@ def test_times_lie_between_the_authorisation_that_was_told_and_now() -> None:
             assert refused.value.pointer == "/at"
 
 
+def test_a_merchant_tells_within_three_days_and_the_wallet_whenever() -> None:
+    snapshot = made.completed(authorised_at=NOW - 30 * DAY)
+
+    assert told(snapshot, "delivered", NOW - 3 * DAY).payment.delivered_at == NOW - 3 * DAY
+    with pytest.raises(Invalid):
+        tell(snapshot, "delivered", NOW - 3 * DAY - TICK)
+    assert told(snapshot, "delivered", NOW - 20 * DAY, actor=WALLET).payment.delivered_at == NOW - 20 * DAY
+
+
 def test_shipped_then_delivered_then_returned() -> None:
     snapshot = told(made.completed(authorised_at=NOW - DAY), "shipped", NOW - HOUR)
     with pytest.raises(Invalid):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.domain import made
 from tests.domain.made import BOTH, DAY, NOW, SOON
-from workflows.domain.decisions import outcomes, requests
+from workflows.domain.decisions import outcomes, payments, requests
 from workflows.domain.model import Leg, Snapshot
 from workflows.domain.ports import Absent, Declined, Done, NeedsAction, Outcome, Pending, Returned, Settled, Unavailable, Unknown
 from workflows.domain.words import CancellationState, LegKind, LegState, OutcomeSource, PaymentState
@@ -42,8 +42,8 @@ returned        !       !       failed          failed          failed          
 """
 VOID = {
     "declined": "failed failed failed failed failed failed ! .",
-    "settled": "! ! failed failed failed failed ! .",
-    "returned": "! ! failed failed failed failed ! .",
+    "settled": "! ! failed failed failed failed ! !",
+    "returned": "! ! ?! ?! ?! ! ! !",
 }  # as a refund else
 
 
@@ -157,7 +157,7 @@ def test_money_that_came_back_before_it_was_known_to_have_arrived() -> None:
     assert (after.legs[0].state, after.legs[0].failure_code) == ("failed", "returned")
     assert made.sums(after.payment) == ("refunding", 0, 300, (300,)), "what it took of its source stays reserved for it"
     assert made.newest(after).state is CancellationState.needs_attention
-    assert made.anomalies(made.learn(after, leg, WORDS["done"])) == ["succeed"]  # told in the wrong order: nothing arrived all the same
+    assert made.learn(after, leg, WORDS["done"]) is None, "told in the wrong order: that it went out is no news, and no payment"
 
 
 def test_a_refund_that_arrived() -> None:
@@ -404,3 +404,23 @@ def test_the_versions_of_a_cancellation_and_its_refund_move_with_everything_that
 
 def test_what_the_rail_accepted_is_never_sent_again() -> None:
     assert {LegState.scheduled, LegState.submitted, LegState.unknown} == outcomes.MAY_BE_SENT
+
+
+def test_a_void_under_way_of_which_something_came_back_starts_no_refund() -> None:
+    snapshot = made.sent(made.asked(made.pending()))
+    snapshot = payments.complete(snapshot, completed_at=None, provider_reference=None, context=made.context()).after(snapshot)
+
+    change = made.learn(snapshot, snapshot.legs[0], Returned())
+
+    assert made.types(change) == ["void.requires_action", "cancellation.needs_attention", "payment.anomaly"]
+
+
+def test_what_is_said_of_a_leg_that_was_paid_after_all_is_never_dropped() -> None:
+    snapshot = made.sent(made.asked(made.completed()))
+    (leg,) = snapshot.legs
+    snapshot = made.told(made.told(snapshot, leg, Declined("no")), leg, made.done(leg))
+
+    for word in (Returned(), Declined("no")):
+        change = made.learn(snapshot, leg, word)
+        assert change is not None
+        assert [row.kind for row in change.anomalies] == ["contradiction"]

@@ -182,7 +182,7 @@ class Life:
         kind = leg.kind.value
         if word.startswith("other") and (leg.amount, leg.currency) == (getattr(said, "amount", 0), getattr(said, "currency", "")):
             word = "done"  # the other amount happens to be this leg's
-        after = expected(kind, word, leg.state.value)
+        after = self.expected(leg, word)
         change = made.learn(self.snapshot, leg, said)
         if change is None:
             assert after == "." or ("!" in after and (leg.id, said) in self.noted)  # said once already
@@ -200,6 +200,18 @@ class Life:
         all_voided = len(voids) > 0 and all(self.legs[one.id] == "succeeded" for one in voids)
         if kind == "void" and all_voided and leg.cancellation_id not in self.ended:
             self.ended[leg.cancellation_id] = "voided"
+
+    def expected(self, leg: Leg, word: str) -> str:
+        """The table's word, but for what a failed leg remembers: that its money came back, that it was paid after all, or captured."""
+        after = expected(leg.kind.value, word, leg.state.value)
+        if leg.state.value != "failed":
+            return after
+        if word == "done" and (leg.failure_code or "").startswith("returned"):
+            return "."
+        if word == "settled" and leg.kind.value == "void" and leg.failure_code == "payment_settled":
+            return "."
+        paid = any(one.leg_id == leg.id and one.kind.startswith("paid") for one in self.snapshot.anomalies)
+        return "!" if paid and word in {"declined", "returned"} else after
 
     def take(self, change: Change) -> None:
         payment, sequence, head = self.snapshot.payment, self.snapshot.payment.sequence, self.snapshot.payment.head

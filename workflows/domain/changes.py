@@ -194,7 +194,7 @@ class Draught:
             word=digest,
             provider=provider,
             leg_id=None if leg is None else leg.id,
-            data=data,
+            data=data if leg is None else data | {"position": leg.position},
             created_at=self.context.now,
         )
         self._anomalies.append(anomaly)

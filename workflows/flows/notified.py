@@ -27,14 +27,17 @@ async def handle_notification(runtime: Runtime, rails: Rails, claim: Claim) -> N
         return
     said = rails.providers[stored.provider].read(stored.body)
     key = None if said is None else from_rail_key(said.rail_key)
-    if said is None or key is None or isinstance(said.outcome, Unknown):
-        # It is kept; where it names a leg, that leg's own job asks the rail.
-        kind = AnomalyKind.unknown_key if said is not None and key is None else AnomalyKind.unreadable
+    if said is None or key is None:
+        kind = AnomalyKind.unreadable if said is None else AnomalyKind.unknown_key
         await _settle(runtime, claim, kind.value, _anomaly(runtime, claim, stored, kind, said))
         return
 
     def decide(snapshot: Snapshot, leg: Leg) -> Change | None:
         context = rail_context(runtime, stored.provider, snapshot.payment)
+        if leg.provider != stored.provider:  # one rail does not speak for another's leg, whatever it knows
+            return outcomes.refuse_word(snapshot, leg, AnomalyKind.contradiction, f"said by {stored.provider}", context)
+        if isinstance(said.outcome, Unknown):  # the leg's own job asks the rail
+            return outcomes.refuse_word(snapshot, leg, AnomalyKind.unreadable, stored.rail_id, context)
         source, next_at = OutcomeSource.notification, leg.next_attempt_at
         return outcomes.learn(snapshot, leg, said.outcome, source=source, next_attempt_at=next_at, context=context)
 

@@ -20,30 +20,41 @@ from workflows.domain.words import (
 
 
 def refund_late_capture(snapshot: Snapshot, *, approval: Approval, context: Context) -> Change:
-    """Give back money that a rail took on a payment that was already cancelled or failed: all of it, to where it came from.
+    """Give back money that a rail took on a payment that was already cancelled or failed: what was taken, to where it came from.
+
+    A rail's own word names one source, and only that one is paid back: another may have been released. The wallet's word names all.
 
     The context's actor asks, `approval` is the second person's, who must be a supervisor. The snapshot must hold the payment's anomalies.
     Raises InvalidState where no such capture is known or the payment is not over, SecondApproverRequired.
     """
     payment = snapshot.payment
     PAYMENT.step(payment.state, PaymentTrigger.refund_late_capture)
-    if all(anomaly.kind is not AnomalyKind.captured_late for anomaly in snapshot.anomalies):
+    parts = _captured(snapshot)
+    if not any(parts):
         raise InvalidState(state=payment.state.value)
     if approval.by == context.actor.id or approval.role is not ActorRole.supervisor:
         raise SecondApproverRequired
     draught = Draught(snapshot, context)
-    row = draught.put_cancellation(_row(draught, approval))
+    row = draught.put_cancellation(_row(draught, approval, sum(parts)))
     reserved = payment.amount_reserved + row.amount
     # It was captured after all, at a moment that nobody told.
     completed_at = payment.completed_at or max(draught.context.now, payment.authorised_at)
     draught.set_payment(replace(payment, amount_reserved=reserved, completed_at=completed_at))
     draught.record_cancellation(RecordType.cancellation_requested, row, {"because": AnomalyKind.captured_late.value})
     draught.record_cancellation(RecordType.cancellation_approved, row, {"approval": 1, "by": approval.by, "role": approval.role.value})
-    start_refund(draught, row, Allocation.pro_rata, frozenset(), PaymentTrigger.refund_late_capture)
+    start_refund(draught, row, Allocation.pro_rata, frozenset(), PaymentTrigger.refund_late_capture, parts=parts)
     return draught.build()
 
 
-def _row(draught: Draught, approval: Approval) -> Cancellation:
+def _captured(snapshot: Snapshot) -> list[int]:
+    """What was taken from each funding source after all, in minor units."""
+    late = [anomaly for anomaly in snapshot.anomalies if anomaly.kind is AnomalyKind.captured_late]
+    everywhere = any(anomaly.leg_id is None for anomaly in late)
+    named = {anomaly.data["position"] for anomaly in late if anomaly.leg_id is not None}
+    return [source.amount if everywhere or at in named else 0 for at, source in enumerate(snapshot.payment.funding)]
+
+
+def _row(draught: Draught, approval: Approval, amount: int) -> Cancellation:
     payment, context = draught.payment, draught.context
     return Cancellation(
         id=context.new_id(),
@@ -52,10 +63,10 @@ def _row(draught: Draught, approval: Approval) -> Cancellation:
         state=CancellationState.executing,
         route=Route.agent,
         reason=Reason.technical,
-        amount=payment.amount_refundable,
+        amount=amount,
         currency=payment.currency,
         items=(),
-        partial=False,
+        partial=amount < payment.amount,
         channel=context.actor.channel,
         requested_by=context.actor,
         client_reference=None,

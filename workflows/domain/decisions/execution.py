@@ -218,8 +218,13 @@ def start_refund(
     allocation: Allocation,
     forfeit: frozenset[Source],
     trigger: PaymentTrigger = PaymentTrigger.start_refund,
+    *,
+    parts: list[int] | None = None,
 ) -> None:
-    """A refund of what the cancellation has reserved, less what was voided already: a leg for each source that has a share."""
+    """A refund of what the cancellation has reserved, less what was voided already: a leg for each source that has a share.
+
+    `parts`: each source's share, in minor units, where it does not follow from `allocation`.
+    """
     payment, context = draught.payment, draught.context
     voided = sum(leg.amount for leg in draught.now.legs_of(cancellation.id, LegKind.void) if leg.state is LegState.succeeded)
     amount = cancellation.amount - voided
@@ -234,12 +239,19 @@ def start_refund(
             last_partial_at=context.now if partial else payment.last_partial_at,
         )
     )
-    parts, forfeited = _split(payment, amount, allocation, forfeit)
+    given, forfeited = _split(payment, amount, allocation, forfeit)
+    parts = given if parts is None else parts
     if any(forfeited):
         cancellation = _forfeit(draught, cancellation, forfeited)
     if not any(parts):
         confirm(draught, fulfil(draught, cancellation))  # all of it was a promotion that does not go back: there is nothing to move
         return
+    _schedule_refund(draught, cancellation, parts)
+
+
+def _schedule_refund(draught: Draught, cancellation: Cancellation, parts: list[int]) -> None:
+    """The refund, and a leg for each funding source that has a share, in minor units."""
+    payment, context = draught.payment, draught.context
     refund = draught.put_refund(
         Refund(
             id=context.new_id(),

@@ -12,6 +12,7 @@ from workflows.domain.times import rfc3339
 from workflows.domain.words import CANCELLATION_OPEN, PAYMENT_FINAL, ActorRole, Fulfilment, RecordType
 
 CLOCK_SKEW_MAX = timedelta(minutes=5)  # how far ahead of ours a caller's clock may run
+MERCHANT_LATE_MAX = timedelta(hours=72)
 _ORDER = (Fulfilment.none, Fulfilment.preparing, Fulfilment.shipped, Fulfilment.delivered, Fulfilment.returned)
 # The payment's moment of each status that has one, in the order in which they happen.
 _Moment = Literal["shipped_at", "delivered_at", "return_received_at"]
@@ -38,7 +39,8 @@ class FulfilmentTold:
 def change_fulfilment(snapshot: Snapshot, told: FulfilmentTold, context: Context) -> Change | None:
     """The goods moved on, never backwards. The same status again only fills in what was missing; None where nothing was.
 
-    A wrong time is corrected by an agent or a supervisor, and by nobody else: with a date alone, nobody closes a customer's window.
+    A wrong time is corrected by an agent or a supervisor, and by nobody else. What a merchant tells, it tells within three days: so it
+    closes no customer's window with a date alone, unless that window is shorter.
     Raises InvalidState, Invalid, Forbidden.
     """
     payment = snapshot.payment
@@ -57,6 +59,8 @@ def change_fulfilment(snapshot: Snapshot, told: FulfilmentTold, context: Context
         _check_times(after, name, context.now)
     elif told.at is not None:
         _check_moment(payment, told.at, context.now)
+    if told.at is not None and after != payment and context.actor.role is ActorRole.merchant:
+        _check_not_late(told.at, context.now)
     texts = _missing_texts(snapshot, told)
     if after == payment and not texts:
         return None
@@ -147,6 +151,12 @@ def _check_times(payment: Payment, name: _Moment, now: datetime) -> None:
         check_order([(each, getattr(payment, each)) for each in _MOMENTS.values()])
     except Invalid as wrong:
         raise Invalid(pointer="/at", detail=wrong.detail) from None
+
+
+def _check_not_late(at: datetime, now: datetime) -> None:
+    if at < now - MERCHANT_LATE_MAX:
+        detail = "Must lie within the last 72 hours where a merchant tells it; the wallet may tell an earlier time."
+        raise Invalid(pointer="/at", detail=detail)
 
 
 def _check_moment(payment: Payment, at: datetime, now: datetime) -> None:

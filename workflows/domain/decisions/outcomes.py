@@ -36,6 +36,7 @@ from workflows.domain.words import (
 )
 
 _SENT = LEG_IN_FLIGHT | {LegState.requires_action}
+RETURNED = "returned"  # how the failure code of a leg begins whose money went out and came back
 
 
 # A leg in one of these may be sent (again): the rail may never have heard of it. What it has accepted is never sent again by itself.
@@ -89,6 +90,11 @@ def learn(
     return _step(draught, leg, row, trigger)
 
 
+def refuse_word(snapshot: Snapshot, leg: Leg, kind: AnomalyKind, said: str, context: Context) -> Change | None:
+    """Keep a word about this leg that nobody can act on: it cannot be read, or another rail than the leg's own said it."""
+    return _anomaly(Draught(snapshot, context), leg, kind, said)
+
+
 def _read(outcome: Outcome, row: Leg, next_attempt_at: datetime | None) -> tuple[Leg, LegTrigger] | None:
     """The step that a rail's word orders, with what it tells of the leg. None: the rail did nothing, or knows of nothing."""
     match outcome:
@@ -112,17 +118,23 @@ def _read(outcome: Outcome, row: Leg, next_attempt_at: datetime | None) -> tuple
 
 
 def _step(draught: Draught, leg: Leg, row: Leg, trigger: LegTrigger) -> Change | None:
-    trigger = _meant(leg, trigger)
-    if trigger is LegTrigger.fail and row.failure_code is None:
-        row = replace(row, failure_code="returned")
-    if trigger is LegTrigger.succeed and leg.state is LegState.failed:
+    if trigger is LegTrigger.give_back and leg.kind is LegKind.void:
+        # A void moves no money that could come back: the word settles nothing.
+        return _contradicted(draught, leg, AnomalyKind.contradiction, trigger.value)
+    if trigger is LegTrigger.give_back and leg.state in _SENT:
+        # It went out and came back before anybody told us that it had arrived: nothing arrived.
+        code = RETURNED if row.failure_code is None else f"{RETURNED}_{row.failure_code}"
+        row, trigger = replace(row, failure_code=code), LegTrigger.fail
+    elif trigger is LegTrigger.fail and leg.kind is LegKind.refund and leg.state is LegState.succeeded:
+        trigger = LegTrigger.give_back  # a rail that says `failed` of what it had confirmed has returned it
+    if trigger is LegTrigger.succeed and leg.state is LegState.failed and not _came_back(leg):
         return _anomaly(draught, leg, _paid_kind(draught.now, leg), trigger.value)
-    if trigger is LegTrigger.give_back and leg.kind is LegKind.void and leg.state is LegState.succeeded:
-        return _anomaly(draught, leg, AnomalyKind.contradiction, trigger.value)  # a void moved no money that could come back
+    if leg.state is LegState.failed and trigger in {LegTrigger.fail, LegTrigger.give_back} and _was_paid_after_all(draught.now, leg):
+        return _anomaly(draught, leg, AnomalyKind.contradiction, trigger.value)  # and now it says that it was not, or came back
     try:
         state = LEG.step(leg.state, trigger)
     except InvalidState:
-        if _says_the_same(leg.state, trigger):
+        if _says_the_same(leg.state, trigger) or (trigger is LegTrigger.succeed and _came_back(leg)):
             return None
         return _anomaly(draught, leg, AnomalyKind.contradiction, trigger.value)
     row = draught.put_leg(replace(row, state=state))
@@ -130,17 +142,14 @@ def _step(draught: Draught, leg: Leg, row: Leg, trigger: LegTrigger) -> Change |
     return draught.build()
 
 
-def _meant(leg: Leg, trigger: LegTrigger) -> LegTrigger:
-    """What a word means for a leg in its state.
+def _came_back(leg: Leg) -> bool:
+    """Whether the rail said of a failed leg that the money went out and came back: that it went out is then no news."""
+    return leg.state is LegState.failed and leg.failure_code is not None and leg.failure_code.startswith(RETURNED)
 
-    A rail that says `failed` of a refund that it had confirmed has returned it. One that says `returned` before anybody told us that the
-    money had arrived means that nothing arrived.
-    """
-    if trigger is LegTrigger.fail and leg.kind is LegKind.refund and leg.state is LegState.succeeded:
-        return LegTrigger.give_back
-    if trigger is LegTrigger.give_back and leg.state in _SENT:
-        return LegTrigger.fail
-    return trigger
+
+def _was_paid_after_all(snapshot: Snapshot, leg: Leg) -> bool:
+    paid = {AnomalyKind.paid_after_failure, AnomalyKind.paid_twice}
+    return any(anomaly.leg_id == leg.id and anomaly.kind in paid for anomaly in snapshot.anomalies)
 
 
 def _paid_kind(snapshot: Snapshot, leg: Leg) -> AnomalyKind:
@@ -235,7 +244,7 @@ def _settled(draught: Draught, leg: Leg, row: Leg) -> Change | None:
     payment, said = draught.payment, "settled"
     if leg.kind is not LegKind.void:
         return _contradicted(draught, leg, AnomalyKind.contradiction, said)
-    if leg.state is LegState.failed:
+    if leg.state is LegState.failed and leg.failure_code == "payment_settled":
         return None
     if leg.state not in _SENT:
         late = payment.state in PAYMENT_FINAL

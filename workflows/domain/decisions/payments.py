@@ -200,6 +200,8 @@ def complete(snapshot: Snapshot, *, completed_at: datetime | None, provider_refe
         data["funding"] = _funding_data(draught.payment.funding)
     draught.record_payment(RecordType.payment_completed, data)
     settle_open_cancellation(draught)
+    if (open_one := draught.now.open_cancellation) is not None:
+        draught.put_cancellation(open_one)  # what its customer is told depends on whether the payment has settled
     return draught.build()
 
 

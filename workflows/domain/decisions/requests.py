@@ -271,6 +271,8 @@ def _open(draught: Draught, ask: Ask, assessment: Assessment, terms: Terms) -> C
 
 def _count(draught: Draught, ask: Ask, assessment: Assessment, route: Route) -> Change:
     """Pieces worth nothing (gifts, or three for one cent) are cancelled at once, whoever would decide about money: none moves."""
+    if ask.override is not None:
+        raise Invalid(pointer="/override", detail="Has nothing to pass: these pieces are worth nothing, and no money moves.")
     row = draught.put_cancellation(_row(draught, ask, assessment, state=CancellationState.completed, route=route))
     payment = draught.payment
     draught.set_payment(replace(payment, cancelled_quantities=cancelled_quantities(payment, row.items, 1)))
