@@ -24,7 +24,7 @@ run: install ## Start everything: database, API, workers, sandbox rail; options 
 test: install check ## Run every check and every test, on all cores
 	$(PY) -m pytest $(CORES)
 
-test-fast: install ## Run what takes a minute: no crashes, no programs started
+test-fast: install ## Run what takes a few minutes: no crashes, no programs started
 	$(PY) -m pytest $(CORES) -m "not slow"
 
 check: install ## The static half of the tests: format, lint, types, architecture, migrations

@@ -64,8 +64,9 @@ The wallet lowered (never raised) a `pending` payment at its rail. `funding` mus
 `items` where there are any; each sums to the new `amount`. 409 `cancellation-open` while a cancellation is open.""",
     "change_fulfilment": """\
 `none → preparing → shipped → delivered`, and `returned`; never backwards. The same status again is accepted, only fills what was missing,
-and changes nothing where nothing was. Times lie between the `authorised_at` that was told and now, and keep that order. A wrong time is
-corrected by an agent or a supervisor, with `correction: true`, the right time as `at` and a `note`; both values stand on record.""",
+and changes nothing where nothing was. Times lie between the `authorised_at` that was told and now, and keep that order. What a merchant
+tells late is kept as told, and windows count it from when it was told. A wrong time is corrected, or a merchant's confirmed, by an agent
+or a supervisor, with `correction: true`, the right time as `at` and a `note`; both values stand on record.""",
     "get_eligibility": """\
 What a request would lead to now, by the very code path of the request and on the same facts, limits too, without any effect: whether
 it is allowed, which rule and window decide, who would have to agree, where the money would go and when, and what of promotions would

@@ -10,9 +10,10 @@ from tests.domain import made
 from tests.domain.made import AGENT, DAY, HOUR, MERCHANT, MINUTE, NOW, SUPERVISOR, WALLET
 from workflows.domain.changes import Change
 from workflows.domain.decisions.fulfilment import CLOCK_SKEW_MAX, FulfilmentTold, change_fulfilment
+from workflows.domain.decisions.requests import policy_facts
 from workflows.domain.errors import Forbidden, Invalid, InvalidState
 from workflows.domain.model import Actor, Snapshot
-from workflows.domain.words import Fulfilment, PaymentState
+from workflows.domain.words import Anchor, Fulfilment, PaymentState
 
 STATUSES = list(Fulfilment)
 LATEST = NOW + CLOCK_SKEW_MAX
@@ -83,13 +84,20 @@ def test_times_lie_between_the_authorisation_that_was_told_and_now() -> None:
             assert refused.value.pointer == "/at"
 
 
-def test_a_merchant_tells_within_three_days_and_the_wallet_whenever() -> None:
-    snapshot = made.completed(authorised_at=NOW - 30 * DAY)
+def test_a_merchant_closes_no_window_with_a_date() -> None:
+    """Paid twenty days ago, and the merchant says today that the goods came on that day. The customer hears of his window now."""
+    paid = made.completed(authorised_at=NOW - 20 * DAY, completed_at=NOW - 20 * DAY)
+    anchors = []
+    for actor in (MERCHANT, WALLET):
+        snapshot = told(paid, "delivered", NOW - 19 * DAY, actor=actor)
+        assert snapshot.payment.delivered_at == NOW - 19 * DAY, "kept as it was told"
+        anchors.append(policy_facts(snapshot, made.ask(), 300, NOW + DAY).anchors[Anchor.delivered_at])
 
-    assert told(snapshot, "delivered", NOW - 3 * DAY).payment.delivered_at == NOW - 3 * DAY
-    with pytest.raises(Invalid):
-        tell(snapshot, "delivered", NOW - 3 * DAY - TICK)
-    assert told(snapshot, "delivered", NOW - 20 * DAY, actor=WALLET).payment.delivered_at == NOW - 20 * DAY
+    assert anchors == [NOW, NOW - 19 * DAY]
+    corrected = told(
+        told(paid, "delivered", NOW - 19 * DAY), "delivered", NOW - 2 * DAY, actor=AGENT, correction=True, note="the carrier says so"
+    )
+    assert policy_facts(corrected, made.ask(), 300, NOW + DAY).anchors[Anchor.delivered_at] == NOW - 2 * DAY
 
 
 def test_shipped_then_delivered_then_returned() -> None:
@@ -152,6 +160,10 @@ def test_a_correction_keeps_bounds_and_order_and_needs_something_to_correct() ->
         correct("shipped", NOW - HOUR, None)
     with pytest.raises(InvalidState):
         correct("returned", NOW)
+    confirmed = correct("shipped", NOW - HOUR)
+    assert confirmed is not None, "a merchant's date counts from now on"
+    snapshot = confirmed.after(snapshot)
+    assert "shipped_at" not in snapshot.payment.merchant_told_at
     assert correct("shipped", NOW - HOUR) is None, "nothing is wrong with it"
 
 

@@ -28,7 +28,7 @@ PAYMENT, CANCELLATION, REFUND, LEG, NOBODY = 1, 2, 3, 4, 99
 PAYMENT_ROW: Row = {
     "id": id_(PAYMENT), "version": 1, "reference": "order-1", "uetr": id_(200), "wallet_id": "w", "merchant_id": "m",
     "category": "general", "amount": 1000, "currency": "CNY", "funding": [{"amount": 1000}], "items": [{}, {}],
-    "earned": [], "state": "completed",
+    "earned": [], "merchant_told_at": {}, "state": "completed",
     "fulfilment": "none", "authorised_at": NOW, "completed_at": NOW, "amount_refunded": 0, "amount_reserved": 0,
     "amount_charged_back": 0, "amount_forfeited": 0, "disputes_open": 0,
     "allocated": [0], "cancelled_quantities": [0, 0], "policy_version": "p",

@@ -47,7 +47,7 @@ UPDATED = {
     "payment": "version amount funding items state origin_state fulfilment completed_at shipped_at delivered_at failure_code"
     " amount_refunded amount_reserved amount_charged_back amount_forfeited return_received_at"
     " disputes_open allocated cancelled_quantities partial_refunds"
-    " last_partial_at sequence head updated_at",
+    " last_partial_at sequence head updated_at merchant_told_at",
     "cancellation": "version state route amount items partial rule policy_version window facts refusal refusal_next_steps deadline_at"
     " on_deadline second_approval override_ticket assigned_to approvals reopened updated_at clock_id clock_started_at"
     " reminders merchant merchant_time_left_us offers offer_amount goods declined_by raised forfeited",

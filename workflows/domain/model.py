@@ -131,6 +131,7 @@ class Payment:
     created_at: datetime
     updated_at: datetime
     registered: Registered | None = None  # None: registered before this was kept
+    merchant_told_at: dict[str, datetime] = field(default_factory=dict)  # by the moment's name: when a merchant told it, if later
 
     @property
     def amount_refundable(self) -> int:

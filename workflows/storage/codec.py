@@ -131,6 +131,7 @@ _PAYMENT = _encoders(
         "earned": _earned_json,
         "head": lambda p: bytes.fromhex(p.head),
         "registered": _registered_json,
+        "merchant_told_at": lambda p: json_text({name: rfc3339(at) for name, at in p.merchant_told_at.items()}),
     },
 )
 _CANCELLATION = _encoders(

@@ -117,6 +117,7 @@ class PaymentRow(SQLModel, table=True):
     return_received_at: datetime | None = Field(sa_type=Time)
     amount_forfeited: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": text("0")})
     registered: dict[str, Any] | None = Field(sa_type=JSONB)
+    merchant_told_at: dict[str, str] = Field(sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'")})
 
 
 class CancellationRow(SQLModel, table=True):

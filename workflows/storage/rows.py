@@ -109,6 +109,7 @@ def payment_from(row: Row) -> Payment:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         registered=_registered(row["registered"]),
+        merchant_told_at={name: _moment(at) for name, at in json.loads(row["merchant_told_at"]).items()},
     )
 
 

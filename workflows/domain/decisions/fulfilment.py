@@ -12,7 +12,6 @@ from workflows.domain.times import rfc3339
 from workflows.domain.words import CANCELLATION_OPEN, PAYMENT_FINAL, ActorRole, Fulfilment, RecordType
 
 CLOCK_SKEW_MAX = timedelta(minutes=5)  # how far ahead of ours a caller's clock may run
-MERCHANT_LATE_MAX = timedelta(hours=72)
 _ORDER = (Fulfilment.none, Fulfilment.preparing, Fulfilment.shipped, Fulfilment.delivered, Fulfilment.returned)
 # The payment's moment of each status that has one, in the order in which they happen.
 _Moment = Literal["shipped_at", "delivered_at", "return_received_at"]
@@ -39,8 +38,8 @@ class FulfilmentTold:
 def change_fulfilment(snapshot: Snapshot, told: FulfilmentTold, context: Context) -> Change | None:
     """The goods moved on, never backwards. The same status again only fills in what was missing; None where nothing was.
 
-    A wrong time is corrected by an agent or a supervisor, and by nobody else. What a merchant tells, it tells within three days: so it
-    closes no customer's window with a date alone, unless that window is shorter.
+    A wrong time is corrected by an agent or a supervisor, and by nobody else. A window that counts from what a merchant told counts from
+    when he told it: with a date alone he closes no customer's window.
     Raises InvalidState, Invalid, Forbidden.
     """
     payment = snapshot.payment
@@ -57,10 +56,10 @@ def change_fulfilment(snapshot: Snapshot, told: FulfilmentTold, context: Context
     if name is not None and getattr(payment, name) is None:
         after = _with_moment(after, name, told.at or _now_or_later(payment, name, context.now))
         _check_times(after, name, context.now)
+        if context.actor.role is ActorRole.merchant and told.at is not None and told.at < context.now:
+            after = replace(after, merchant_told_at=after.merchant_told_at | {name: context.now})
     elif told.at is not None:
         _check_moment(payment, told.at, context.now)
-    if told.at is not None and after != payment and context.actor.role is ActorRole.merchant:
-        _check_not_late(told.at, context.now)
     texts = _missing_texts(snapshot, told)
     if after == payment and not texts:
         return None
@@ -92,6 +91,7 @@ def _correct(snapshot: Snapshot, told: FulfilmentTold, context: Context) -> Chan
     if getattr(payment, name) is None:
         raise InvalidState(state=payment.state.value)
     after = _with_moment(payment, name, told.at)
+    after = replace(after, merchant_told_at={each: at for each, at in payment.merchant_told_at.items() if each != name})
     _check_times(after, name, context.now)
     if after == payment:
         return None
@@ -151,12 +151,6 @@ def _check_times(payment: Payment, name: _Moment, now: datetime) -> None:
         check_order([(each, getattr(payment, each)) for each in _MOMENTS.values()])
     except Invalid as wrong:
         raise Invalid(pointer="/at", detail=wrong.detail) from None
-
-
-def _check_not_late(at: datetime, now: datetime) -> None:
-    if at < now - MERCHANT_LATE_MAX:
-        detail = "Must lie within the last 72 hours where a merchant tells it; the wallet may tell an earlier time."
-        raise Invalid(pointer="/at", detail=detail)
 
 
 def _check_moment(payment: Payment, at: datetime, now: datetime) -> None:

@@ -195,11 +195,12 @@ def _wanted(payment: Payment, ask: Ask) -> tuple[int, tuple[ItemQuantity, ...]]:
 
 
 def policy_facts(snapshot: Snapshot, ask: Ask, amount: int, now: datetime) -> PolicyFacts:
-    """What policy may look at. A moment that a faster clock than ours told counts as now."""
+    """What policy may look at. A moment that a faster clock than ours told counts as now, one that only the merchant told as told then."""
     payment = snapshot.payment
 
-    def happened(at: datetime | None) -> datetime | None:
-        return None if at is None else min(at, now)
+    def happened(anchor: Anchor) -> datetime | None:
+        at: datetime | None = getattr(payment, anchor.value)
+        return None if at is None else min(max(at, payment.merchant_told_at.get(anchor.value, at)), now)
 
     return PolicyFacts(
         state=payment.state,
@@ -212,13 +213,7 @@ def policy_facts(snapshot: Snapshot, ask: Ask, amount: int, now: datetime) -> Po
         channel=ask.actor.channel,
         reason=ask.reason,
         sources=tuple(funding.source for funding in payment.funding),
-        anchors={
-            Anchor.authorised_at: happened(payment.authorised_at),
-            Anchor.completed_at: happened(payment.completed_at),
-            Anchor.shipped_at: happened(payment.shipped_at),
-            Anchor.delivered_at: happened(payment.delivered_at),
-            Anchor.return_received_at: happened(payment.return_received_at),
-        },
+        anchors={anchor: happened(anchor) for anchor in Anchor},
         partial=amount < payment.amount,
         partial_refunds=payment.partial_refunds,
         last_partial_at=payment.last_partial_at,
