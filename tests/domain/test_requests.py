@@ -403,3 +403,11 @@ def test_a_cancellation_belongs_to_its_payment() -> None:
     for stranger in (None, replace(row, payment_id=made.new_id())):
         with pytest.raises(NotFound):
             requests.must_find(snapshot, stranger)
+
+
+def test_an_override_of_pieces_worth_nothing_is_refused_and_not_dropped() -> None:
+    gift = (Item(reference="gift", quantity=1, amount=0), Item(reference="rest", quantity=1, amount=300))
+
+    with pytest.raises(Invalid) as refused:
+        made.request(made.completed(items=gift), made.ask(actor=SUPERVISOR, items=made.pieces(gift=1), override=OVERRIDE))
+    assert refused.value.pointer == "/override"

@@ -1,5 +1,6 @@
 """Which jobs a worker takes, by whose clock, and how long they are certainly its own."""
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -8,11 +9,13 @@ import pytest
 
 from tests.database import Database
 from tests.storage.world import World, world
+from workflows.chance import new_id
 from workflows.domain.model import Leg
 from workflows.domain.words import JobKind
 from workflows.flows.move import Rails
 from workflows.storage.clock import DatabaseClock
 from workflows.storage.jobs import Claim, Queue
+from workflows.storage.notifications import Incoming
 from workflows.worker import Pace, Worker, lanes
 
 LEASE = timedelta(seconds=10)
@@ -108,3 +111,22 @@ async def test_a_change_is_judged_and_recorded_at_one_moment(made: World) -> Non
     row = await made.pool.fetchrow("select route, rule, created_at from cancellation")
     assert row["created_at"] == made.now + timedelta(minutes=30)
     assert (row["route"], row["rule"]) == ("merchant", "ask-the-merchant"), "the half hour of second thoughts was over"
+
+
+async def test_one_rail_does_not_speak_for_anothers_leg(made: World) -> None:
+    """Another rail knows our key, and says, with its own good signature, that the money arrived."""
+    payment = await made.register("p-1", sources=("pending",))
+    await made.request(payment)
+    await made.work()
+    (leg,) = await made.legs(payment)
+    assert leg.state == "processing"
+    other = replace(made.worker.rails, providers={"sandbox": made.rail, "other": made.rail})
+    body = json.dumps({"rail_key": leg.rail_key, "word": "ok", "amount": leg.amount, "currency": leg.currency}).encode()
+    incoming = Incoming(payment_id=leg.payment_id, provider="other", rail_id="n-1", body=body, received_at=made.now)
+    await made.store.store_notification(incoming, id=new_id(), job_id=new_id())
+
+    await Worker(made.runner.runtime, other, Pace(lanes=lanes(8, 8))).drain()
+
+    assert [now.state for now in await made.legs(leg.payment_id)] == ["processing"]
+    assert await made.pool.fetchval("select kind from anomaly where leg_id = $1", leg.id) == "contradiction"
+    assert await made.pool.fetchval("select verdict from notification") == "anomaly"
