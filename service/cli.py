@@ -21,8 +21,8 @@ from service.embedded import EmbeddedError
 from service.keys import KeysUnusable, LocalKeys, load_or_create_keys
 from service.settings import PREFIX, Settings
 from service.terminal.failure import UserError
-from workflows.chance import utc_now
-from workflows.domain.words import Role
+from workflows.clock_and_ids import utc_now
+from workflows.domain.enums import Role
 
 _HELP = "Refundry: what may still be cancelled, who decides, and where the money is."
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -28,7 +28,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
-from workflows.domain.words import Role
+from workflows.domain.enums import Role
 
 ISSUER = "refundry-local"
 AUDIENCE = "refundry"

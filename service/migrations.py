@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from alembic import command
 from service.default_policy import default_policy
 from service.roles import prepare_role
-from workflows.chance import new_id, utc_now
+from workflows.clock_and_ids import new_id, utc_now
 from workflows.storage.policies import publish_first
 
 _SCRIPTS = Path(__file__).resolve().parent.parent / "alembic"

@@ -22,8 +22,8 @@ from joserfc.util import urlsafe_b64decode
 
 from service.jwks import KeySource, KeysUnavailable, VerificationKey
 from service.keys import MERCHANT_ID_LENGTH_MAX, SUB_LENGTH_MAX, is_name
+from workflows.domain.enums import Role
 from workflows.domain.ports import Clock
-from workflows.domain.words import Role
 
 __all__ = ["Authenticator", "KeysUnavailable", "Principal", "TokenFault", "Unauthenticated"]
 

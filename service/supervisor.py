@@ -22,8 +22,8 @@ from service.keys import LocalKeys, load_or_create_keys
 from service.settings import Settings, environment_for_child, origin_of_each, without_password
 from service.terminal.failure import UserError
 from service.terminal.panel import print_ready
-from workflows.chance import utc_now
-from workflows.domain.words import Role
+from workflows.clock_and_ids import utc_now
+from workflows.domain.enums import Role
 
 # A person waits here: quicker than production, unless configured otherwise.
 _QUICK: Mapping[str, object] = {"rail_timeout_seconds": 2, "enquiry_seconds": (1, 2, 5, 10), "lease_seconds": 10}

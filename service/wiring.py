@@ -13,13 +13,13 @@ import structlog
 from service.calendars import calendar
 from service.providers.sandbox import CALL_TIMEOUTS_MAX, SandboxProvider
 from service.settings import Settings
-from workflows.chance import new_id, new_salt
+from workflows.clock_and_ids import new_id, new_salt
 from workflows.domain.ports import Clock, Provider
-from workflows.flows.move import Rails
+from workflows.flows.execute_leg import Rails
 from workflows.run import TRANSIENT, Runtime
 from workflows.storage.clock import DatabaseClock
 from workflows.storage.store import Store
-from workflows.worker import Pace, Worker, lanes
+from workflows.worker import Worker, WorkerConfig, lanes
 
 DEFAULT_PROVIDER = "sandbox"
 STATEMENTS_KEPT = 500  # prepared statements of each connection: one for each shape of a change
@@ -113,12 +113,12 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
         database_clock(pool) as clock,
         rails(settings) as ready,
     ):
-        pace = Pace(
+        config = WorkerConfig(
             lanes=lanes(settings.worker_concurrency, settings.worker_deadlines),
             lease=timedelta(seconds=settings.lease_seconds),
             poll=timedelta(seconds=settings.worker_poll_seconds),
         )
-        worker = Worker(runtime(pool, clock=clock), ready, pace)
+        worker = Worker(runtime(pool, clock=clock), ready, config)
         running = asyncio.create_task(worker.run())
         told = asyncio.create_task(stop.wait())
         await asyncio.wait({running, told}, return_when=asyncio.FIRST_COMPLETED)

@@ -30,7 +30,7 @@ def directory(tmp_path: Path) -> Iterator[Path]:
         server.stop()
 
 
-def ask(url: str, question: str, *, change: bool = False) -> Any:
+def requested(url: str, question: str, *, change: bool = False) -> Any:
     async def connected() -> Any:
         connection = await asyncpg.connect(url, ssl=False)
         try:
@@ -66,7 +66,7 @@ def postmaster(directory: Path) -> int:
 def test_what_is_written_survives_a_stop_and_a_start(directory: Path) -> None:
     server = embedded.start(directory, SMALL)
     server.ensure_database("books")
-    ask(server.owner_url("books"), "create table kept as select 42 as answer", change=True)
+    requested(server.owner_url("books"), "create table kept as select 42 as answer", change=True)
 
     server.stop()
     stopped = server.running()
@@ -74,18 +74,18 @@ def test_what_is_written_survives_a_stop_and_a_start(directory: Path) -> None:
 
     assert not stopped
     assert again == server, "the port is remembered"
-    assert ask(again.owner_url("books"), "select answer from kept") == 42
+    assert requested(again.owner_url("books"), "select answer from kept") == 42
 
 
 def test_the_durable_settings_are_on_and_given_settings_win(directory: Path) -> None:
     server = embedded.start(directory, SMALL)
 
-    shown = {name: ask(server.owner_url("postgres"), f"show {name}") for name in ("fsync", "synchronous_commit", "data_checksums")}
+    shown = {name: requested(server.owner_url("postgres"), f"show {name}") for name in ("fsync", "synchronous_commit", "data_checksums")}
 
     assert shown == {"fsync": "on", "synchronous_commit": "on", "data_checksums": "on"}
-    assert ask(server.owner_url("postgres"), "show max_connections") == "20"
-    assert ask(server.owner_url("postgres"), "show listen_addresses") == "127.0.0.1"
-    assert ask(server.owner_url("postgres"), "show unix_socket_directories") == ""
+    assert requested(server.owner_url("postgres"), "show max_connections") == "20"
+    assert requested(server.owner_url("postgres"), "show listen_addresses") == "127.0.0.1"
+    assert requested(server.owner_url("postgres"), "show unix_socket_directories") == ""
 
 
 def test_nobody_else_can_read_its_files_or_enter_without_a_password(directory: Path) -> None:
@@ -95,7 +95,7 @@ def test_nobody_else_can_read_its_files_or_enter_without_a_password(directory: P
     assert stat.S_IMODE((server.home / "owner.password").stat().st_mode) == 0o600
     assert stat.S_IMODE((server.home / "app.password").stat().st_mode) == 0o600
     with pytest.raises(asyncpg.InvalidPasswordError):
-        ask(f"postgresql://{embedded.OWNER}:wrong@127.0.0.1:{server.port}/postgres", "select 1")
+        requested(f"postgresql://{embedded.OWNER}:wrong@127.0.0.1:{server.port}/postgres", "select 1")
 
 
 def test_the_application_may_do_what_it_was_granted_and_no_more(directory: Path) -> None:
@@ -103,14 +103,14 @@ def test_the_application_may_do_what_it_was_granted_and_no_more(directory: Path)
     server.ensure_database("books")
     server.ensure_database("books")  # twice changes nothing
 
-    ask(server.owner_url("books"), "create table later (id int generated always as identity, word text)", change=True)
-    ask(server.owner_url("books"), f"grant select, insert on later to {APP_ROLE}", change=True)
-    ask(server.app_url("books"), "insert into later (word) values ('x')", change=True)
+    requested(server.owner_url("books"), "create table later (id int generated always as identity, word text)", change=True)
+    requested(server.owner_url("books"), f"grant select, insert on later to {APP_ROLE}", change=True)
+    requested(server.app_url("books"), "insert into later (word) values ('x')", change=True)
 
-    assert ask(server.app_url("books"), "select count(*) from later") == 1
+    assert requested(server.app_url("books"), "select count(*) from later") == 1
     for forbidden in ("drop table later", "alter table later add column y int", "create table mine (x int)", "truncate later"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            ask(server.app_url("books"), forbidden, change=True)
+            requested(server.app_url("books"), forbidden, change=True)
 
 
 def test_a_running_server_is_adopted_not_started_again(directory: Path) -> None:
@@ -142,14 +142,14 @@ os.kill(os.getpid(), 9)"""
 def test_it_recovers_after_kill_9_of_the_postmaster(directory: Path) -> None:
     server = embedded.start(directory, SMALL)
     server.ensure_database("books")
-    ask(server.owner_url("books"), "create table kept as select 42 as answer", change=True)
+    requested(server.owner_url("books"), "create table kept as select 42 as answer", change=True)
     killed = postmaster(directory)
 
     os.kill(killed, signal.SIGKILL)
     again = embedded.start(directory, SMALL)
 
     assert postmaster(directory) != killed
-    assert ask(again.owner_url("books"), "select answer from kept") == 42
+    assert requested(again.owner_url("books"), "select answer from kept") == 42
 
 
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="only where /proc tells who runs in the directory")

@@ -17,7 +17,7 @@ import asyncpg
 
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import payments
-from workflows.domain.decisions.terms import Terms
+from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.errors import (
     IdempotencyInFlight,
     IdempotencyKeyReused,
@@ -26,10 +26,10 @@ from workflows.domain.errors import (
     Unavailable,
 )
 from workflows.domain.ids import payment_id
-from workflows.domain.model import Actor, KeptReply, Payment, Snapshot
+from workflows.domain.model import Actor, IdempotentResponse, Payment, Snapshot
 from workflows.domain.ports import Calendar, Clock, NewId
-from workflows.storage.apply import Applied, Keep
-from workflows.storage.snapshot import Wanted
+from workflows.storage.apply import Applied, ResponseToKeep
+from workflows.storage.snapshot import SnapshotQuery
 from workflows.storage.store import Store
 
 SECONDS_MAX = 5.0  # a command that has not come through by then is given up, and may be repeated under its key
@@ -59,21 +59,21 @@ class Idempotency:
 class Command:
     """One thing to do to one payment. The functions are pure; what they raise ends the command."""
 
-    wanted: Wanted
+    wanted: SnapshotQuery
     actor: Callable[[], Actor]
     request_id: str
     visible: Callable[[Snapshot], bool]  # False: for this caller there is no such payment
     check: Callable[[], None]  # the request's own form
     version: Callable[[Snapshot], None]  # If-Match
-    decide: Callable[[Snapshot, Terms, Context], Change | None]  # None: nothing is to change
-    reply: Callable[[Snapshot, Terms, bool], KeptReply]  # True: something changed
-    refuse: Callable[[Exception, Snapshot, Terms], KeptReply]
+    decide: Callable[[Snapshot, PolicyContext, Context], Change | None]  # None: nothing is to change
+    reply: Callable[[Snapshot, PolicyContext, bool], IdempotentResponse]  # True: something changed
+    refuse: Callable[[Exception, Snapshot, PolicyContext], IdempotentResponse]
     idempotency: Idempotency | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Replied:
-    reply: KeptReply
+    reply: IdempotentResponse
     replayed: bool = False
 
 
@@ -106,12 +106,12 @@ class Runtime:
         now = self.clock() if after is None else max(self.clock(), after.updated_at)
         return Context(actor=actor, now=now, new_id=self.new_id, new_salt=self.new_salt, request_id=request_id)
 
-    async def terms(self, payment: Payment) -> Terms:
+    async def terms(self, payment: Payment) -> PolicyContext:
         """The policy that is pinned to the payment. Raises Unavailable where it is not there: none is ever decided without its own."""
         published = await self.store.policies.get(payment.policy_version)
         if published is None:
             raise Unavailable
-        return Terms(policy=published.policy, calendar=self.calendar(published.policy.calendar))
+        return PolicyContext(policy=published.policy, calendar=self.calendar(published.policy.calendar))
 
 
 class Runner:
@@ -138,7 +138,7 @@ class Runner:
             raise (IdempotencyInFlight if command.idempotency else Unavailable)() from None
         raise Unavailable
 
-    async def register(self, terms: payments.Terms, *, actor: Actor, request_id: str | None) -> Registered:
+    async def register(self, terms: payments.PaymentDetails, *, actor: Actor, request_id: str | None) -> Registered:
         """The payment of that reference, made now or found. Raises PaymentReferenceConflict, Invalid, Unavailable."""
         try:
             async with asyncio.timeout(self.runtime.command_seconds_max):
@@ -154,7 +154,7 @@ class Runner:
             raise Unavailable from None
         raise Unavailable
 
-    async def _register(self, terms: payments.Terms, context: Context) -> Registered | None:
+    async def _register(self, terms: payments.PaymentDetails, context: Context) -> Registered | None:
         """One round; None where somebody else was faster."""
         runtime = self.runtime
         id_ = payment_id(terms.reference)
@@ -205,17 +205,17 @@ class Runner:
             runtime.store.remember(cancellation.id, change.payment.id)
         return Replied(reply)
 
-    async def _kept(self, command: Command, snapshot: Snapshot, reply: KeptReply, context: Context) -> Replied | None:
+    async def _kept(self, command: Command, snapshot: Snapshot, reply: IdempotentResponse, context: Context) -> Replied | None:
         """Keep the reply to a command that changed nothing; None where another reply was kept under its key meanwhile."""
         keep = _keep(command, reply, context)
-        if keep is not None and not await self.runtime.store.keep_reply(snapshot.payment.id, keep):
+        if keep is not None and not await self.runtime.store.keep_response(snapshot.payment.id, keep):
             return None
         return Replied(reply)
 
 
-def _keep(command: Command, reply: KeptReply, context: Context) -> Keep | None:
+def _keep(command: Command, reply: IdempotentResponse, context: Context) -> ResponseToKeep | None:
     idempotency = command.idempotency
-    return None if idempotency is None else Keep(caller=idempotency.caller, key=idempotency.key, reply=reply, at=context.now)
+    return None if idempotency is None else ResponseToKeep(caller=idempotency.caller, key=idempotency.key, reply=reply, at=context.now)
 
 
 _TRANSIENT_ATTEMPTS = 4

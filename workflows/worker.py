@@ -8,18 +8,18 @@ from uuid import UUID
 
 import structlog
 
+from workflows.domain.enums import JobKind
 from workflows.domain.errors import LeaseLost, Unavailable
-from workflows.domain.words import JobKind
-from workflows.flows.move import Rails, move
+from workflows.flows.execute_leg import Rails, execute_leg
+from workflows.flows.fire_deadline import fire_due_deadline
 from workflows.flows.notified import handle_notification
-from workflows.flows.strike import strike_clock
 from workflows.run import TRANSIENT, Runtime
 from workflows.storage.jobs import Claim, Queue
 
 log = structlog.get_logger("worker")
 
 Flow = Callable[[Runtime, Rails, Claim], Awaitable[None]]
-FLOWS: dict[JobKind, Flow] = {JobKind.move: move, JobKind.notification: handle_notification, JobKind.deadline: strike_clock}
+FLOWS: dict[JobKind, Flow] = {JobKind.move: execute_leg, JobKind.notification: handle_notification, JobKind.deadline: fire_due_deadline}
 _NEED_A_RAIL = frozenset({JobKind.move, JobKind.notification})
 
 
@@ -41,7 +41,7 @@ def lanes(concurrency: int, deadlines: int) -> tuple[Lane, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class WorkerConfig:
     """How much at once, and how often to look."""
 
     lanes: tuple[Lane, ...] = field(default=lanes(32, 8))
@@ -53,12 +53,12 @@ class Pace:
 
 
 class Worker:
-    def __init__(self, runtime: Runtime, rails: Rails, pace: Pace) -> None:
+    def __init__(self, runtime: Runtime, rails: Rails, config: WorkerConfig) -> None:
         self.runtime = runtime
         self.rails = rails
-        self.pace = pace
+        self.config = config
         self.id: UUID = runtime.new_id()
-        self._lanes = [_Queue(self, lane) for lane in pace.lanes]
+        self._lanes = [_Queue(self, lane) for lane in config.lanes]
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -77,7 +77,7 @@ class Worker:
                 task.cancel()
             tasks = {task for queue in self._lanes for task in queue.tasks}
             if tasks:
-                await asyncio.wait(tasks, timeout=self.pace.patience.total_seconds())
+                await asyncio.wait(tasks, timeout=self.config.patience.total_seconds())
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*side, *tasks, return_exceptions=True)
@@ -86,7 +86,7 @@ class Worker:
     async def drain(self) -> int:
         """Do all that is due now, and return how many jobs that were; for tests and tools."""
         done = 0
-        while claims := [claim for lane in self.pace.lanes for claim in await self.claim(lane, lane.concurrency)]:
+        while claims := [claim for lane in self.config.lanes for claim in await self.claim(lane, lane.concurrency)]:
             await asyncio.gather(*(self.do(claim) for claim in claims))
             done += len(claims)
         return done
@@ -95,7 +95,7 @@ class Worker:
         """Jobs of this lane that this worker can do: of the rails that it has, and those that need none."""
         runtime = self.runtime
         return await runtime.store.claim(
-            self._queues(lane), now=runtime.queue_clock(), monotonic=runtime.monotonic(), lease=self.pace.lease, limit=room
+            self._queues(lane), now=runtime.queue_clock(), monotonic=runtime.monotonic(), lease=self.config.lease, limit=room
         )
 
     def _queues(self, lane: Lane) -> list[Queue]:
@@ -114,11 +114,11 @@ class Worker:
             log.exception("job_failed", job=str(claim.id), kind=claim.kind, attempt=claim.attempt)
 
     async def _beat(self) -> None:
-        await self._every(self.pace.beat, lambda: self.runtime.store.beat(self.id, self.runtime.clock()))
+        await self._every(self.config.beat, lambda: self.runtime.store.beat(self.id, self.runtime.clock()))
 
     async def _sweep(self) -> None:
-        share = self.pace.sweep / 2
-        await self._every(self.pace.sweep, lambda: self.runtime.store.sweep_replies(self.runtime.clock(), share=share))
+        share = self.config.sweep / 2
+        await self._every(self.config.sweep, lambda: self.runtime.store.sweep_replies(self.runtime.clock(), share=share))
 
     async def _every(self, interval: timedelta, do: Callable[[], Awaitable[object]]) -> None:
         while True:
@@ -172,7 +172,7 @@ class _Queue:
             await self._freed.wait()
             return
         try:
-            async with asyncio.timeout(self._worker.pace.poll.total_seconds()):
+            async with asyncio.timeout(self._worker.config.poll.total_seconds()):
                 await stopping.wait()
         except TimeoutError:
             return

@@ -25,7 +25,7 @@ from service.api.answer_parts import (
     Times,
     WindowForm,
 )
-from workflows.domain.words import (
+from workflows.domain.enums import (
     ActorRole,
     CancellationState,
     Category,

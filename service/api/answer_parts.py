@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from workflows.domain.words import Anchor, EarnedKind, PaymentFailure, Source
+from workflows.domain.enums import Anchor, EarnedKind, PaymentFailure, Source
 
 FREE_TEXT: Final = "For those who decide; null for others, where there is none, and once erased."
 

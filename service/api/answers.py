@@ -9,11 +9,11 @@ from uuid import UUID
 from service.api.sentences import Advice, Failure
 from workflows.domain import ids
 from workflows.domain.decisions.eligibility import ReasonOutcome, Shares
+from workflows.domain.enums import Route
 from workflows.domain.errors import Window
 from workflows.domain.eta import Eta
 from workflows.domain.model import Actor, Approval, Cancellation, DataValue, Item, Leg, Payment, Refund
 from workflows.domain.times import rfc3339
-from workflows.domain.words import Route
 
 Answer = dict[str, object]  # JSON-able
 Texts = Mapping[str, DataValue]  # the erasable texts of one payment or cancellation, by name; an erased one is not there

@@ -29,7 +29,7 @@ from service.api.schemas import (
     problem,
 )
 from workflows.domain.decisions.fulfilment import CLOCK_SKEW_MAX
-from workflows.domain.words import Category, Channel, EarnedKind, Fulfilment, PaymentFailure, Reason, Source
+from workflows.domain.enums import Category, Channel, EarnedKind, Fulfilment, PaymentFailure, Reason, Source
 
 _MOMENTS: Final = ("authorised_at", "completed_at", "shipped_at", "delivered_at", "at")
 

@@ -22,16 +22,16 @@ from service.api.sentences import Language, language
 from service.keys import EvidenceKey
 from service.security import Authenticator, Principal
 from service.settings import Settings
-from workflows.chance import new_id
+from workflows.clock_and_ids import new_id
 from workflows.domain import ids
 from workflows.domain.changes import Change, Context
-from workflows.domain.decisions.terms import Terms
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.enums import ActorRole, Channel, Role
 from workflows.domain.errors import Forbidden, InvalidState, NotFound, VersionMismatch
-from workflows.domain.model import Actor, KeptReply, Snapshot
-from workflows.domain.words import ActorRole, Channel, Role
-from workflows.flows.move import Rails
+from workflows.domain.model import Actor, IdempotentResponse, Snapshot
+from workflows.flows.execute_leg import Rails
 from workflows.run import Command, Idempotency, Replied, Runner
-from workflows.storage.snapshot import Wanted
+from workflows.storage.snapshot import SnapshotQuery
 from workflows.storage.store import Store
 
 B = TypeVar("B", bound=BaseModel)
@@ -120,7 +120,7 @@ class Call:
 
     async def snapshot(self, payment_id: UUID, **wanted: Any) -> Snapshot:
         """The payment, for reading. Raises NotFound for somebody else's too."""
-        found = await self.store.load(Wanted(payment_id=payment_id, **wanted))
+        found = await self.store.load(SnapshotQuery(payment_id=payment_id, **wanted))
         if found is None or not self.owns(found):
             raise NotFound
         return found
@@ -140,21 +140,21 @@ class Call:
         caller = self.principal.sub
         wanted = replace(doing.wanted, caller=caller, key=key)
 
-        def reply(snapshot: Snapshot, terms: Terms, changed: bool) -> KeptReply:
+        def reply(snapshot: Snapshot, terms: PolicyContext, changed: bool) -> IdempotentResponse:
             status, answer, headers = doing.answer(snapshot, terms, changed)
-            return KeptReply(
+            return IdempotentResponse(
                 fingerprint=inbound.fingerprint,
                 status=status,
                 body=answers.to_json(answer),
                 headers={"content-type": JSON_TYPE, "content-language": self.language.value, **headers},
             )
 
-        def refuse(error: Exception, before: Snapshot, terms: Terms) -> KeptReply:
+        def refuse(error: Exception, before: Snapshot, terms: PolicyContext) -> IdempotentResponse:
             if isinstance(error, InvalidState):
                 error.available_actions = doing.actions(before)
             return self._refusal(error, terms, inbound.fingerprint)
 
-        def decide(snapshot: Snapshot, terms: Terms, context: Context) -> Change | None:
+        def decide(snapshot: Snapshot, terms: PolicyContext, context: Context) -> Change | None:
             return doing.decide(snapshot, inbound.checked(), terms, context)
 
         def version(snapshot: Snapshot) -> None:
@@ -177,7 +177,7 @@ class Call:
         )
         return _response(replied)
 
-    def _refusal(self, error: Exception, terms: Terms, fingerprint: str) -> KeptReply:
+    def _refusal(self, error: Exception, terms: PolicyContext, fingerprint: str) -> IdempotentResponse:
         """The problem that a refusal of the domain is, to be kept. Raises the error again where it is none."""
         told = problem_for(
             error,
@@ -189,16 +189,16 @@ class Call:
         )
         if told is None:
             raise error
-        return KeptReply(fingerprint=fingerprint, status=told.status, body=told.body, headers=told.headers)
+        return IdempotentResponse(fingerprint=fingerprint, status=told.status, body=told.body, headers=told.headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doing(Generic[B]):
     """What is particular to one command."""
 
-    wanted: Wanted
-    decide: Callable[[Snapshot, B, Terms, Context], Change | None]
-    answer: Callable[[Snapshot, Terms, bool], tuple[int, answers.Answer, dict[str, str]]]
+    wanted: SnapshotQuery
+    decide: Callable[[Snapshot, B, PolicyContext, Context], Change | None]
+    answer: Callable[[Snapshot, PolicyContext, bool], tuple[int, answers.Answer, dict[str, str]]]
     version: Callable[[Snapshot], int]  # of the resource that If-Match speaks of
     actions: Callable[[Snapshot], tuple[str, ...]]  # what the state allows instead, where it does not allow this
     channel: Channel | None = None

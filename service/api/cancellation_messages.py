@@ -6,9 +6,9 @@ from datetime import datetime
 from service.api.sentences import Language, amount_text, join, moment, refusal_message, sentence, words
 from workflows.domain.decisions.eligibility import would_forfeit
 from workflows.domain.decisions.handoffs import escalate_until, may_escalate, may_reserve
-from workflows.domain.decisions.terms import Terms
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.enums import CANCELLATION_WAITING, ActorRole, CancellationState, LegKind, LegState, PaymentState
 from workflows.domain.model import Cancellation, Leg, Snapshot
-from workflows.domain.words import CANCELLATION_WAITING, ActorRole, CancellationState, LegKind, LegState, PaymentState
 
 _STUCK = frozenset({LegState.failed, LegState.returned, LegState.requires_action})
 _PART_ORDER = (
@@ -22,7 +22,7 @@ _PART_ORDER = (
 )
 
 
-def cancellation_message(snapshot: Snapshot, cancellation: Cancellation, terms: Terms, *, spoken: Language, now: datetime) -> str:
+def cancellation_message(snapshot: Snapshot, cancellation: Cancellation, terms: PolicyContext, *, spoken: Language, now: datetime) -> str:
     """What to tell the customer now; dates in the policy's zone."""
     state, zone = cancellation.state, terms.policy.zone
     if state is CancellationState.refused:
@@ -45,13 +45,13 @@ def current_legs(snapshot: Snapshot, cancellation: Cancellation, kind: LegKind) 
     return tuple(leg for leg in legs if leg.id not in replaced)
 
 
-def _waiting(snapshot: Snapshot, cancellation: Cancellation, terms: Terms, spoken: Language) -> list[str]:
+def _waiting(snapshot: Snapshot, cancellation: Cancellation, terms: PolicyContext, spoken: Language) -> list[str]:
     """Somebody must decide first. Nothing was taken of a payment that has not settled, so that there is nothing to pay back either."""
     payment, state = snapshot.payment, cancellation.state
     if payment.origin_state is PaymentState.pending:
         return [sentence("waiting_void", state, spoken, amount=_text(cancellation, cancellation.amount, spoken))]
     offered = (cancellation.offer_amount if state is CancellationState.offered else None) or cancellation.amount
-    lost = would_forfeit(payment, offered, terms.law(cancellation))
+    lost = would_forfeit(payment, offered, terms.effective_terms(cancellation))
     told = sentence(
         "cancellation",
         state,
@@ -62,7 +62,7 @@ def _waiting(snapshot: Snapshot, cancellation: Cancellation, terms: Terms, spoke
     return [told, sentence("forfeited", "ahead", spoken, forfeited=_text(cancellation, lost, spoken))] if lost else [told]
 
 
-def _clock(cancellation: Cancellation, terms: Terms, spoken: Language) -> list[str]:
+def _clock(cancellation: Cancellation, terms: PolicyContext, spoken: Language) -> list[str]:
     """Until when somebody has time, and what happens then."""
     if cancellation.deadline_at is None or cancellation.raised:  # a deadline that was missed promises nothing
         return []
@@ -77,7 +77,7 @@ def _clock(cancellation: Cancellation, terms: Terms, spoken: Language) -> list[s
 _THEN = frozenset({CancellationState.awaiting_merchant, CancellationState.offered, CancellationState.awaiting_return})
 
 
-def _declined(snapshot: Snapshot, cancellation: Cancellation, terms: Terms, *, spoken: Language, now: datetime) -> str:
+def _declined(snapshot: Snapshot, cancellation: Cancellation, terms: PolicyContext, *, spoken: Language, now: datetime) -> str:
     by = {ActorRole.merchant: "merchant", ActorRole.system: "system"}.get(cancellation.declined_by or ActorRole.agent, "person")
     told = [sentence("declined", by, spoken, amount=_text(cancellation, cancellation.amount, spoken))]
     until = escalate_until(cancellation)

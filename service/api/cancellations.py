@@ -18,17 +18,17 @@ from workflows.domain import ids
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import requests
 from workflows.domain.decisions.eligibility import Outlook, foresee
-from workflows.domain.decisions.requests import Ask, Override
-from workflows.domain.decisions.terms import Terms
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.decisions.requests import CancellationRequest, OverrideRequest
+from workflows.domain.enums import ActorRole, CancellationTrigger, Channel, PaymentState
 from workflows.domain.errors import Invalid
 from workflows.domain.eta import estimate
 from workflows.domain.machines import CANCELLATION
 from workflows.domain.model import Actor, Cancellation, ItemQuantity, Snapshot
 from workflows.domain.policy import Allowed, Denied
 from workflows.domain.records import digest_text
-from workflows.domain.words import ActorRole, CancellationTrigger, Channel, PaymentState
 from workflows.storage import search
-from workflows.storage.snapshot import Wanted
+from workflows.storage.snapshot import SnapshotQuery
 
 
 async def eligibility(call: Call) -> Response:
@@ -43,8 +43,8 @@ async def eligibility(call: Call) -> Response:
     channel = query.channel or (None if asks in {ActorRole.wallet, ActorRole.merchant} else _LINE)
     try:
         actor = Actor(role=asks, id=call.principal.sub, channel=requests.actor_channel(asks, channel))
-        ask = Ask(actor=actor, reason=query.reason, amount=query.amount, items=query.items)
-        outlook = foresee(snapshot, ask, terms, now)
+        requested = CancellationRequest(actor=actor, reason=query.reason, amount=query.amount, items=query.items)
+        outlook = foresee(snapshot, requested, terms, now)
     except Invalid as fault:
         raise Invalid(f"/query{fault.pointer}", fault.detail) from None
     return call.json(answers.eligibility_answer(_eligibility(call, snapshot, outlook, terms, now)))
@@ -56,22 +56,22 @@ async def request(call: Call) -> Response:
     body = inbound.body
     made: list[UUID] = []
 
-    def decide(snapshot: Snapshot, said: bodies.RequestCancellation, terms: Terms, context: Context) -> Change | None:
+    def decide(snapshot: Snapshot, said: bodies.RequestCancellation, terms: PolicyContext, context: Context) -> Change | None:
         made.clear()
         channel = requests.actor_channel(role, said.channel)
         actor = Actor(role=role, id=call.principal.sub, channel=channel)
-        ask = _ask(said, actor)
-        known = requests.find_repeated(snapshot, ask)
+        requested = _ask(said, actor)
+        known = requests.find_repeated(snapshot, requested)
         if known is not None:
             if known.refusal is not None:
                 raise requests.refusal_of(known)
             made.append(known.id)
             return None
-        change = requests.request(snapshot, ask, terms, context)
+        change = requests.request(snapshot, requested, terms, context)
         made.extend(one.id for one in change.cancellations)
         return change
 
-    def answer(snapshot: Snapshot, terms: Terms, changed: bool) -> tuple[int, Answer, dict[str, str]]:
+    def answer(snapshot: Snapshot, terms: PolicyContext, changed: bool) -> tuple[int, Answer, dict[str, str]]:
         found = snapshot.cancellation(made[0]) if made else None
         if found is None:
             raise LookupError("the cancellation that was just decided is not in its snapshot")
@@ -80,7 +80,7 @@ async def request(call: Call) -> Response:
         return 201 if changed else 200, shown, headers
 
     doing = Doing(
-        wanted=Wanted(
+        wanted=SnapshotQuery(
             payment_id=call.path_id("pay", "payment_id"),
             client_reference=body.client_reference if body else None,
             requests_since=call.now() - _DAY,
@@ -135,9 +135,9 @@ async def list_(call: Call) -> Response:
     return call.json(answers.page_answer([await _shown(call, snapshot, row) for snapshot, row in rows], more))
 
 
-def _ask(body: bodies.RequestCancellation, actor: Actor) -> Ask:
+def _ask(body: bodies.RequestCancellation, actor: Actor) -> CancellationRequest:
     items = None if body.items is None else tuple(ItemQuantity(reference=i.reference, quantity=i.quantity) for i in body.items)
-    override = None if body.override is None else Override(justification=body.override.justification, ticket=body.override.ticket)
+    override = None if body.override is None else OverrideRequest(justification=body.override.justification, ticket=body.override.ticket)
     # What a client_reference stands for: the substance of the wish, not how it was explained or proven.
     substance = {
         "reason": body.reason.value,
@@ -146,7 +146,7 @@ def _ask(body: bodies.RequestCancellation, actor: Actor) -> Ask:
         "channel": actor.channel.value,
         "override": None if override is None else override.ticket,
     }
-    return Ask(
+    return CancellationRequest(
         actor=actor,
         reason=body.reason,
         amount=body.amount,
@@ -165,7 +165,7 @@ async def _shown(call: Call, snapshot: Snapshot, cancellation: Cancellation) -> 
     return cancellation_view(snapshot, cancellation, terms, call)
 
 
-def _eligibility(call: Call, snapshot: Snapshot, outlook: Outlook, terms: Terms, now: datetime) -> EligibilityView:
+def _eligibility(call: Call, snapshot: Snapshot, outlook: Outlook, terms: PolicyContext, now: datetime) -> EligibilityView:
     payment, zone = snapshot.payment, terms.policy.zone
     verdict = outlook.assessment.verdict if outlook.assessment else None
     refusal: str | None = None

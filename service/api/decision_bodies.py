@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import ConfigDict, Field, model_validator
 
 from service.api.schemas import Amount, Body, Digest, Label, Line, Note, Optionally, Pseudonym, ReasonCode, problem
-from workflows.domain.words import Channel, MerchantDecision, ReturnCondition
+from workflows.domain.enums import Channel, MerchantDecision, ReturnCondition
 
 EVIDENCE_MAX = 20
 

@@ -13,7 +13,7 @@ from service.api.problems import RequestProblem, problem_detail
 from service.api.queries import NoQuery
 from service.api.reading import BYTE_ORDER_MARK, NDJSON_TYPE, check_arrived, check_media_type, parse_body
 from service.api.schemas import BODY_BYTES_MAX
-from workflows.domain.decisions.payments import Terms
+from workflows.domain.decisions.payments import PaymentDetails
 from workflows.domain.errors import RefundryError, Unavailable
 
 ERRORS_MAX = 1000
@@ -21,7 +21,7 @@ AT_ONCE = 8  # as many as the pool has connections, or nearly
 LANE_LINES_MAX = 4  # read ahead for each
 
 
-_Line = tuple[int, Terms]
+_Line = tuple[int, PaymentDetails]
 
 
 class _Arrived:
@@ -92,7 +92,7 @@ async def _work(call: Call, tally: _Tally, lane: asyncio.Queue[_Line | None]) ->
         await _register(call, tally, *line)
 
 
-async def _register(call: Call, tally: _Tally, number: int, terms: Terms) -> None:
+async def _register(call: Call, tally: _Tally, number: int, terms: PaymentDetails) -> None:
     try:
         registered = await call.services.runner.register(terms, actor=call.actor(), request_id=call.trace_id)
     except Unavailable:

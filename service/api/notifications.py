@@ -6,10 +6,10 @@ from service.api.calls import Call
 from service.api.reading import JSON_TYPE, read_body
 from service.providers.sandbox import SandboxProvider, verify_notification
 from service.security import TokenFault, Unauthenticated
-from workflows.chance import new_id
+from workflows.clock_and_ids import new_id
 from workflows.domain.errors import NotFound
 from workflows.domain.ids import from_rail_key, scope_id
-from workflows.storage.notifications import Incoming
+from workflows.storage.notifications import ReceivedNotification
 
 
 async def receive(call: Call) -> Response:
@@ -27,6 +27,6 @@ async def receive(call: Call) -> Response:
     key = from_rail_key(said.rail_key)
     # A word about a key that is none of ours is kept too, under a name of its own.
     payment_id = key[0] if key is not None else scope_id(f"notifications:{provider}")
-    incoming = Incoming(payment_id=payment_id, provider=provider, rail_id=said.id, body=body, received_at=now)
+    incoming = ReceivedNotification(payment_id=payment_id, provider=provider, rail_id=said.id, body=body, received_at=now)
     await call.store.store_notification(incoming, id=new_id(), job_id=new_id())
     return Response(b"{}", media_type=JSON_TYPE)

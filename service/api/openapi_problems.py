@@ -10,9 +10,9 @@ from pydantic import JsonValue
 from service.api.openapi_texts import STATUS_TEXTS
 from service.api.problems import MEDIA_TYPE, PROBLEMS, RETRY_AFTER_SECONDS, problem_body
 from service.api.sentences import Language, NextStep, next_steps, refusal_message, sentence
+from workflows.domain.enums import Anchor, Refusal
 from workflows.domain.errors import Window
 from workflows.domain.times import parse_rfc3339
-from workflows.domain.words import Anchor, Refusal
 
 Json = dict[str, JsonValue]
 

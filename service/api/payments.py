@@ -17,10 +17,10 @@ from service.api.views import payment_actions, payment_view
 from workflows.domain import ids
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import fulfilment, payments
-from workflows.domain.decisions.terms import Terms
+from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.model import Earned, Funding, Item, Snapshot
 from workflows.storage import search
-from workflows.storage.snapshot import Wanted
+from workflows.storage.snapshot import SnapshotQuery
 
 B = TypeVar("B", bound=Body)
 
@@ -64,7 +64,7 @@ async def list_(call: Call) -> Response:
 
 
 async def complete(call: Call) -> Response:
-    def decide(snapshot: Snapshot, body: bodies.CompletePayment, _: Terms, context: Context) -> Change:
+    def decide(snapshot: Snapshot, body: bodies.CompletePayment, _: PolicyContext, context: Context) -> Change:
         return payments.complete(snapshot, completed_at=body.completed_at, provider_reference=body.provider_reference, context=context)
 
     inbound = await Inbound.read(call.request, call.operation, bodies.CompletePayment)
@@ -72,7 +72,7 @@ async def complete(call: Call) -> Response:
 
 
 async def fail(call: Call) -> Response:
-    def decide(snapshot: Snapshot, body: bodies.FailPayment, _: Terms, context: Context) -> Change:
+    def decide(snapshot: Snapshot, body: bodies.FailPayment, _: PolicyContext, context: Context) -> Change:
         return payments.fail(snapshot, code=body.code, detail=body.detail, context=context)
 
     inbound = await Inbound.read(call.request, call.operation, bodies.FailPayment)
@@ -80,7 +80,7 @@ async def fail(call: Call) -> Response:
 
 
 async def modify(call: Call) -> Response:
-    def decide(snapshot: Snapshot, body: bodies.ModifyPayment, _: Terms, context: Context) -> Change:
+    def decide(snapshot: Snapshot, body: bodies.ModifyPayment, _: PolicyContext, context: Context) -> Change:
         funding = None if body.funding is None else _funding(body.funding, call)
         items, names = _items(body.items)
         return payments.modify(
@@ -92,7 +92,7 @@ async def modify(call: Call) -> Response:
 
 
 async def change_fulfilment(call: Call) -> Response:
-    def decide(snapshot: Snapshot, body: bodies.ChangeFulfilment, _: Terms, context: Context) -> Change | None:
+    def decide(snapshot: Snapshot, body: bodies.ChangeFulfilment, _: PolicyContext, context: Context) -> Change | None:
         told = fulfilment.FulfilmentTold(
             status=body.status,
             at=body.at,
@@ -107,7 +107,7 @@ async def change_fulfilment(call: Call) -> Response:
     return await call.command(inbound, _doing(call, decide))
 
 
-def terms_of(body: bodies.RegisterPayment, call: Call) -> payments.Terms:
+def terms_of(body: bodies.RegisterPayment, call: Call) -> payments.PaymentDetails:
     """What the body says, and nothing that it leaves out.
 
     Raises RequestProblem for times ahead, currencies that were withdrawn before, and rails that are not there.
@@ -122,7 +122,7 @@ def terms_of(body: bodies.RegisterPayment, call: Call) -> payments.Terms:
         if body.earned is None
         else tuple(Earned(kind=e.kind, amount=e.amount, provider=e.provider, provider_reference=e.provider_reference) for e in body.earned)
     )
-    return payments.Terms(
+    return payments.PaymentDetails(
         reference=body.reference,
         wallet_id=body.wallet_id,
         merchant_id=body.merchant_id,
@@ -176,15 +176,15 @@ async def _shown(call: Call, snapshot: Snapshot) -> Answer:
     return payment_view(snapshot, await call.services.runner.runtime.terms(snapshot.payment), call)
 
 
-def _doing(call: Call, decide: Callable[[Snapshot, B, Terms, Context], Change | None]) -> Doing[B]:
+def _doing(call: Call, decide: Callable[[Snapshot, B, PolicyContext, Context], Change | None]) -> Doing[B]:
     """A step of the payment itself, answered with the payment as it then is."""
 
-    def answer(snapshot: Snapshot, terms: Terms, _: bool) -> tuple[int, Answer, dict[str, str]]:
+    def answer(snapshot: Snapshot, terms: PolicyContext, _: bool) -> tuple[int, Answer, dict[str, str]]:
         return 200, payment_view(snapshot, terms, call), {"etag": answers.etag(snapshot.payment.version)}
 
     payment_id: UUID = call.path_id("pay", "payment_id")
     return Doing(
-        wanted=Wanted(payment_id=payment_id, shown=True),
+        wanted=SnapshotQuery(payment_id=payment_id, shown=True),
         decide=decide,
         answer=answer,
         version=lambda snapshot: snapshot.payment.version,

@@ -12,7 +12,7 @@ from typing import Final
 from service.api.page_style import page, page_headers
 from service.api.problems import PROBLEMS, RETRY_AFTER_SECONDS, ProblemType, problem_body
 from service.api.sentences import Language, NextStep, next_steps, sentence, words
-from workflows.domain.words import Anchor, Refusal
+from workflows.domain.enums import Anchor, Refusal
 
 PAGE_HEADERS: Final = page_headers()
 

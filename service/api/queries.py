@@ -24,8 +24,8 @@ from service.api.field_errors import FieldError, field_error, field_errors, poin
 from service.api.problems import RequestProblem
 from service.api.schemas import AMOUNT_MAX, CURSOR, EXPECTED, QUANTITY_MAX, Instant, Line, Provider, Pseudonym, Reference, problem
 from workflows.domain import ids
+from workflows.domain.enums import CancellationState, Channel, LegState, PaymentState, Reason, RecordType, Route
 from workflows.domain.model import ItemQuantity
-from workflows.domain.words import CancellationState, Channel, LegState, PaymentState, Reason, RecordType, Route
 
 LIMIT_MAX: Final = 200
 LIMIT_DEFAULT: Final = 50

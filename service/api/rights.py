@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from service.security import Principal
-from workflows.domain.words import Role
+from workflows.domain.enums import Role
 
 Method = Literal["GET", "POST"]
 Tag = Literal["payments", "cancellations", "refunds", "records", "policies", "service"]

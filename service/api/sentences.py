@@ -16,10 +16,10 @@ from zoneinfo import ZoneInfo
 
 from service.api.currencies import EXPONENTS
 from workflows.domain.decisions.eligibility import Outlook
+from workflows.domain.enums import PaymentFailure, PaymentState, Refusal, Route
 from workflows.domain.errors import Window
 from workflows.domain.model import Payment
 from workflows.domain.policy import Allowed
-from workflows.domain.words import PaymentFailure, PaymentState, Refusal, Route
 
 ACCEPT_LANGUAGE_LENGTH_MAX = 1_000
 _WEIGHTED = re.compile(r"\s*([A-Za-z]{1,8}|\*)(?:-[A-Za-z0-9]{1,8})*\s*(?:;\s*[qQ]\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*)?")

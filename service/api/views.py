@@ -10,12 +10,12 @@ from service.api.rights import available
 from service.api.sentences import failure
 from workflows.domain.decisions import permitted
 from workflows.domain.decisions.eligibility import refundable_until
-from workflows.domain.decisions.terms import Terms
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.enums import PAYMENT_FINAL, ActorRole, Fulfilment, LegKind, LegState, PaymentState, PaymentTrigger
 from workflows.domain.errors import NotFound
 from workflows.domain.eta import Eta, estimate
-from workflows.domain.machines import PAYMENT, Facts
+from workflows.domain.machines import PAYMENT, GuardFacts
 from workflows.domain.model import Actor, Cancellation, Leg, Refund, Snapshot
-from workflows.domain.words import PAYMENT_FINAL, ActorRole, Fulfilment, LegKind, LegState, PaymentState, PaymentTrigger
 
 # Free texts are for those who decide: a customer is shown none of them, a merchant those that concern it.
 _OURS = frozenset({"approval_note", "denial", "justification"})
@@ -24,7 +24,7 @@ _NO_ETA = frozenset({LegState.held, LegState.requires_action, LegState.failed, L
 WALLETS_FROZEN = False  # no wallet can be put on hold yet, so none is
 
 
-def payment_view(snapshot: Snapshot, terms: Terms, call: Call) -> Answer:
+def payment_view(snapshot: Snapshot, terms: PolicyContext, call: Call) -> Answer:
     """The snapshot must have been loaded to be shown: metadata and the carrier's number are texts."""
     payment, open_one = snapshot.payment, snapshot.open_cancellation
     names = {text.name for text in snapshot.texts if text.subject_id == payment.id}
@@ -41,7 +41,7 @@ def payment_view(snapshot: Snapshot, terms: Terms, call: Call) -> Answer:
     )
 
 
-def cancellation_view(snapshot: Snapshot, cancellation: Cancellation, terms: Terms, call: Call) -> Answer:
+def cancellation_view(snapshot: Snapshot, cancellation: Cancellation, terms: PolicyContext, call: Call) -> Answer:
     """The snapshot must have been loaded to be shown: notes and the carrier's number are texts."""
     refund, now = snapshot.refund_of(cancellation), call.now()
     hidden = _HIDDEN.get(call.actor().role, frozenset())
@@ -58,12 +58,12 @@ def cancellation_view(snapshot: Snapshot, cancellation: Cancellation, terms: Ter
     )
 
 
-def refund_view(snapshot: Snapshot, refund: Refund, terms: Terms) -> Answer:
+def refund_view(snapshot: Snapshot, refund: Refund, terms: PolicyContext) -> Answer:
     legs = legs_of(snapshot, refund)
     return answers.refund_answer(refund, legs, refund_eta(refund, legs, terms))
 
 
-def refund_eta(refund: Refund, legs: tuple[Leg, ...], terms: Terms) -> Eta | None:
+def refund_eta(refund: Refund, legs: tuple[Leg, ...], terms: PolicyContext) -> Eta | None:
     """None while a part of it waits or is stuck: nobody knows then when it will arrive."""
     if refund.state in _NO_ETA:
         return None
@@ -87,7 +87,7 @@ def must_have_refund(snapshot: Snapshot, refund_id: object) -> Refund:
 def payment_actions(snapshot: Snapshot) -> tuple[str, ...]:
     """What the payment's state allows now, whoever asks."""
     payment = snapshot.payment
-    facts = Facts(origin=payment.origin_state)
+    facts = GuardFacts(origin=payment.origin_state)
     actions = [trigger.value for trigger in (PaymentTrigger.complete, PaymentTrigger.fail) if PAYMENT.may(payment.state, trigger, facts)]
     if payment.state is PaymentState.pending:
         actions.append("modify")

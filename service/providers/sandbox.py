@@ -41,10 +41,10 @@ from workflows.domain.ports import (
     Order,
     Outcome,
     Pending,
+    ProviderNotification,
+    ProviderUnavailable,
     Returned,
-    Said,
     Settled,
-    Unavailable,
     Unknown,
 )
 
@@ -88,10 +88,10 @@ class SandboxProvider:
 
     async def find(self, order: Order) -> Outcome:
         outcome = await self._call("GET", f"/sandbox/movements/{quote(order.rail_key, safe='')}", order)
-        return Unknown("unavailable") if isinstance(outcome, Unavailable) else outcome
+        return Unknown("unavailable") if isinstance(outcome, ProviderUnavailable) else outcome
 
     @staticmethod
-    def read(body: bytes) -> Said | None:
+    def read(body: bytes) -> ProviderNotification | None:
         """What a stored notification says; Unknown(`unreadable`) where it names a key and the rest cannot be understood."""
         try:
             said = _object(body)
@@ -99,9 +99,9 @@ class SandboxProvider:
         except _Unreadable:
             return None
         try:
-            return Said(rail_key, _meaning(said))
+            return ProviderNotification(rail_key, _meaning(said))
         except _Unreadable:
-            return Said(rail_key, Unknown("unreadable"))
+            return ProviderNotification(rail_key, Unknown("unreadable"))
 
     async def _send(self, path: str, order: Order) -> Outcome:
         content: dict[str, str | int] = {
@@ -122,7 +122,7 @@ class SandboxProvider:
             ):
                 body = await _read(response)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
-            return Unavailable()
+            return ProviderUnavailable()
         except (httpx.TimeoutException, TimeoutError):
             return Unknown("timeout")
         except (httpx.DecodingError, _Unreadable):
@@ -150,7 +150,7 @@ def _outcome(method: Literal["GET", "POST"], response: httpx.Response, body: byt
                     raise _Unreadable
                 return _meaning(said)
             case 503:
-                return Unavailable(_retry_after(response))
+                return ProviderUnavailable(_retry_after(response))
             # A proxy's 400 or 404 is not the rail's: only the rail knows these codes.
             case 400 if method == "POST" and _object(body).get("code") == "invalid_request":
                 return Declined("invalid_request")

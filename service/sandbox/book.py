@@ -182,7 +182,7 @@ class Book:
         row = self._sql.execute("select * from operations where rail_key = ?", (rail_key,)).fetchone()
         return None if row is None else Operation.read(row)
 
-    def ask(self, rail_key: str) -> tuple[Faults, Operation | None]:
+    def requested(self, rail_key: str) -> tuple[Faults, Operation | None]:
         """What became of a key, with the random faults that befall the question; those asked for by reference befall sends only."""
         faults = NONE
         if self.chance.rate > 0:

@@ -114,7 +114,7 @@ class Rail:
 
     async def find(self, request: Request) -> Response:
         key = request.path_params["rail_key"]
-        faults, operation = await self.scribe(lambda book: book.ask(key))
+        faults, operation = await self.scribe(lambda book: book.requested(key))
         if faults.unavailable:
             return _unavailable()
         if faults.timeout_before_effect or faults.timeout_after_effect:

@@ -15,7 +15,7 @@ from service.providers.sandbox import SandboxProvider
 from service.providers.sandbox_book import sandbox_book
 from service.settings import Settings
 from service.terminal.plain import plain, say
-from workflows.flows.check import Result, Watch, run_checks
+from workflows.flows.check import InvariantResult, Watch, run_checks
 from workflows.flows.check_rail import check_rail
 
 _SESSION = {"application_name": "refundry check", "timezone": "UTC", "jit": "off"}
@@ -33,7 +33,7 @@ def run_check(settings: Settings, console: Console | None = None) -> int:
     return 1 if any(result.broken for result in results) else 0
 
 
-def print_results(console: Console, results: Sequence[Result], *, seconds: float) -> None:
+def print_results(console: Console, results: Sequence[InvariantResult], *, seconds: float) -> None:
     """The table, then the examples of what is broken, then the answer in a sentence."""
     table = Table("Invariant", "What must hold", header_style="bold")
     table.add_column("Rows", justify="right")
@@ -56,7 +56,7 @@ def print_results(console: Console, results: Sequence[Result], *, seconds: float
         say(console, f"All {len(results)} invariants hold ({seconds:.1f} s).", "bold green")
 
 
-async def _run(settings: Settings, watch: Watch) -> tuple[list[Result], bool]:
+async def _run(settings: Settings, watch: Watch) -> tuple[list[InvariantResult], bool]:
     """The results, and whether the rail's book was among what was looked at (true where there is no rail to ask)."""
     # Without the time limit that the service's own connections have: a whole database may take long.
     connection = await asyncpg.connect(settings.database_url, server_settings=_SESSION)
@@ -84,7 +84,7 @@ def _watch(progress: Progress) -> Callable[[str, int, int], None]:
     return lambda what, done, total: progress.update(task, description=what, completed=done, total=total)
 
 
-def _examples(result: Result) -> Table:
+def _examples(result: InvariantResult) -> Table:
     more = result.violations - len(result.examples)
     title = f"{result.name}: {result.says}"
     table = Table(title=Text(title, "bold red"), title_justify="left", show_header=False)

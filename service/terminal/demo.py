@@ -15,9 +15,9 @@ from rich.table import Column, Table
 from service import locate, settings
 from service.keys import LocalKeys, load_or_create_keys
 from service.terminal.failure import UserError
-from workflows.chance import utc_now
+from workflows.clock_and_ids import utc_now
+from workflows.domain.enums import Role
 from workflows.domain.times import rfc3339
-from workflows.domain.words import Role
 
 WAIT_SECONDS_MAX = 60
 
@@ -54,7 +54,7 @@ class _Tour:
             },
         )
 
-    def ask(self, payment: dict[str, Any]) -> dict[str, Any]:
+    def requested(self, payment: dict[str, Any]) -> dict[str, Any]:
         return self.call("POST", f"/v1/payments/{payment['id']}/cancellations", {"reason": "changed_mind"})
 
     def follow(self, cancellation: dict[str, Any]) -> dict[str, Any]:
@@ -101,23 +101,23 @@ def _tour(tour: _Tour) -> None:
     payment = tour.payment(age=timedelta(minutes=2))
     may = tour.call("GET", f"/v1/payments/{payment['id']}/eligibility")
     console.print(f"   {may['message']}")
-    tour.follow(tour.ask(payment))
+    tour.follow(tour.requested(payment))
 
     tour.chapter("2. The rail pays, and its answer is lost")
     lost = tour.payment(age=timedelta(minutes=2), provider_reference="timeout_after_effect,drop_notification")
-    tour.follow(tour.ask(lost))
+    tour.follow(tour.requested(lost))
     rail = tour.call("GET", "/v1/meta")["sandbox_url"]
     moved = httpx.get(f"{rail}/sandbox/movements", params={"payment_reference": lost["reference"]}, trust_env=False).json()["data"]
     console.print(f"   The rail's own book shows [bold]{len(moved)}[/bold] movement.")
 
     tour.chapter("3. Three days later: the merchant is asked")
-    later = tour.ask(tour.payment(age=timedelta(days=3)))
+    later = tour.requested(tour.payment(age=timedelta(days=3)))
     console.print(f"   {later['state']}  {later['message']}")
     withdrawn = tour.call("POST", f"/v1/cancellations/{later['id']}/withdraw", {})
     console.print(f"   {withdrawn['state']}  {withdrawn['message']}")
 
     tour.chapter("4. A month later: policy says no, and says what next")
-    refused = tour.ask(tour.payment(age=timedelta(days=30)))
+    refused = tour.requested(tour.payment(age=timedelta(days=30)))
     console.print(Panel(f"{refused['message']}\n" + "\n".join(f"→ {step['message']}" for step in refused["next_steps"]), expand=False))
 
     tour.chapter("5. What is on record of the first")

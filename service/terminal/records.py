@@ -20,16 +20,16 @@ from rich.table import Table
 from rich.text import Text
 
 from service.keys import KeysUnusable, Verifier, VerifierKeyUnreadable, load_or_create_keys
+from service.terminal.api_client import by_environment
 from service.terminal.plain import plain, say
-from service.terminal.reach import by_environment
 from workflows.domain.exports import read_trailer
 from workflows.domain.times import rfc3339
-from workflows.domain.verifying import Finding, Status, Verdict, verify_export
+from workflows.domain.verifying import Finding, Verdict, VerificationStatus, verify_export
 
 Format = Literal["ndjson", "csv"]
 
-EXIT_STATUS = {Status.verified: 0, Status.tampered: 1, Status.unreadable: 2}
-STYLE = {Status.verified: "bold green", Status.tampered: "bold red", Status.unreadable: "bold yellow"}
+EXIT_STATUS = {VerificationStatus.verified: 0, VerificationStatus.tampered: 1, VerificationStatus.unreadable: 2}
+STYLE = {VerificationStatus.verified: "bold green", VerificationStatus.tampered: "bold red", VerificationStatus.unreadable: "bold yellow"}
 LINE_BYTES_MAX = 4 * 1024 * 1024  # no record comes near; a file without newlines must not fill the memory
 STDOUT = Path("-")
 COPY_BYTES = 256 * 1024
@@ -44,7 +44,7 @@ _TIMEOUT = httpx.Timeout(10, read=300)  # the service sorts a day before its fir
 class _Checked:
     """What is known of one file; `verdict` is None where it could not be read as an export, `note` says why or what else is wrong."""
 
-    status: Status
+    status: VerificationStatus
     verdict: Verdict | None
     note: str = ""
 
@@ -68,7 +68,11 @@ def run_verify(files: list[Path], key: str | None = None, data_dir: Path | None 
     if trusted is None and any(one.verdict is not None and one.verdict.signer for one in checked.values()):
         say(console, "Whose key signed was not checked: give it with --key. The signature only fits the key that the file itself names.")
     statuses = {one.status for one in checked.values()}
-    return next(EXIT_STATUS[status] for status in (Status.tampered, Status.unreadable, Status.verified) if status in statuses)
+    return next(
+        EXIT_STATUS[status]
+        for status in (VerificationStatus.tampered, VerificationStatus.unreadable, VerificationStatus.verified)
+        if status in statuses
+    )
 
 
 def run_export(  # noqa: PLR0913 -- each is an option of the command
@@ -140,15 +144,15 @@ def _check(path: Path, trusted: str | None, console: Console) -> _Checked:
         with path.open("rb") as file:
             start = file.peek(len(_ZIP_START))[: len(_ZIP_START)]
             if start == _ZIP_START:
-                return _Checked(Status.unreadable, None, "not an export")
+                return _Checked(VerificationStatus.unreadable, None, "not an export")
             content = gzip.GzipFile(fileobj=file) if start.startswith(_GZIP_START) else file
             with _watched(path, file, console) as tick:
                 verdict = verify_export(_lines(content, damage, tick), check_signature=_fits, trusted_key=trusted)
     except OSError as error:
-        return _Checked(Status.unreadable, None, error.strerror or str(error))
-    if verdict.status is Status.unreadable:
-        return _Checked(Status.unreadable, None, damage[0] if damage else "not an export")
-    return _Checked(Status.tampered if damage else verdict.status, verdict, *damage)
+        return _Checked(VerificationStatus.unreadable, None, error.strerror or str(error))
+    if verdict.status is VerificationStatus.unreadable:
+        return _Checked(VerificationStatus.unreadable, None, damage[0] if damage else "not an export")
+    return _Checked(VerificationStatus.tampered if damage else verdict.status, verdict, *damage)
 
 
 def _lines(content: IO[bytes] | gzip.GzipFile, damage: list[str], tick: Callable[[], None]) -> Iterator[bytes]:

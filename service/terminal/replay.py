@@ -27,14 +27,14 @@ from rich.table import Table
 from rich.text import Text
 
 from service.keys import LocalKeys
+from service.terminal.api_client import ApiClient, Pause, Reply
 from service.terminal.failure import UserError
-from service.terminal.reach import Pause, Reach, Reply
-from service.terminal.replay_plan import Case, Plan, Run, Wish, read_plan
+from service.terminal.replay_plan import Case, ReplayPlan, Run, Wish, read_plan
 from service.terminal.replay_table import Timing, print_result
-from service.terminal.replay_tally import Outcome, Result, Step, Tally, checks, hand_off, judge, next_step
-from workflows.chance import utc_now
+from service.terminal.replay_tally import Outcome, ReplayResult, Step, Tally, checks, hand_off, judge, next_step
+from workflows.clock_and_ids import utc_now
+from workflows.domain.enums import Role
 from workflows.domain.ports import Clock
-from workflows.domain.words import Role
 
 CONCURRENCY = 24
 FOLLOW_SECONDS_MAX = 180.0  # a refund that has not come to its end by then is told as an error
@@ -93,15 +93,15 @@ def run_replay(  # noqa: PLR0913 -- each is an option of the command
 
 
 async def _import(file: str, url: str, token: str, console: Console, around: Surroundings) -> dict[str, Any]:
-    async with Reach(url, token, transport=around.transport, pause=around.pause) as reach:
+    async with ApiClient(url, token, transport=around.transport, pause=around.pause) as reach:
         await reach.greet()
         with _opened(file) as (raw, size), _bar(console, "payments", size, DownloadColumn()) as advance:
             reply = await reach.upload(_IMPORT, lambda: _streamed(_chunks(raw, file, advance)))
     return _imported(reply)
 
 
-async def _replay(plan: Plan, url: str, token: str, console: Console, around: Surroundings) -> tuple[Tally, Timing]:
-    async with Reach(url, token, transport=around.transport, pause=around.pause) as reach:
+async def _replay(plan: ReplayPlan, url: str, token: str, console: Console, around: Surroundings) -> tuple[Tally, Timing]:
+    async with ApiClient(url, token, transport=around.transport, pause=around.pause) as reach:
         await reach.greet()
         begun = time.monotonic()
         with _bar(console, "registering payments", plan.payments) as advance:
@@ -129,7 +129,7 @@ async def _replay(plan: Plan, url: str, token: str, console: Console, around: Su
         return tally, timing
 
 
-async def _ask(reach: Reach, case: Case, wish: Wish, run: Run, pause: Pause) -> Result:
+async def _ask(reach: ApiClient, case: Case, wish: Wish, run: Run, pause: Pause) -> ReplayResult:
     """Ask, carry it to its end, and book what went back in the case's ledger."""
     key = f"{run.name}:{wish.invoice}"
     body: dict[str, object] = {"reason": "changed_mind", "client_reference": wish.invoice}
@@ -153,7 +153,7 @@ async def _ask(reach: Reach, case: Case, wish: Wish, run: Run, pause: Pause) -> 
     return result
 
 
-async def _follow(reach: Reach, reply: Reply, pause: Pause) -> tuple[Reply, str]:
+async def _follow(reach: ApiClient, reply: Reply, pause: Pause) -> tuple[Reply, str]:
     """Read the cancellation until it is over; what stopped us, if it is not."""
     path, waited, wait = f"/v1/cancellations/{reply.body['id']}", 0.0, _FIRST_LOOK_SECONDS
     while next_step(reply) is Step.follow:
@@ -195,7 +195,7 @@ def _imported(reply: Reply) -> dict[str, Any]:
     return reply.body
 
 
-def _again(plan: Plan, advance: Advance) -> Callable[[], AsyncIterator[bytes]]:
+def _again(plan: ReplayPlan, advance: Advance) -> Callable[[], AsyncIterator[bytes]]:
     """The plan's payments as a stream that can begin again; the bar shows how far the first one came."""
     shown = 0
 

@@ -77,7 +77,7 @@ class Line(NamedTuple):
 
 
 @dataclass(slots=True)
-class Ledger:
+class ReplayLedger:
     """What a payment's granted cancellations come to, from the data alone."""
 
     amount: int
@@ -122,12 +122,12 @@ class Case:
     reference: str  # in this run
     payment_id: str
     currency: str
-    ledger: Ledger
+    ledger: ReplayLedger
     wishes: tuple[Wish, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReplayPlan:
     """All that is to be sent. The payments are read again when they are sent: there may be more than memory holds."""
 
     folder: Path
@@ -156,7 +156,7 @@ class Plan:
         return {**body, **moments, "reference": self.run.reference(body["reference"])}
 
 
-def read_plan(folder: Path, run: Run, limit: int | None = None) -> Plan:
+def read_plan(folder: Path, run: Run, limit: int | None = None) -> ReplayPlan:
     """The first `limit` payments of the folder with their cancellations. Raises UserError where the files cannot be read so."""
     try:
         wishes = _wishes(folder)
@@ -175,7 +175,7 @@ def read_plan(folder: Path, run: Run, limit: int | None = None) -> Plan:
                 cases.append(_case(body, run, found))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{folder} cannot be replayed: a line has another form than expected ({type(error).__name__}: {error}).") from error
-    return Plan(folder, run, limit, count, amounts, tuple(cases), lags, last)
+    return ReplayPlan(folder, run, limit, count, amounts, tuple(cases), lags, last)
 
 
 def _wishes(folder: Path) -> dict[str, tuple[Wish, ...]]:
@@ -196,7 +196,7 @@ def _wishes(folder: Path) -> dict[str, tuple[Wish, ...]]:
 def _case(body: Json, run: Run, wishes: tuple[Wish, ...]) -> Case:
     reference = run.reference(body["reference"])
     lines = {item["reference"]: Line(item["quantity"], item["amount"]) for item in body.get("items") or ()}
-    return Case(reference, ids.public("pay", ids.payment_id(reference)), body["currency"], Ledger(body["amount"], lines), wishes)
+    return Case(reference, ids.public("pay", ids.payment_id(reference)), body["currency"], ReplayLedger(body["amount"], lines), wishes)
 
 
 def _happened(body: Json) -> datetime:

@@ -7,10 +7,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from service.terminal.reach import Reply
-from service.terminal.replay_plan import Case, Plan, Wish
+from service.terminal.api_client import Reply
+from service.terminal.replay_plan import Case, ReplayPlan, Wish
+from workflows.domain.enums import CancellationState
 from workflows.domain.times import parse_rfc3339
-from workflows.domain.words import CancellationState
 
 
 class Outcome(StrEnum):
@@ -49,7 +49,7 @@ _WAITS = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class ReplayResult:
     """One request and its end. `amount` is the service's own where it granted or reserved something, else what the data says."""
 
     reference: str
@@ -77,9 +77,9 @@ class Check:
 class Tally:
     """All results, and each asked payment as it stood at the end."""
 
-    plan: Plan
+    plan: ReplayPlan
     imported: dict[str, Any]  # the import's answer
-    results: list[Result] = field(default_factory=list)
+    results: list[ReplayResult] = field(default_factory=list)
     payments: dict[str, dict[str, Any]] = field(default_factory=dict)  # by reference: the service's own word
 
     def count(self, outcome: Outcome) -> int:
@@ -99,7 +99,7 @@ class Tally:
         """What the outcome's requests have in common, most frequent first."""
         return Counter(result.detail for result in self.results if result.outcome is outcome).most_common()
 
-    def errors(self) -> list[Result]:
+    def errors(self) -> list[ReplayResult]:
         return [result for result in self.results if result.outcome is Outcome.error]
 
 
@@ -113,7 +113,7 @@ def next_step(reply: Reply) -> Step:
     return Step.withdraw if state in _WAITS else Step.over
 
 
-def judge(case: Case, wish: Wish, reply: Reply, *, asked_seconds: float, handed_to: str | None = None, fault: str = "") -> Result:
+def judge(case: Case, wish: Wish, reply: Reply, *, asked_seconds: float, handed_to: str | None = None, fault: str = "") -> ReplayResult:
     """The end of a request: `reply` is the last word about it, `handed_to` whom it had waited for, `fault` what stopped us."""
     expected = case.ledger.worth(wish)
     outcome, detail, amount, money = Outcome.error, fault or reply.told(), expected, None
@@ -130,7 +130,7 @@ def judge(case: Case, wish: Wish, reply: Reply, *, asked_seconds: float, handed_
     elif not fault and (reply.status, reply.code) in _REFUSALS:
         outcome = _REFUSALS[reply.status, reply.code]
         detail = f"{reply.body.get('rule') or 'no rule'}: {reply.body.get('refusal')}" if outcome is Outcome.refused else reply.code
-    return Result(
+    return ReplayResult(
         reference=case.reference,
         invoice=wish.invoice,
         currency=case.currency,
@@ -202,11 +202,11 @@ def _sums(tally: Tally) -> list[str]:
     ]
 
 
-def _each(results: Iterable[Result], fault: Callable[[Result], str | None]) -> list[str]:
+def _each(results: Iterable[ReplayResult], fault: Callable[[ReplayResult], str | None]) -> list[str]:
     return [f"{result.reference} {result.invoice}: {told}" for result in results if (told := fault(result)) is not None]
 
 
-def _wrong_amount(result: Result) -> str | None:
+def _wrong_amount(result: ReplayResult) -> str | None:
     return None if result.amount == result.expected else f"{result.amount} instead of {result.expected}"
 
 

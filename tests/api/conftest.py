@@ -8,7 +8,7 @@ from service.keys import Verifier
 from tests.api.world import World, running
 from tests.database import Cluster
 from tests.sandbox.conftest import RailProcess
-from workflows.domain.verifying import Status, verify_export
+from workflows.domain.verifying import VerificationStatus, verify_export
 
 
 @pytest.fixture(scope="session")
@@ -32,4 +32,4 @@ async def world(cluster: Cluster, rail: RailProcess, tmp_path_factory: pytest.Te
             check_signature=lambda text, signature, data: Verifier.parse(text).verify(signature, data),
             trusted_key=key,
         )
-        assert checked.status is Status.verified, checked
+        assert checked.status is VerificationStatus.verified, checked

@@ -38,7 +38,7 @@ CALLS: dict[str, tuple[str, Json]] = {
 async def handed_off(world: World, **members: Any) -> tuple[Json, Json]:
     """A payment, and a cancellation that waits for its merchant."""
     payment = await world.register(completed_at=world.clock.ago(hours=1), **members)
-    asked = await world.ask(payment)
+    asked = await world.requested(payment)
     assert (asked.status_code, asked.json()["state"]) == (201, "awaiting_merchant"), asked.text
     return payment, asked.json()
 
@@ -46,7 +46,7 @@ async def handed_off(world: World, **members: Any) -> tuple[Json, Json]:
 async def for_agents(world: World, *, amount: int = 10_000, **call: Any) -> tuple[Json, Json]:
     """A payment, and a cancellation that waits for an agent."""
     payment = await world.register(completed_at=world.clock.ago(hours=1), amount=amount)
-    asked = await world.ask(payment, "unauthorised", **call)
+    asked = await world.requested(payment, "unauthorised", **call)
     assert (asked.status_code, asked.json()["state"]) == (201, "awaiting_agent"), asked.text
     return payment, asked.json()
 
@@ -59,7 +59,7 @@ async def to_be_returned(world: World) -> tuple[Json, Json]:
         shipped_at=world.clock.ago(days=2),
         delivered_at=world.clock.ago(days=1),
     )
-    asked = await world.ask(payment)
+    asked = await world.requested(payment)
     assert (asked.status_code, asked.json()["state"]) == (201, "awaiting_return"), asked.text
     return payment, asked.json()
 

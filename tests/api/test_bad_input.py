@@ -53,7 +53,7 @@ async def test_amounts_out_of_bounds(world: World, amount: object) -> None:
 @pytest.mark.parametrize("amount", [1, 10**15])
 async def test_amounts_at_the_bounds(world: World, amount: int) -> None:
     payment = await world.register(amount=amount)
-    assert (await world.ask(payment)).status_code == 201
+    assert (await world.requested(payment)).status_code == 201
     await world.worker.drain()
     assert (await world.payment(payment))["amount_refunded"] == amount
 
@@ -127,7 +127,7 @@ async def test_texts_in_all_letters_come_back_as_they_went(world: World) -> None
         payment["order_reference"] == payment["metadata"]["k"] == payment["items"][0]["name"] == payment["items"][0]["reference"] == strange
     )
     assert (await world.payment(payment))["items"] == payment["items"]
-    asked = await world.ask(payment, items=[{"reference": strange, "quantity": 1}], note=strange)
+    asked = await world.requested(payment, items=[{"reference": strange, "quantity": 1}], note=strange)
     assert asked.json()["amount"] == 10_000
 
 

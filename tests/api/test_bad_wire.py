@@ -69,7 +69,7 @@ async def test_bodies_of_other_types(world: World, media: str) -> None:
 async def test_compressed_bodies_are_refused(world: World) -> None:
     payment = await world.register()
 
-    assert_problem(await world.ask(payment, headers={"content-encoding": "gzip"}), 415, "unsupported-media-type")
+    assert_problem(await world.requested(payment, headers={"content-encoding": "gzip"}), 415, "unsupported-media-type")
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ async def test_a_merchant_says_no_with_a_reason_and_the_amount_is_free_again(wor
 
 async def test_free_texts_are_shown_to_those_who_decide(world: World) -> None:
     payment = await world.register(completed_at=world.clock.ago(hours=1))
-    cancellation = (await world.ask(payment, note="my neighbour has it")).json()
+    cancellation = (await world.requested(payment, note="my neighbour has it")).json()
     await taken(world, cancellation, "merchant-decision", "merchant", {"decision": "decline", "note": "worn"})
     await taken(world, cancellation, "escalate", "wallet")
     await taken(world, cancellation, "deny", "agent", {"reason_code": "no_proof", "note": "two stories"})
@@ -187,7 +187,7 @@ async def test_after_seven_days_the_no_stands(world: World) -> None:
 async def test_the_no_is_not_escalated_beside_another_request(world: World) -> None:
     payment, cancellation = await handed_off(world)
     await taken(world, cancellation, "merchant-decision", "merchant", {"decision": "decline"})
-    another = (await world.ask(payment, amount=1)).json()
+    another = (await world.requested(payment, amount=1)).json()
 
     response = await step(world, cancellation, "escalate", "wallet")
 
@@ -290,7 +290,7 @@ async def test_a_withdrawal_is_recorded_with_the_channel_by_which_the_customer_s
     world: World, role: str, said: str | None, recorded: str
 ) -> None:
     payment = await world.register(completed_at=world.clock.ago(hours=1))
-    cancellation = (await world.ask(payment)).json()
+    cancellation = (await world.requested(payment)).json()
     path = f"/v1/cancellations/{cancellation['id']}/withdraw"
     if role != "wallet":
         assert_problem(await world.post(path, {"channel": "app"}, role=role), 422, "validation-failed")

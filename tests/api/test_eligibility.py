@@ -26,7 +26,7 @@ async def test_the_reason_decides_as_it_does_in_the_request(world: World) -> Non
 
     told = [await eligible(world, payment, f"reason={reason}") for reason in ("damaged", "changed_mind")]
     best = await eligible(world, payment)
-    asked = (await world.ask(payment, "damaged")).json()
+    asked = (await world.requested(payment, "damaged")).json()
 
     assert [(one["allowed"], one["route"], one["rule"], one["by_reason"]) for one in told] == [
         (True, "merchant", "faulty-or-missing", []),
@@ -54,12 +54,12 @@ async def test_requests_of_the_day_are_counted(world: World) -> None:
     told = []
     for _ in range(2):
         told.append((await eligible(world, payment))["refusal"])
-        asked = (await world.ask(payment)).json()
+        asked = (await world.requested(payment)).json()
         await world.post(f"/v1/cancellations/{asked['id']}/withdraw")
     told.append((await eligible(world, payment))["refusal"])
 
     assert told == [None, None, "limit-reached"]
-    assert_problem(await world.ask(payment), 422, "policy-refused", refusal="limit-reached")
+    assert_problem(await world.requested(payment), 422, "policy-refused", refusal="limit-reached")
 
 
 async def test_lines_are_asked_for_by_their_references(world: World) -> None:
@@ -105,7 +105,7 @@ async def test_a_void_is_told_no_days(world: World) -> None:
 async def test_taking_back_is_advised_only_while_it_is_possible(world: World) -> None:
     waiting, executing = await world.register(completed_at=world.clock.ago(hours=1)), await world.register()
     for payment in (waiting, executing):
-        await world.ask(payment)
+        await world.requested(payment)
 
     told = [[step["action"] for step in (await eligible(world, payment))["next_steps"]] for payment in (waiting, executing)]
 
@@ -115,7 +115,7 @@ async def test_taking_back_is_advised_only_while_it_is_possible(world: World) ->
 async def test_half_paid_is_told_as_half_paid(world: World) -> None:
     parts = [*funding(("balance", 6_000)), *funding(("card", 4_000), reference="decline:account_closed")]
     payment = await world.register(funding=parts)
-    asked = (await world.ask(payment)).json()
+    asked = (await world.requested(payment)).json()
     await world.worker.drain()
 
     found = await world.cancellation(asked)

@@ -56,9 +56,9 @@ async def test_refusals_and_messages_speak_chinese(world: World) -> None:
     payment = await world.register(completed_at=world.clock.ago(days=40))
     headers = {"accept-language": "zh-CN"}
 
-    refused = (await world.ask(payment, headers=headers)).json()
+    refused = (await world.requested(payment, headers=headers)).json()
     eligible = (await world.get(f"/v1/payments/{payment['id']}/eligibility", headers=headers)).json()
-    asked = (await world.ask(await world.register(), headers=headers)).json()
+    asked = (await world.requested(await world.register(), headers=headers)).json()
 
     for text in (refused["message"], refused["detail"], refused["next_steps"][0]["message"], eligible["message"], asked["message"]):
         assert re.search("[\u4e00-\u9fff]", text), text
@@ -93,7 +93,7 @@ async def test_if_match_lets_only_the_seen_version_be_changed(world: World, tag:
 
 async def test_a_cancellation_has_a_version_of_its_own(world: World) -> None:
     payment = await world.register(completed_at=world.clock.ago(hours=1))
-    asked = await world.ask(payment)
+    asked = await world.requested(payment)
     path = f"/v1/cancellations/{asked.json()['id']}"
     assert asked.headers["etag"] == (await world.get(path)).headers["etag"] == '"1"'
 
@@ -143,7 +143,7 @@ async def test_a_list_is_walked_whole_while_others_write(world: World, ticks: bo
 async def test_every_list_can_be_walked(world: World) -> None:
     payment = await world.register()
     for _ in range(5):
-        await world.ask(payment, amount=100)
+        await world.requested(payment, amount=100)
         await world.worker.drain()
     mine = {"payment_id": payment["id"]}
     whole = {
@@ -204,9 +204,9 @@ async def test_a_cursor_is_only_its_own_lists(world: World, path: str, role: str
 @pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.roles is not None], ids=lambda one: one.name)
 async def test_unknown_query_parameters_are_refused(world: World, operation: object) -> None:
     payment = await world.register(completed_at=world.clock.ago(hours=1))
-    asked = (await world.ask(payment)).json()
+    asked = (await world.requested(payment)).json()
     other = await world.register()
-    await world.ask(other)
+    await world.requested(other)
     refund = (await world.get("/v1/refunds", params={"payment_id": other["id"]})).json()["data"][0]
     path = operation.path.format(payment_id=payment["id"], cancellation_id=asked["id"], refund_id=refund["id"], version="2026-11-a")  # type: ignore[attr-defined]  # a plain parameter
     role = sorted(operation.roles)[0]  # type: ignore[attr-defined]  # as above
@@ -264,7 +264,7 @@ async def test_payments_are_found_by_what_they_are(world: World, query: dict[str
 
 async def test_cancellations_are_found_by_what_they_are(world: World) -> None:
     payment = await world.register(completed_at=world.clock.ago(hours=1), merchant_id="finder")
-    asked = (await world.ask(payment)).json()
+    asked = (await world.requested(payment)).json()
     queries: list[tuple[Json, bool]] = [
         ({"state": "awaiting_merchant"}, True),
         ({"state": "executing"}, False),
@@ -285,7 +285,7 @@ async def test_cancellations_are_found_by_what_they_are(world: World) -> None:
 
 async def test_what_is_made_says_where_it_is(world: World) -> None:
     made = await world.post("/v1/payments", world.terms(), key=None)
-    asked = await world.ask(made.json())
+    asked = await world.requested(made.json())
 
     for response in (made, asked):
         assert response.status_code == 201
@@ -309,7 +309,7 @@ async def test_eligibility_is_what_a_request_would_come_to_and_changes_nothing(w
     assert (view["allowed"], view["route"], view["refusal"], view["amount_refundable"]) == (True, "automatic", None, 10_000)
     assert view["allocation"] == [{"source": "card", "amount": 700}, {"source": "coupon", "amount": 300}]
     assert view["eta"]["earliest"] <= view["eta"]["latest"]
-    asked = (await world.ask(payment, amount=1_000)).json()
+    asked = (await world.requested(payment, amount=1_000)).json()
     assert [(leg["source"], leg["amount"]) for leg in asked["refund"]["legs"]] == [("card", 700), ("coupon", 300)]
 
 
@@ -333,8 +333,8 @@ async def test_eligibility_names_the_refusal(world: World, members: dict[str, in
 
 async def test_eligibility_names_what_the_state_forbids(world: World) -> None:
     waiting, over = await world.register(completed_at=world.clock.ago(hours=1)), await world.register()
-    await world.ask(waiting)
-    await world.ask(over)
+    await world.requested(waiting)
+    await world.requested(over)
     await world.worker.drain()
 
     views = [(await world.get(f"/v1/payments/{one['id']}/eligibility", "agent")).json() for one in (waiting, over)]

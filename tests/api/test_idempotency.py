@@ -11,11 +11,11 @@ from tests.api.world import Json, World, assert_problem
 
 async def test_the_first_answer_comes_again_byte_for_byte(world: World) -> None:
     payment, key = await world.register(), uuid4().hex
-    first = await world.ask(payment, amount=10, key=key)
+    first = await world.requested(payment, amount=10, key=key)
     await world.worker.drain()
     kept = await world.rows()
 
-    again = await world.ask(payment, amount=10, key=key)
+    again = await world.requested(payment, amount=10, key=key)
 
     assert (again.status_code, again.content) == (201, first.content)
     assert again.headers["idempotent-replayed"] == "true"
@@ -57,9 +57,9 @@ async def test_how_the_body_was_written_does_not_matter(world: World) -> None:
 @pytest.mark.parametrize("other", [{"amount": 11}, {"amount": 10, "note": "x"}, {"reason": "duplicate", "amount": 10}, {}])
 async def test_a_key_for_another_request_is_refused(world: World, other: Json) -> None:
     payment, key = await world.register(), uuid4().hex
-    await world.ask(payment, amount=10, key=key)
+    await world.requested(payment, amount=10, key=key)
 
-    assert_problem(await world.ask(payment, **{"reason": "changed_mind", **other}, key=key), 422, "idempotency-key-reused")
+    assert_problem(await world.requested(payment, **{"reason": "changed_mind", **other}, key=key), 422, "idempotency-key-reused")
 
 
 async def test_another_path_of_the_same_payment_is_another_request(world: World) -> None:
@@ -73,7 +73,7 @@ async def test_another_path_of_the_same_payment_is_another_request(world: World)
 
 async def test_a_withdrawal_shares_its_payments_keys(world: World) -> None:
     payment, key = await world.register(completed_at=world.clock.ago(hours=1)), uuid4().hex
-    asked = (await world.ask(payment, key=key)).json()
+    asked = (await world.requested(payment, key=key)).json()
 
     assert_problem(await world.post(f"/v1/cancellations/{asked['id']}/withdraw", key=key), 422, "idempotency-key-reused")
     done = await world.post(f"/v1/cancellations/{asked['id']}/withdraw", key=key + "w")
@@ -83,16 +83,16 @@ async def test_a_withdrawal_shares_its_payments_keys(world: World) -> None:
 
 async def test_bare_and_quoted_are_one_key(world: World) -> None:
     payment, key = await world.register(), uuid4().hex
-    first = await world.ask(payment, amount=1, key=key)
+    first = await world.requested(payment, amount=1, key=key)
 
-    again = await world.ask(payment, amount=1, key=f'"{key}"')
+    again = await world.requested(payment, amount=1, key=f'"{key}"')
 
     assert (again.content, again.headers["idempotent-replayed"]) == (first.content, "true")
 
 
 @pytest.mark.parametrize("key", ["k", "k" * 255, "!~", "a,b;c=d", '"a\\"b"'])
 async def test_good_keys(world: World, key: str) -> None:
-    assert (await world.ask(await world.register(), key=key)).status_code == 201
+    assert (await world.requested(await world.register(), key=key)).status_code == 201
 
 
 @pytest.mark.parametrize("key", ["", " ", "k" * 256, "a b", "\x7f", '"open', '""', "schl\u00fcssel"])
@@ -115,11 +115,11 @@ async def test_bad_keys(world: World, key: str) -> None:
 
 async def test_a_refusal_is_kept(world: World) -> None:
     payment, key = await world.register(completed_at=world.clock.ago(days=40)), uuid4().hex
-    refused = await world.ask(payment, key=key)
+    refused = await world.requested(payment, key=key)
     kept = await world.rows()
 
-    again = await world.ask(payment, key=key)
-    chinese = await world.ask(payment, key=key, headers={"accept-language": "zh-CN"})
+    again = await world.requested(payment, key=key)
+    chinese = await world.requested(payment, key=key, headers={"accept-language": "zh-CN"})
 
     assert_problem(refused, 422, "policy-refused")
     assert (again.content, again.headers["idempotent-replayed"]) == (refused.content, "true")
@@ -130,11 +130,11 @@ async def test_a_refusal_is_kept(world: World) -> None:
 
 async def test_a_refusal_stays_though_the_reason_for_it_has_gone(world: World) -> None:
     payment, key = await world.register(completed_at=world.clock.ago(hours=1)), uuid4().hex
-    asked = (await world.ask(payment)).json()
-    refused = await world.ask(payment, key=key)
+    asked = (await world.requested(payment)).json()
+    refused = await world.requested(payment, key=key)
     await world.post(f"/v1/cancellations/{asked['id']}/withdraw")
 
-    again = await world.ask(payment, key=key)
+    again = await world.requested(payment, key=key)
 
     assert_problem(again, 409, "cancellation-open")
     assert (again.content, again.headers["idempotent-replayed"]) == (refused.content, "true")
@@ -152,9 +152,9 @@ async def test_a_refusal_stays_though_the_reason_for_it_has_gone(world: World) -
 )
 async def test_what_was_no_answer_is_not_kept(world: World, headers: dict[str, str], body: Json, status: int, code: str) -> None:
     payment, key = await world.register(), uuid4().hex
-    assert_problem(await world.ask(payment, key=key, headers=headers, **body), status, code)
+    assert_problem(await world.requested(payment, key=key, headers=headers, **body), status, code)
 
-    mended = await world.ask(payment, key=key)
+    mended = await world.requested(payment, key=key)
 
     assert mended.status_code == 201
     assert "idempotent-replayed" not in mended.headers
@@ -163,16 +163,16 @@ async def test_what_was_no_answer_is_not_kept(world: World, headers: dict[str, s
 async def test_a_forbidden_call_is_not_kept(world: World) -> None:
     payment, key = await world.register(), uuid4().hex
 
-    assert_problem(await world.ask(payment, role="operator", sub="same", key=key), 403, "forbidden")
-    assert (await world.ask(payment, role="wallet", sub="same", key=key)).status_code == 201
+    assert_problem(await world.requested(payment, role="operator", sub="same", key=key), 403, "forbidden")
+    assert (await world.requested(payment, role="wallet", sub="same", key=key)).status_code == 201
 
 
 async def test_a_key_belongs_to_its_caller_and_its_payment(world: World) -> None:
     one, other, key = await world.register(), await world.register(), uuid4().hex
 
-    first = await world.ask(one, amount=1, key=key)
-    elsewhere = await world.ask(other, amount=1, key=key)
-    somebody = await world.ask(one, amount=1, key=key, sub="wallet-2")
+    first = await world.requested(one, amount=1, key=key)
+    elsewhere = await world.requested(other, amount=1, key=key)
+    somebody = await world.requested(one, amount=1, key=key, sub="wallet-2")
 
     assert (first.status_code, elsewhere.status_code) == (201, 201)
     assert_problem(somebody, 409, "cancellation-open", cancellation_id=first.json()["id"])
@@ -180,20 +180,20 @@ async def test_a_key_belongs_to_its_caller_and_its_payment(world: World) -> None
 
 async def test_a_stale_version_does_not_hide_the_kept_answer(world: World) -> None:
     payment, key = await world.register(), uuid4().hex
-    first = await world.ask(payment, amount=1, key=key, headers={"if-match": '"1"'})
+    first = await world.requested(payment, amount=1, key=key, headers={"if-match": '"1"'})
 
-    again = await world.ask(payment, amount=1, key=key, headers={"if-match": '"1"'})
+    again = await world.requested(payment, amount=1, key=key, headers={"if-match": '"1"'})
 
     assert (again.status_code, again.content) == (201, first.content)
 
 
 async def test_a_client_reference_finds_its_cancellation_for_ever(world: World) -> None:
     payment = await world.register()
-    first = await world.ask(payment, amount=5, client_reference="mine-1")
+    first = await world.requested(payment, amount=5, client_reference="mine-1")
     await world.worker.drain()
     kept = await world.rows()
 
-    again = await world.ask(payment, amount=5, client_reference="mine-1")
+    again = await world.requested(payment, amount=5, client_reference="mine-1")
 
     assert (again.status_code, again.json()["id"], again.json()["state"]) == (200, first.json()["id"], "completed")
     assert again.headers["location"] == first.headers["location"]
@@ -203,10 +203,10 @@ async def test_a_client_reference_finds_its_cancellation_for_ever(world: World) 
 @pytest.mark.parametrize("other", [{"amount": 6}, {"amount": 5, "reason": "duplicate"}, {}])
 async def test_a_client_reference_with_other_content_conflicts(world: World, other: Json) -> None:
     payment = await world.register()
-    await world.ask(payment, amount=5, client_reference="mine-1")
+    await world.requested(payment, amount=5, client_reference="mine-1")
     kept = await world.rows()
 
-    response = await world.ask(payment, **{"reason": "changed_mind", **other}, client_reference="mine-1")
+    response = await world.requested(payment, **{"reason": "changed_mind", **other}, client_reference="mine-1")
 
     assert_problem(response, 409, "client-reference-conflict")
     assert {**await world.rows(), "kept_reply": 0} == {**kept, "kept_reply": 0}
@@ -214,16 +214,16 @@ async def test_a_client_reference_with_other_content_conflicts(world: World, oth
 
 async def test_a_refused_client_reference_is_refused_the_same_again(world: World) -> None:
     payment = await world.register(completed_at=world.clock.ago(days=40))
-    first = assert_problem(await world.ask(payment, client_reference="mine-1"), 422, "policy-refused")
+    first = assert_problem(await world.requested(payment, client_reference="mine-1"), 422, "policy-refused")
 
-    again = assert_problem(await world.ask(payment, client_reference="mine-1"), 422, "policy-refused")
+    again = assert_problem(await world.requested(payment, client_reference="mine-1"), 422, "policy-refused")
 
     assert {**again, "trace_id": ""} == {**first, "trace_id": ""}
     assert [record["type"] for record in await world.records(payment)].count("cancellation.refused") == 1
 
 
 async def test_a_client_reference_is_its_payments_own(world: World) -> None:
-    answers = [await world.ask(await world.register(), client_reference="shared") for _ in range(2)]
+    answers = [await world.requested(await world.register(), client_reference="shared") for _ in range(2)]
 
     assert [answer.status_code for answer in answers] == [201, 201]
 
@@ -231,7 +231,7 @@ async def test_a_client_reference_is_its_payments_own(world: World) -> None:
 async def test_a_client_reference_asked_for_twice_at_once_makes_one(world: World) -> None:
     payment = await world.register()
 
-    answers = await asyncio.gather(*(world.ask(payment, amount=3, client_reference="once") for _ in range(10)))
+    answers = await asyncio.gather(*(world.requested(payment, amount=3, client_reference="once") for _ in range(10)))
 
     assert sorted(answer.status_code for answer in answers) == [200] * 9 + [201]
     assert len({answer.json()["id"] for answer in answers}) == 1
@@ -243,26 +243,26 @@ async def test_a_call_that_does_not_come_through_in_five_seconds_is_in_flight(wo
     async with world.owner.transaction():
         await world.owner.execute("select 1 from payment where reference = $1 for update", payment["reference"])
 
-        answers = await asyncio.gather(*(world.ask(payment, key=key) for _ in range(2)))
+        answers = await asyncio.gather(*(world.requested(payment, key=key) for _ in range(2)))
 
     for answer in answers:
         assert_problem(answer, 409, "idempotency-in-flight")
         assert int(answer.headers["retry-after"]) >= 1
-    late = await world.ask(payment, key=key)
+    late = await world.requested(payment, key=key)
     assert late.status_code == 201
     assert [record["type"] for record in await world.records(payment)].count("cancellation.requested") == 1
 
 
 async def test_a_kept_answer_goes_after_thirty_days(world: World) -> None:
     payment, key = await world.register(), uuid4().hex
-    await world.ask(payment, key=key)
+    await world.requested(payment, key=key)
     await world.worker.drain()
     store = world.worker.runtime.store
 
     await store.sweep_replies(world.clock.now + timedelta(days=29))
-    early = await world.ask(payment, key=key)
+    early = await world.requested(payment, key=key)
     while await store.sweep_replies(world.clock.now + timedelta(days=31)):
         pass
 
     assert early.headers["idempotent-replayed"] == "true"
-    assert_problem(await world.ask(payment, key=key), 409, "invalid-state", state="refunded")
+    assert_problem(await world.requested(payment, key=key), 409, "invalid-state", state="refunded")

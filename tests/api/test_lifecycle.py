@@ -11,7 +11,7 @@ from tests.api.world import Json, World, amounts, assert_problem, funding
 async def test_a_pending_payment_is_voided_and_no_money_moves(world: World) -> None:
     payment = await world.register(completed_at=None)
 
-    asked = await world.ask(payment, "duplicate")
+    asked = await world.requested(payment, "duplicate")
 
     assert asked.status_code == 201
     cancellation = asked.json()
@@ -30,7 +30,7 @@ async def test_a_pending_payment_is_voided_and_no_money_moves(world: World) -> N
 async def test_within_half_an_hour_a_refund_is_automatic(world: World) -> None:
     payment = await world.register()
 
-    cancellation = (await world.ask(payment)).json()
+    cancellation = (await world.requested(payment)).json()
 
     assert (cancellation["route"], cancellation["state"], cancellation["decision"]["rule"]) == ("automatic", "executing", "second-thoughts")
     assert cancellation["decision"]["window"] == {
@@ -61,10 +61,10 @@ async def test_parts_go_back_one_after_the_other_until_nothing_is_left(world: Wo
     payment = await world.register(funding=funding(("card", 6_000), ("coupon", 3_000), ("points", 1_000)))
 
     for part in (1, 3_333, 2):
-        assert (await world.ask(payment, amount=part)).status_code == 201
+        assert (await world.requested(payment, amount=part)).status_code == 201
         await world.worker.drain()
         assert (await world.payment(payment))["state"] == "completed"
-    last = (await world.ask(payment)).json()
+    last = (await world.requested(payment)).json()
     await world.worker.drain()
 
     assert last["amount"] == 10_000 - 3_336
@@ -89,10 +89,10 @@ async def test_items_are_worth_exactly_their_line(world: World) -> None:
     taken = []
 
     for _ in range(3):
-        taken.append((await world.ask(payment, items=[{"reference": "tea leaf", "quantity": 1}])).json()["amount"])
+        taken.append((await world.requested(payment, items=[{"reference": "tea leaf", "quantity": 1}])).json()["amount"])
         await world.worker.drain()
-    spent = await world.ask(payment, items=[{"reference": "tea leaf", "quantity": 1}])
-    unknown = await world.ask(payment, items=[{"reference": "pot", "quantity": 1}])
+    spent = await world.requested(payment, items=[{"reference": "tea leaf", "quantity": 1}])
+    unknown = await world.requested(payment, items=[{"reference": "pot", "quantity": 1}])
 
     assert sum(taken) == 1_000
     assert max(taken) - min(taken) <= 1
@@ -117,7 +117,7 @@ async def test_others_must_agree_and_the_customer_may_withdraw(
     payment = await world.register(completed_at=at, delivered_at=at if "fulfilment" in given else None, **given)
     eligible = (await world.get(f"/v1/payments/{payment['id']}/eligibility")).json()
 
-    asked = (await world.ask(payment, reason, amount=4_000)).json()
+    asked = (await world.requested(payment, reason, amount=4_000)).json()
 
     assert (asked["route"], asked["state"]) == (route, state)
     if reason == "changed_mind":
@@ -138,7 +138,7 @@ async def test_others_must_agree_and_the_customer_may_withdraw(
 
 async def test_what_is_executing_cannot_be_withdrawn(world: World) -> None:
     payment = await world.register()
-    asked = (await world.ask(payment)).json()
+    asked = (await world.requested(payment)).json()
 
     assert_problem(await world.post(f"/v1/cancellations/{asked['id']}/withdraw"), 409, "invalid-state", state="executing")
 
@@ -146,9 +146,9 @@ async def test_what_is_executing_cannot_be_withdrawn(world: World) -> None:
 async def test_an_agent_asks_for_a_customer_and_names_the_channel(world: World) -> None:
     payment = await world.register(completed_at=world.clock.ago(days=20))
 
-    unnamed = await world.ask(payment, role="agent")
-    by_app = await world.ask(payment, role="agent", channel="app")
-    asked = await world.ask(payment, role="agent", channel="hotline")
+    unnamed = await world.requested(payment, role="agent")
+    by_app = await world.requested(payment, role="agent", channel="app")
+    asked = await world.requested(payment, role="agent", channel="hotline")
 
     assert assert_problem(unnamed, 422, "validation-failed")["errors"][0]["pointer"] == "/channel"
     assert assert_problem(by_app, 422, "validation-failed")["errors"][0]["pointer"] == "/channel"
@@ -162,8 +162,8 @@ async def test_an_agents_request_above_the_limit_waits_for_a_second_person(world
         await world.register(amount=1, currency="JPY"),
     )
 
-    states = [(await world.ask(one, role="agent", channel="chat")).json()["state"] for one in (small, large, strange)]
-    by_wallet = (await world.ask(await world.register(amount=500_001))).json()["state"]
+    states = [(await world.requested(one, role="agent", channel="chat")).json()["state"] for one in (small, large, strange)]
+    by_wallet = (await world.requested(await world.register(amount=500_001))).json()["state"]
 
     assert states == ["executing", "awaiting_second_approval", "awaiting_second_approval"]
     assert by_wallet == "executing"
@@ -172,7 +172,7 @@ async def test_an_agents_request_above_the_limit_waits_for_a_second_person(world
 async def test_a_merchant_refunds_its_own_payment_at_any_time(world: World) -> None:
     payment = await world.register(completed_at=world.clock.ago(days=300))
 
-    asked = (await world.ask(payment, "merchant_request", role="merchant")).json()
+    asked = (await world.requested(payment, "merchant_request", role="merchant")).json()
 
     assert (asked["route"], asked["channel"], asked["decision"]["rule"]) == ("automatic", "merchant", "merchant-refund")
     assert asked["requested_by"] == {"role": "merchant", "id": "merchant-1"}
@@ -181,7 +181,7 @@ async def test_a_merchant_refunds_its_own_payment_at_any_time(world: World) -> N
 async def test_a_refusal_by_window_says_everything_and_is_on_record(world: World) -> None:
     payment = await world.register(completed_at=world.clock.ago(days=16), authorised_at=world.clock.ago(days=16))
 
-    refused = await world.ask(payment, note="please")
+    refused = await world.requested(payment, note="please")
 
     opened = (world.clock.now - timedelta(days=16)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     closed = (world.clock.now - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -210,7 +210,7 @@ async def test_a_refusal_by_window_says_everything_and_is_on_record(world: World
 async def test_a_window_is_open_until_the_very_moment_it_closes(world: World, seconds: int, state: str | None) -> None:
     payment = await world.register(completed_at=world.clock.ago(days=15, seconds=-seconds))
 
-    asked = await world.ask(payment)
+    asked = await world.requested(payment)
 
     if state is None:
         assert_problem(asked, 422, "policy-refused", refusal="window-closed")
@@ -221,14 +221,14 @@ async def test_a_window_is_open_until_the_very_moment_it_closes(world: World, se
 async def test_a_void_must_be_whole_and_points_to_modifications(world: World) -> None:
     payment = await world.register(completed_at=None)
 
-    said = assert_problem(await world.ask(payment, amount=1), 422, "partial-not-supported")
+    said = assert_problem(await world.requested(payment, amount=1), 422, "partial-not-supported")
     lowered = await world.post(f"/v1/payments/{payment['id']}/modifications", {"amount": 4_000, "reason": "sold out"})
     raised = await world.post(f"/v1/payments/{payment['id']}/modifications", {"amount": 4_001, "reason": "more"})
 
     assert [step["action"] for step in said["next_steps"]] == ["modifications"]
     assert (lowered.json()["amount"], lowered.json()["amount_refundable"], lowered.json()["funding"][0]["amount"]) == (4_000, 4_000, 4_000)
     assert assert_problem(raised, 422, "validation-failed")["errors"][0]["pointer"] == "/amount"
-    asked = (await world.ask(payment)).json()
+    asked = (await world.requested(payment)).json()
     assert asked["amount"] == 4_000
     assert_problem(
         await world.post(f"/v1/payments/{payment['id']}/modifications", {"amount": 1, "reason": "x"}),
@@ -242,7 +242,7 @@ async def test_a_void_must_be_whole_and_points_to_modifications(world: World) ->
 
 async def test_a_late_capture_turns_an_unsent_void_into_a_refund(world: World) -> None:
     payment = await world.register(completed_at=None)
-    asked = (await world.ask(payment)).json()
+    asked = (await world.requested(payment)).json()
 
     completed = await world.post(f"/v1/payments/{payment['id']}/complete")
     await world.worker.drain()
@@ -255,7 +255,7 @@ async def test_a_late_capture_turns_an_unsent_void_into_a_refund(world: World) -
 
 async def test_a_void_that_finds_the_payment_captured_waits_and_becomes_a_refund(world: World) -> None:
     payment = await world.register(completed_at=None, funding=funding(("card", 10_000), reference="captured_meanwhile"))
-    await world.ask(payment)
+    await world.requested(payment)
     await world.worker.drain()
 
     await world.post(f"/v1/payments/{payment['id']}/complete")
@@ -267,7 +267,7 @@ async def test_a_void_that_finds_the_payment_captured_waits_and_becomes_a_refund
 
 async def test_a_declined_refund_needs_attention(world: World) -> None:
     payment = await world.register(funding=funding(("card", 10_000), reference="decline:account_closed"))
-    asked = (await world.ask(payment)).json()
+    asked = (await world.requested(payment)).json()
     await world.worker.drain()
 
     stuck = await world.cancellation(asked)
@@ -275,12 +275,12 @@ async def test_a_declined_refund_needs_attention(world: World) -> None:
     assert stuck["state"] == "needs_attention"
     assert (stuck["refund"]["state"], stuck["refund"]["legs"][0]["failure_code"]) == ("failed", "account_closed")
     assert amounts(await world.payment(payment)) == ("refunding", 0, 10_000, 0)
-    assert_problem(await world.ask(payment), 409, "cancellation-open", cancellation_id=asked["id"])
+    assert_problem(await world.requested(payment), 409, "cancellation-open", cancellation_id=asked["id"])
 
 
 async def test_a_lost_answer_is_asked_after_and_moves_once(world: World) -> None:
     payment = await world.register(funding=funding(("card", 10_000), reference="garbage"))
-    asked = (await world.ask(payment)).json()
+    asked = (await world.requested(payment)).json()
     await world.worker.drain()
     assert (await world.cancellation(asked))["refund"]["state"] == "unknown"
 
@@ -294,14 +294,14 @@ async def test_a_lost_answer_is_asked_after_and_moves_once(world: World) -> None
 async def test_a_payment_of_the_first_day_of_time_is_decided_too(world: World) -> None:
     payment = await world.register(completed_at="1970-01-01T00:00:00Z", authorised_at="1970-01-01T00:00:00Z")
 
-    assert_problem(await world.ask(payment), 422, "policy-refused", refusal="window-closed")
-    assert_problem(await world.ask(payment, role="agent", channel="hotline"), 422, "policy-refused", refusal="window-closed")
-    assert (await world.ask(payment, role="merchant")).status_code == 201
+    assert_problem(await world.requested(payment), 422, "policy-refused", refusal="window-closed")
+    assert_problem(await world.requested(payment, role="agent", channel="hotline"), 422, "policy-refused", refusal="window-closed")
+    assert (await world.requested(payment, role="merchant")).status_code == 201
 
 
 async def test_a_merchant_voids_within_seven_days_and_not_later(world: World) -> None:
     young = await world.register(completed_at=None)
     old = await world.register(completed_at=None, authorised_at=world.clock.ago(days=7))
 
-    assert (await world.ask(young, role="merchant")).json()["route"] == "void"
-    assert_problem(await world.ask(old, role="merchant"), 422, "policy-refused", refusal="window-closed", rule="not-yet-settled")
+    assert (await world.requested(young, role="merchant")).json()["route"] == "void"
+    assert_problem(await world.requested(old, role="merchant"), 422, "policy-refused", refusal="window-closed", rule="not-yet-settled")

@@ -11,7 +11,7 @@ async def test_lists_by_wallet_and_by_time(world: World) -> None:
     wallet, other = f"w-{uuid4().hex}", f"w-{uuid4().hex}"
     payments = [await world.register(wallet_id=wallet) for _ in range(2)]
     for payment in [*payments, await world.register(wallet_id=other)]:
-        assert (await world.ask(payment)).status_code == 201
+        assert (await world.requested(payment)).status_code == 201
     now = rfc3339(world.clock.now)
 
     for path in ("cancellations", "refunds"):
@@ -51,7 +51,7 @@ async def test_cancellations_and_refunds_can_be_followed_too(world: World) -> No
     asked = []
     for _ in range(3):
         payment = await world.register(wallet_id=wallet)
-        asked.append((await world.ask(payment)).json()["payment_id"])
+        asked.append((await world.requested(payment)).json()["payment_id"])
         world.clock.now += timedelta(seconds=1)
 
     for path in ("cancellations", "refunds"):

@@ -13,7 +13,7 @@ async def pending(world: World) -> tuple[Json, Json, str]:
     """A payment whose refund the rail accepted and has not confirmed; the cancellation, and the rail's key."""
     funding = [{"source": "card", "amount": 10_000, "provider": "sandbox", "provider_reference": "pending:6000s"}]
     payment = await world.register(funding=funding)
-    asked = (await world.ask(payment)).json()
+    asked = (await world.requested(payment)).json()
     await world.worker.drain()
     cancellation = await world.cancellation(asked)
     assert cancellation["refund"]["state"] == "processing"

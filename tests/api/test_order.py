@@ -84,7 +84,7 @@ CODES = [code for _, code, _ in FORM]
 async def _request(world: World, codes: set[str]) -> Any:
     payment, used = await world.register(), uuid4().hex
     if "idempotency-key-reused" in codes:
-        refused = await world.ask(payment, "duplicate", amount=99_999, key=used)
+        refused = await world.requested(payment, "duplicate", amount=99_999, key=used)
         assert refused.status_code == 422
     role = "auditor" if "forbidden" in codes else "wallet"
     key = used if "idempotency-key-reused" in codes else uuid4().hex
@@ -124,14 +124,14 @@ Ready = Callable[[World], Awaitable[Json]]
 
 async def refunded(world: World) -> Json:
     payment = await world.register()
-    assert (await world.ask(payment)).status_code == 201
+    assert (await world.requested(payment)).status_code == 201
     await world.worker.drain()
     return payment
 
 
 async def cancelled(world: World) -> Json:
     payment = await world.register(completed_at=None)
-    assert (await world.ask(payment)).status_code == 201
+    assert (await world.requested(payment)).status_code == 201
     await world.worker.drain()
     return payment
 
@@ -144,7 +144,7 @@ async def failed(world: World) -> Json:
 
 async def open_one(world: World) -> Json:
     payment = await world.register(completed_at=world.clock.ago(hours=2))
-    assert (await world.ask(payment)).json()["state"] == "awaiting_merchant"
+    assert (await world.requested(payment)).json()["state"] == "awaiting_merchant"
     return payment
 
 
@@ -205,7 +205,7 @@ async def test_of_two_refusals_the_earlier_is_told(
     payment = await ready(world)
     before = await world.payment(payment)
 
-    assert_problem(await world.ask(payment, headers=headers, **body), status, code)
+    assert_problem(await world.requested(payment, headers=headers, **body), status, code)
 
     assert (await world.payment(payment))["amount_reserved"] == before["amount_reserved"]
 

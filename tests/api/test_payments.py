@@ -97,7 +97,7 @@ async def test_a_payment_completes_once(world: World) -> None:
 
 async def test_a_payment_that_fails_is_final_and_completes_its_cancellation(world: World) -> None:
     payment = await world.register(completed_at=None)
-    asked = (await world.ask(payment)).json()
+    asked = (await world.requested(payment)).json()
 
     failed = await world.post(f"/v1/payments/{payment['id']}/fail", {"code": "network", "detail": "no line"})
 
@@ -112,7 +112,7 @@ async def test_a_payment_that_fails_is_final_and_completes_its_cancellation(worl
     assert (await world.cancellation(asked))["state"] == "completed"
     await world.worker.drain()
     assert await world.movements(payment) == []
-    assert_problem(await world.ask(payment), 409, "invalid-state", state="failed", available_actions=[])
+    assert_problem(await world.requested(payment), 409, "invalid-state", state="failed", available_actions=[])
 
 
 async def test_a_modification_gives_sources_and_items_anew(world: World) -> None:
@@ -260,7 +260,7 @@ async def test_a_real_order_of_a_thousand_lines_is_registered_and_cancelled_by_t
     payment = await world.register(items=items, amount=7 * 1_114)
 
     asked = [{"reference": item["reference"], "quantity": 1} for item in items]
-    made = await world.ask(payment, items=asked)
+    made = await world.requested(payment, items=asked)
 
     assert (made.status_code, made.json()["amount"], len(made.json()["items"])) == (201, 4 * 1_114, 1_114)
 
@@ -276,12 +276,12 @@ async def test_pieces_worth_nothing_are_cancelled_one_by_one(world: World) -> No
 
     seen = []
     for reference in wanted:
-        made = await world.ask(payment, items=[{"reference": reference, "quantity": 1}])
+        made = await world.requested(payment, items=[{"reference": reference, "quantity": 1}])
         assert made.status_code == 201, made.text
         await world.worker.drain()
         said = await world.cancellation(made.json())
         seen.append((said["amount"], said["state"]))
-    over = await world.ask(payment, items=[{"reference": "three", "quantity": 1}])
+    over = await world.requested(payment, items=[{"reference": "three", "quantity": 1}])
 
     assert sorted(seen) == [(0, "completed"), (0, "completed"), (0, "completed"), (1, "completed")]
     assert amounts(await world.payment(payment)) == ("completed", 1, 0, 9_999)
@@ -295,10 +295,10 @@ async def test_a_repeated_client_reference_is_known_before_the_version(world: Wo
     payment = await world.register()
     seen = {"if-match": f'"{payment["version"]}"'}
 
-    first = await world.ask(payment, client_reference="mine-1", headers=seen)
-    again = await world.ask(payment, client_reference="mine-1", headers=seen)
-    other = await world.ask(payment, client_reference="mine-1", amount=5, headers=seen)
-    fresh = await world.ask(payment, client_reference="mine-2", headers=seen)
+    first = await world.requested(payment, client_reference="mine-1", headers=seen)
+    again = await world.requested(payment, client_reference="mine-1", headers=seen)
+    other = await world.requested(payment, client_reference="mine-1", amount=5, headers=seen)
+    fresh = await world.requested(payment, client_reference="mine-2", headers=seen)
 
     assert (first.status_code, again.status_code, again.json()["id"]) == (201, 200, first.json()["id"])
     assert_problem(other, 409, "client-reference-conflict")

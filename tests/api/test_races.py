@@ -24,7 +24,9 @@ async def second(world: World) -> AsyncIterator[httpx.AsyncClient]:
 async def test_of_many_wishes_exactly_one_is_granted(world: World, second: httpx.AsyncClient, callers: int, apps: int) -> None:
     payment = await world.register()
 
-    answers = await asyncio.gather(*(world.ask(payment, http=second if apps == 2 and number % 2 else None) for number in range(callers)))
+    answers = await asyncio.gather(
+        *(world.requested(payment, http=second if apps == 2 and number % 2 else None) for number in range(callers))
+    )
 
     assert Counter(answer.status_code for answer in answers) == {201: 1, 409: callers - 1}
     [granted] = [answer.json() for answer in answers if answer.status_code == 201]
@@ -41,7 +43,7 @@ async def test_one_wish_sent_a_hundred_times_is_one_wish(world: World, second: h
     payment, key = await world.register(), uuid4().hex
 
     answers = await asyncio.gather(
-        *(world.ask(payment, key=key, http=second if apps == 2 and number % 2 else None) for number in range(100))
+        *(world.requested(payment, key=key, http=second if apps == 2 and number % 2 else None) for number in range(100))
     )
 
     assert {(answer.status_code, answer.content) for answer in answers} == {(201, answers[0].content)}
@@ -55,7 +57,7 @@ async def test_parts_asked_for_at_once_never_exceed_the_payment(world: World, se
     payment = await world.register()
 
     for _ in range(4):
-        await asyncio.gather(*(world.ask(payment, amount=4_000, http=second if number % 2 else None) for number in range(6)))
+        await asyncio.gather(*(world.requested(payment, amount=4_000, http=second if number % 2 else None) for number in range(6)))
         await world.worker.drain()
 
     after = await world.payment(payment)
@@ -79,7 +81,7 @@ async def test_settling_and_cancelling_at_once_leaves_one_history(world: World, 
     for _ in range(5):
         payment = await world.register(completed_at=None)
 
-        done, asked = await asyncio.gather(world.post(f"/v1/payments/{payment['id']}/complete", http=second), world.ask(payment))
+        done, asked = await asyncio.gather(world.post(f"/v1/payments/{payment['id']}/complete", http=second), world.requested(payment))
         await world.worker.drain()
 
         assert (done.status_code, asked.status_code) == (200, 201)
@@ -90,7 +92,7 @@ async def test_settling_and_cancelling_at_once_leaves_one_history(world: World, 
 async def test_two_workers_move_the_money_once(world: World) -> None:
     payments = [await world.register() for _ in range(10)]
     for payment in payments:
-        await world.ask(payment)
+        await world.requested(payment)
 
     await asyncio.gather(*(world.worker.drain() for _ in range(4)))
 

@@ -38,7 +38,7 @@ async def test_up_to_eight_cancellations_of_a_real_order_sum_to_the_penny(world:
         payment = await world.register(**{**order, "authorised_at": None, "completed_at": world.clock.ago(days=200)})
         refunded, pieces = 0, dict.fromkeys([item["reference"] for item in order["items"]], 0)
         for wish in sorted(wishes, key=lambda one: str(one["requested_at"])):
-            asked = await world.ask(payment, items=wish["items"], role="merchant", merchant=order["merchant_id"])
+            asked = await world.requested(payment, items=wish["items"], role="merchant", merchant=order["merchant_id"])
             assert asked.status_code == 201, asked.text
             await world.worker.drain()
             refunded += asked.json()["amount"]

@@ -14,7 +14,7 @@ from service.app import create_app
 from service.keys import Verifier
 from tests.api.world import Json, World, assert_problem, calling
 from workflows.domain.records import GENESIS, hash_of
-from workflows.domain.verifying import Status, verify_export
+from workflows.domain.verifying import VerificationStatus, verify_export
 
 MARKER = "Mrs-Secret-Name"
 HEAD = ["payment.registered", "cancellation.requested"]
@@ -26,63 +26,63 @@ def sources(reference: str) -> list[Json]:
 
 async def automatic(world: World) -> Json:
     payment = await world.register()
-    await world.ask(payment)
+    await world.requested(payment)
     return payment
 
 
 async def void(world: World) -> Json:
     payment = await world.register(completed_at=None)
-    await world.ask(payment)
+    await world.requested(payment)
     return payment
 
 
 async def declined_by_rail(world: World) -> Json:
     payment = await world.register(funding=sources("decline:closed"))
-    await world.ask(payment)
+    await world.requested(payment)
     return payment
 
 
 async def lost_answer(world: World) -> Json:
     payment = await world.register(funding=sources("garbage"))
-    await world.ask(payment)
+    await world.requested(payment)
     return payment
 
 
 async def partial(world: World) -> Json:
     payment = await world.register()
-    await world.ask(payment, amount=1)
+    await world.requested(payment, amount=1)
     return payment
 
 
 async def two_sources(world: World) -> Json:
     funding = [{**sources("ok")[0], "amount": 5_000, "source": source} for source in ("card", "points")]
     payment = await world.register(funding=funding)
-    await world.ask(payment)
+    await world.requested(payment)
     return payment
 
 
 async def handed_off(world: World) -> Json:
     payment = await world.register(completed_at=world.clock.ago(hours=1))
-    asked = (await world.ask(payment)).json()
+    asked = (await world.requested(payment)).json()
     await world.post(f"/v1/cancellations/{asked['id']}/withdraw")
     return payment
 
 
 async def returned(world: World) -> Json:
     payment = await world.register(fulfilment="delivered", delivered_at=world.clock.ago())
-    await world.ask(payment)
+    await world.requested(payment)
     return payment
 
 
 async def refused(world: World) -> Json:
     payment = await world.register(completed_at=world.clock.ago(days=20))
-    await world.ask(payment)
+    await world.requested(payment)
     return payment
 
 
 async def overridden(world: World) -> Json:
     payment = await world.register(completed_at=world.clock.ago(days=400))
-    await world.ask(payment, role="supervisor", channel="hotline", override={"justification": "x", "ticket": "T"})
+    await world.requested(payment, role="supervisor", channel="hotline", override={"justification": "x", "ticket": "T"})
     return payment
 
 
@@ -191,7 +191,9 @@ def assert_chain(records: list[Json], payment: Json) -> None:
 async def test_records_name_who_did_it_and_in_which_request(world: World) -> None:
     payment = await world.register(completed_at=world.clock.ago(hours=1))
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
-    await world.ask(payment, role="agent", channel="hotline", sub="agent-7", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
+    await world.requested(
+        payment, role="agent", channel="hotline", sub="agent-7", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    )
 
     record = (await world.records(payment))[1]
 
@@ -202,7 +204,7 @@ async def test_records_name_who_did_it_and_in_which_request(world: World) -> Non
 
 async def test_records_are_searched_by_what_they_are(world: World) -> None:
     payment = await world.register(merchant_id="searched")
-    await world.ask(payment)
+    await world.requested(payment)
     queries: list[tuple[dict[str, str], int]] = [
         ({"merchant_id": "searched"}, 3),
         ({"merchant_id": "searched", "type": "payment.registered"}, 1),
@@ -224,11 +226,11 @@ async def export(world: World, **query: str) -> bytes:
 
 async def test_an_export_verifies_and_a_changed_one_does_not(world: World) -> None:
     payment = await world.register(merchant_id="exported")
-    await world.ask(payment)
+    await world.requested(payment)
     await world.worker.drain()
     key = (await world.http.get("/v1/log/key")).text.strip()
 
-    def verdict(content: bytes) -> Status:
+    def verdict(content: bytes) -> VerificationStatus:
         return verify_export(
             content.splitlines(keepends=True),
             check_signature=lambda text, signature, data: Verifier.parse(text).verify(signature, data),
@@ -242,14 +244,14 @@ async def test_an_export_verifies_and_a_changed_one_does_not(world: World) -> No
     assert [json.loads(line) for line in lines[:-1]] == [
         {k: v for k, v in r.items() if k != "log_index"} for r in await world.records(payment)
     ]
-    assert verdict(exported) is Status.verified
+    assert verdict(exported) is VerificationStatus.verified
     for tampered in (b"".join(lines[:-1]), b"".join(lines[:3] + lines[4:]), exported.replace(b"10000", b"10001", 1)):
-        assert verdict(tampered) is Status.tampered
+        assert verdict(tampered) is VerificationStatus.tampered
 
 
 async def test_an_export_as_csv_has_the_same_records(world: World) -> None:
     payment = await world.register(merchant_id="exported-csv")
-    await world.ask(payment)
+    await world.requested(payment)
 
     response = await world.get("/v1/records/export", "auditor", params={"format": "csv", "merchant_id": "exported-csv"})
 
@@ -295,16 +297,16 @@ async def test_what_is_personal_is_in_no_record_and_in_no_log(
         assert (await world.post(f"{base}/modifications", less)).status_code == 200
         assert (await world.post(f"{base}/complete")).status_code == 200
         shipped = {"status": "shipped", "carrier": "sf", "tracking_number": planted}
-        asked = await world.ask(payment, "other", note=planted, verification={"method": "otp", "reference": MARKER}, amount=1)
+        asked = await world.requested(payment, "other", note=planted, verification={"method": "otp", "reference": MARKER}, amount=1)
         assert asked.status_code == 201
         assert (await world.post(f"{base}/fulfilment", shipped)).status_code == 200
         await world.worker.drain()
         override = {"justification": planted, "ticket": "T-1"}
         old = await world.register(completed_at=world.clock.ago(days=400))
-        assert (await world.ask(old, role="supervisor", channel="hotline", note=planted, override=override)).status_code == 201
+        assert (await world.requested(old, role="supervisor", channel="hotline", note=planted, override=override)).status_code == 201
         gone = await world.register(completed_at=None)
         assert (await world.post(f"/v1/payments/{gone['id']}/fail", {"code": "other", "detail": planted})).status_code == 200
-        assert (await world.ask(payment, planted)).status_code == 422
+        assert (await world.requested(payment, planted)).status_code == 422
 
     kept = await world.owner.fetchval("select count(*) from personal_text where value::text like $1", f"%{MARKER}%")
     recorded = await world.owner.fetchval("select count(*) from record where body like $1", f"%{MARKER}%")

@@ -8,7 +8,7 @@ import pytest
 
 from service.api.rights import OPERATIONS, Operation
 from tests.api.world import Json, World, assert_problem
-from workflows.domain.words import Role
+from workflows.domain.enums import Role
 
 ZEROES = "0" * 32
 SOMETHING = {
@@ -88,10 +88,10 @@ async def test_a_token_ends_when_it_says(world: World) -> None:
 async def theirs(world: World) -> Json:
     """A payment of another merchant, half refunded, with a cancellation open."""
     payment = await world.register(merchant_id="shop-2", wallet_id="wallet-of-shop-2", order_reference="order of shop 2")
-    first = (await world.ask(payment, amount=5_000)).json()
+    first = (await world.requested(payment, amount=5_000)).json()
     await world.worker.drain()
     done = await world.cancellation(first)
-    second = (await world.ask(payment, "unauthorised")).json()
+    second = (await world.requested(payment, "unauthorised")).json()
     return {"payment": payment, "cancellation": second, "refund": done["refund"]}
 
 
@@ -131,7 +131,7 @@ async def test_a_kept_answer_is_not_given_to_another_merchant_of_the_same_name(w
 async def test_a_merchants_lists_hold_its_own_and_no_filter_widens_them(world: World, theirs: Json) -> None:
     payment, cancellation = theirs["payment"], theirs["cancellation"]
     own = await world.register(wallet_id="wallet-of-shop-1")
-    await world.ask(own)
+    await world.requested(own)
     filters = {
         "payments": [
             {},
@@ -187,8 +187,8 @@ async def test_only_a_supervisor_overrides(world: World) -> None:
     override = {"justification": "goodwill", "ticket": "T-1"}
 
     for role, channel in (("wallet", "app"), ("agent", "hotline"), ("merchant", "merchant")):
-        assert_problem(await world.ask(payment, role=role, channel=channel, override=override), 403, "forbidden")
-    asked = await world.ask(payment, role="supervisor", channel="hotline", override=override)
+        assert_problem(await world.requested(payment, role=role, channel=channel, override=override), 403, "forbidden")
+    asked = await world.requested(payment, role="supervisor", channel="hotline", override=override)
 
     assert (asked.status_code, asked.json()["state"]) == (201, "awaiting_second_approval")
     await world.worker.drain()

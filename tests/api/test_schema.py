@@ -16,7 +16,7 @@ from schemathesis.specs.openapi import checks
 from service.api.rights import OPERATIONS, Operation
 from service.app import create_app
 from tests.api.world import World
-from workflows.domain.words import Role
+from workflows.domain.enums import Role
 
 EXAMPLES = 8
 CHECKS: list[CheckFunction] = [
@@ -57,7 +57,7 @@ async def known(world: World) -> dict[str, list[str]]:
         await world.register(completed_at=world.clock.ago(hours=1)),
         await world.register(),
     )
-    asked, done = (await world.ask(waiting)).json(), (await world.ask(refunded)).json()
+    asked, done = (await world.requested(waiting)).json(), (await world.requested(refunded)).json()
     await world.worker.drain()
     await world.worker.runtime.store.beat(world.worker.id, world.clock.now)
     refund = (await world.cancellation(done))["refund"]

@@ -139,7 +139,7 @@ async def test_a_body_after_100_continue_is_read(world: World, port: int, sender
     terms = world.terms()
     body = json.dumps(terms).encode()
 
-    def ask() -> bytes:
+    def requested() -> bytes:
         with socket.create_connection(("127.0.0.1", port), timeout=20) as wire:
             head = sender.head(
                 "/v1/payments", OFFER + b"Expect: 100-continue\r\n", b"application/json", b"Content-Length: %d" % len(body), last=True
@@ -149,7 +149,7 @@ async def test_a_body_after_100_continue_is_read(world: World, port: int, sender
             wire.sendall(body)
             return first + b"".join(iter(lambda: wire.recv(65_536), b""))
 
-    said = await asyncio.to_thread(ask)
+    said = await asyncio.to_thread(requested)
 
     assert said.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 ")
 
@@ -170,12 +170,12 @@ async def test_an_empty_body_that_was_announced_is_refused(world: World, port: i
 
 @pytest.mark.parametrize("request_", [b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\nxx", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01"])
 async def test_other_protocols_are_turned_away(port: int, request_: bytes) -> None:
-    def ask() -> bytes:
+    def requested() -> bytes:
         with socket.create_connection(("127.0.0.1", port), timeout=20) as wire:
             wire.sendall(request_)
             return b"".join(iter(lambda: wire.recv(65_536), b""))
 
-    assert (await asyncio.to_thread(ask)).startswith(b"HTTP/1.1 400 ")
+    assert (await asyncio.to_thread(requested)).startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)

@@ -8,8 +8,8 @@ from tests.api.world import World, assert_problem, calling
 from workflows.domain.changes import Change
 from workflows.domain.model import Snapshot
 from workflows.run import Runner
-from workflows.storage.apply import Answer, Fence, Keep, Mark
-from workflows.storage.snapshot import Wanted
+from workflows.storage.apply import ApplyResult, Fence, NotificationMark, ResponseToKeep
+from workflows.storage.snapshot import SnapshotQuery
 from workflows.storage.store import Store
 
 
@@ -18,12 +18,14 @@ class Dying(Store):
 
     gone = False
 
-    async def apply(self, change: Change, *, keep: Keep | None = None, fence: Fence | None = None, mark: Mark | None = None) -> Answer:
+    async def apply(
+        self, change: Change, *, keep: ResponseToKeep | None = None, fence: Fence | None = None, mark: NotificationMark | None = None
+    ) -> ApplyResult:
         await super().apply(change, keep=keep, fence=fence, mark=mark)
         self.gone = True
         raise ConnectionResetError
 
-    async def load(self, wanted: Wanted) -> Snapshot | None:
+    async def load(self, wanted: SnapshotQuery) -> Snapshot | None:
         if self.gone:
             raise ConnectionRefusedError
         return await super().load(wanted)

@@ -24,11 +24,11 @@ from service.default_policy import default_policy
 from service.keys import LocalKeys, load_or_create_keys
 from service.settings import Settings
 from tests.database import Database
-from workflows.chance import new_id
+from workflows.clock_and_ids import new_id
+from workflows.domain.enums import Role
 from workflows.domain.times import rfc3339
-from workflows.domain.words import Role
 from workflows.storage.policies import publish_first
-from workflows.worker import Pace, Worker
+from workflows.worker import Worker, WorkerConfig
 
 SECRET: Final = "a secret of the tests"
 YEARS_SECONDS: Final = 5 * 366 * 86_400
@@ -124,7 +124,7 @@ class World:
         }
         return {name: value for name, value in {**usual, **members}.items() if value is not None}
 
-    async def ask(self, payment: Json, reason: str = "changed_mind", **more: Any) -> httpx.Response:
+    async def requested(self, payment: Json, reason: str = "changed_mind", **more: Any) -> httpx.Response:
         """A request for cancellation; what is not of the call is the body's."""
         call = {name: more.pop(name) for name in ("role", "sub", "merchant", "key", "headers", "http") if name in more}
         return await self.post(f"/v1/payments/{payment['id']}/cancellations", {"reason": reason, **more}, **call)
@@ -194,7 +194,7 @@ async def running(database: Database, data_dir: Path, sandbox_url: str) -> Async
             keys=load_or_create_keys(data_dir),
             http=await stack.enter_async_context(calling(create_app(settings, clock=clock))),
             rail=await stack.enter_async_context(httpx.AsyncClient(base_url=sandbox_url, trust_env=False)),
-            worker=Worker(wiring.runtime(pool, clock=clock), rails, Pace(lease=timedelta(seconds=10))),
+            worker=Worker(wiring.runtime(pool, clock=clock), rails, WorkerConfig(lease=timedelta(seconds=10))),
             owner=owner,
         )
 

@@ -11,9 +11,8 @@ from service.api.cancellation_messages import cancellation_message
 from service.api.sentences import Language
 from tests.domain import made
 from tests.domain.made import DAY, NOW, TERMS
-from workflows.domain.decisions.terms import Terms
-from workflows.domain.model import Cancellation, Funding, Leg, MerchantAnswer, Refund, Snapshot
-from workflows.domain.words import (
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.enums import (
     CANCELLATION_WAITING,
     ActorRole,
     CancellationState,
@@ -25,6 +24,7 @@ from workflows.domain.words import (
     Refusal,
     Source,
 )
+from workflows.domain.model import Cancellation, Funding, Leg, MerchantAnswer, Refund, Snapshot
 
 Situation = tuple[str, Snapshot, Cancellation]
 
@@ -40,7 +40,7 @@ ENDED = (CancellationState.refused, CancellationState.declined, CancellationStat
 CARRIED_OUT = (CancellationState.executing, CancellationState.needs_attention, CancellationState.completed, CancellationState.failed)
 
 
-def asked(*, pending: bool = False, terms: Terms = ZONED, **members: object) -> tuple[Snapshot, Cancellation]:
+def asked(*, pending: bool = False, terms: PolicyContext = ZONED, **members: object) -> tuple[Snapshot, Cancellation]:
     """A payment of 100.00 and its cancellation, with these members."""
     terms_of = {"amount": 10_000, "merchant_id": "merchant", "funding": SOURCES}
     before = made.pending(**terms_of) if pending else made.completed(**terms_of)

@@ -13,7 +13,7 @@ from service.api import answer_models as forms
 from service.api import answers
 from service.api.answers import Answer, EligibilityView
 from service.api.sentences import Advice, Language, failure
-from workflows.domain import words
+from workflows.domain import enums
 from workflows.domain.decisions.eligibility import ReasonOutcome
 from workflows.domain.errors import Window
 from workflows.domain.eta import Eta
@@ -35,7 +35,7 @@ from workflows.domain.model import (
 AT = datetime(2026, 11, 22, 8, 26, tzinfo=UTC)
 TEXT_AT = "2026-11-22T08:26:00.000000Z"
 PAY, CAN, RFD, LEG, OLD = (UUID(int=0x0193B1E6A5C07D2E8F4A6B1C2D3E4F50 + n) for n in range(5))
-WINDOW = Window(words.Anchor.completed_at, AT, AT + timedelta(days=15))
+WINDOW = Window(enums.Anchor.completed_at, AT, AT + timedelta(days=15))
 ETA = Eta(earliest=AT, latest=AT + timedelta(minutes=5))
 PAYMENT = Payment(
     id=PAY,
@@ -45,15 +45,15 @@ PAYMENT = Payment(
     wallet_id="w-1",
     merchant_id="m-1",
     order_reference="o-1",
-    category=words.Category.travel,
+    category=enums.Category.travel,
     amount=1000,
     currency="CNY",
-    funding=(Funding(source=words.Source.card, amount=1000, provider="stripe", provider_reference="ch_1"),),
+    funding=(Funding(source=enums.Source.card, amount=1000, provider="stripe", provider_reference="ch_1"),),
     items=(Item(reference="a", quantity=2, amount=400), Item(reference="b c", quantity=1, amount=600)),
-    earned=(Earned(kind=words.EarnedKind.points, amount=7, provider="wallet", provider_reference="p"),),
-    state=words.PaymentState.refunding,
+    earned=(Earned(kind=enums.EarnedKind.points, amount=7, provider="wallet", provider_reference="p"),),
+    state=enums.PaymentState.refunding,
     origin_state=None,
-    fulfilment=words.Fulfilment.shipped,
+    fulfilment=enums.Fulfilment.shipped,
     authorised_at=AT,
     completed_at=AT,
     shipped_at=AT,
@@ -78,15 +78,15 @@ CANCELLATION = Cancellation(
     id=CAN,
     payment_id=PAY,
     version=2,
-    state=words.CancellationState.awaiting_agent,
-    route=words.Route.return_,
-    reason=words.Reason.damaged,
+    state=enums.CancellationState.awaiting_agent,
+    route=enums.Route.return_,
+    reason=enums.Reason.damaged,
     amount=200,
     currency="CNY",
     items=(ItemQuantity(reference="a", quantity=1),),
     partial=True,
-    channel=words.Channel.hotline,
-    requested_by=Actor(role=words.ActorRole.agent, id="a-1", channel=words.Channel.hotline),
+    channel=enums.Channel.hotline,
+    requested_by=Actor(role=enums.ActorRole.agent, id="a-1", channel=enums.Channel.hotline),
     client_reference="c-1",
     fingerprint="f" * 64,
     rule="seven-day-return",
@@ -96,13 +96,13 @@ CANCELLATION = Cancellation(
     refusal=None,
     refusal_next_steps=(),
     deadline_at=AT,
-    on_deadline=words.OnDeadline.agent,
+    on_deadline=enums.OnDeadline.agent,
     second_approval=False,
     override_ticket=None,
     assigned_to="a-2",
     approvals=(
-        Approval(by="a-2", role=words.ActorRole.agent, at=AT),
-        Approval(by="s-1", role=words.ActorRole.supervisor, at=AT + timedelta(minutes=5)),
+        Approval(by="a-2", role=enums.ActorRole.agent, at=AT),
+        Approval(by="s-1", role=enums.ActorRole.supervisor, at=AT + timedelta(minutes=5)),
     ),
     reopened=False,
     created_at=AT,
@@ -113,7 +113,7 @@ REFUND = Refund(
     payment_id=PAY,
     cancellation_id=CAN,
     version=1,
-    state=words.LegState.processing,
+    state=enums.LegState.processing,
     amount=200,
     currency="CNY",
     created_at=AT,
@@ -124,16 +124,16 @@ MOVEMENT = Leg(
     payment_id=PAY,
     cancellation_id=CAN,
     refund_id=RFD,
-    kind=words.LegKind.refund,
-    source=words.Source.card,
+    kind=enums.LegKind.refund,
+    source=enums.Source.card,
     position=0,
     provider="stripe",
     provider_reference="ch_1",
     amount=200,
     currency="CNY",
-    state=words.LegState.processing,
+    state=enums.LegState.processing,
     rail_key=PAY.hex + LEG.hex,
-    outcome_source=words.OutcomeSource.query,
+    outcome_source=enums.OutcomeSource.query,
     provider_refund_id="re_1",
     rail_reference="arn-1",
     attempts=2,
@@ -145,16 +145,16 @@ MOVEMENT = Leg(
 )
 VIEW = EligibilityView(
     allowed=True,
-    route=words.Route.merchant,
+    route=enums.Route.merchant,
     rule="ask-the-merchant",
     policy_version="2026-11-a",
     window=WINDOW,
     amount_refundable=650,
-    allocation=((words.Source.card, 650),),
-    forfeited=((words.Source.coupon, 50),),
+    allocation=((enums.Source.card, 650),),
+    forfeited=((enums.Source.coupon, 50),),
     eta=ETA,
     refusal=None,
-    by_reason=(ReasonOutcome(reasons=(words.Reason.damaged,), route=None, refusal=words.Refusal.no_rule),),
+    by_reason=(ReasonOutcome(reasons=(enums.Reason.damaged,), route=None, refusal=enums.Refusal.no_rule),),
     message="The merchant decides.",
     next_steps=(),
 )
@@ -233,9 +233,9 @@ def test_a_payment() -> None:
 
 
 def test_a_payment_whose_texts_were_erased() -> None:
-    failed = replace(PAYMENT, state=words.PaymentState.failed, failure_code=words.PaymentFailure.network, disputes_open=0)
+    failed = replace(PAYMENT, state=enums.PaymentState.failed, failure_code=enums.PaymentFailure.network, disputes_open=0)
 
-    told = failure(words.PaymentFailure.network, None, Language.en)
+    told = failure(enums.PaymentFailure.network, None, Language.en)
 
     answer = payment_answer(failed, texts={}, cancellations=[], open_cancellation=None, frozen=True, failure=told, refundable_until=None)
 
@@ -302,10 +302,10 @@ def test_a_cancellation_tells_what_the_merchant_offered_and_what_came_back() -> 
     texts = {"merchant_note": "used", "evidence": evidence, "return_tracking_number": "SF1000", "return_note": "a dent"}
     decided = replace(
         CANCELLATION,
-        merchant=MerchantAnswer(decision=words.MerchantDecision.offer, reason_code="used", decided_at=AT, decided_by="shop"),
+        merchant=MerchantAnswer(decision=enums.MerchantDecision.offer, reason_code="used", decided_at=AT, decided_by="shop"),
         offers=2,
         offer_amount=120,
-        goods=ReturnedGoods(carrier="sf", shipped_at=AT, received_at=AT, condition=words.ReturnCondition.damaged),
+        goods=ReturnedGoods(carrier="sf", shipped_at=AT, received_at=AT, condition=enums.ReturnCondition.damaged),
         raised=True,
     )
 
@@ -336,7 +336,7 @@ def test_a_cancellation_tells_what_the_merchant_offered_and_what_came_back() -> 
 def test_what_was_erased_of_an_answer_and_a_return_is_null() -> None:
     decided = replace(
         CANCELLATION,
-        merchant=MerchantAnswer(decision=words.MerchantDecision.decline, reason_code=None, decided_at=AT, decided_by="shop"),
+        merchant=MerchantAnswer(decision=enums.MerchantDecision.decline, reason_code=None, decided_at=AT, decided_by="shop"),
         goods=ReturnedGoods(carrier="sf", shipped_at=AT, received_at=None, condition=None),
     )
 
@@ -348,7 +348,7 @@ def test_what_was_erased_of_an_answer_and_a_return_is_null() -> None:
 
 
 def test_a_cancellation_that_was_denied_says_who_and_why() -> None:
-    denied = replace(CANCELLATION, state=words.CancellationState.declined, declined_by=words.ActorRole.agent, on_deadline=None)
+    denied = replace(CANCELLATION, state=enums.CancellationState.declined, declined_by=enums.ActorRole.agent, on_deadline=None)
 
     answer = cancellation_answer(denied, texts={"denial": {"reason_code": "no_proof", "note": "another shop's receipt"}})
 
@@ -375,11 +375,11 @@ def test_a_cancellation_tells_what_was_forfeited_by_source() -> None:
 def test_a_refused_cancellation() -> None:
     refused = replace(
         CANCELLATION,
-        state=words.CancellationState.refused,
+        state=enums.CancellationState.refused,
         route=None,
         rule=None,
         window=None,
-        refusal=words.Refusal.no_rule,
+        refusal=enums.Refusal.no_rule,
         deadline_at=None,
         on_deadline=None,
         approvals=(),

@@ -9,8 +9,7 @@ from service.api.sentences import Language, words
 from tests.api_unit.message_table import AT, FORFEITS, Situation, asked, refunding, situations, told
 from tests.api_unit.test_sentences import assert_is_a_sentence
 from tests.domain.made import NOW
-from workflows.domain.model import MerchantAnswer
-from workflows.domain.words import (
+from workflows.domain.enums import (
     CANCELLATION_WAITING,
     ActorRole,
     CancellationState,
@@ -19,6 +18,7 @@ from workflows.domain.words import (
     OnDeadline,
     PaymentState,
 )
+from workflows.domain.model import MerchantAnswer
 
 EN, ZH = Language.en, Language.zh_CN
 SITUATIONS = list(situations())

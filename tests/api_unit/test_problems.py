@@ -15,7 +15,7 @@ from service.api.problems import PROBLEMS, ProblemReply, RequestProblem, problem
 from service.api.sentences import Language
 from service.security import KeysUnavailable, Principal, TokenFault, Unauthenticated
 from workflows.domain import errors
-from workflows.domain.words import Anchor, Refusal, Role
+from workflows.domain.enums import Anchor, Refusal, Role
 
 # Written down a second time by hand: status by slug.
 STATUSES = {

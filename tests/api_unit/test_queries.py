@@ -15,7 +15,7 @@ from service.api import cursor, queries
 from service.api.cursor import After, CursorMalformed
 from service.api.problems import RequestProblem
 from service.api.queries import Query, read_query
-from workflows.domain.words import CancellationState, Channel, Reason, RecordType, Route
+from workflows.domain.enums import CancellationState, Channel, Reason, RecordType, Route
 
 MODELS: tuple[type[Query], ...] = (
     queries.NoQuery,

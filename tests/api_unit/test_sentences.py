@@ -38,10 +38,7 @@ from service.security import TokenFault
 from tests.domain import made
 from workflows.domain.decisions.eligibility import Outlook, ReasonOutcome
 from workflows.domain.decisions.requests import Assessment
-from workflows.domain.errors import Window
-from workflows.domain.model import Payment
-from workflows.domain.policy import Allowed, Deadlines, Denied, Facts, Law, Limits, Verdict
-from workflows.domain.words import (
+from workflows.domain.enums import (
     ActorRole,
     Anchor,
     Category,
@@ -55,6 +52,10 @@ from workflows.domain.words import (
     Route,
     Source,
 )
+from workflows.domain.errors import Window
+from workflows.domain.model import Payment
+from workflows.domain.policy import Allowed, Deadlines, Denied, EffectiveTerms, Limits, Verdict
+from workflows.domain.policy_facts import PolicyFacts
 
 EN, ZH = Language.en, Language.zh_CN
 FAULT = re.compile(r"(Must|Is|The (sources|lines) must) [^\n]+\.")
@@ -306,7 +307,7 @@ def test_what_is_said_of_each_failure(code: str, actions: list[str], english: st
 
 
 def outlook(route: Route | None, window: Window | None = None, *, amount: int = 1234, **members: Any) -> Outlook:
-    facts = Facts(
+    facts = PolicyFacts(
         state=PaymentState.completed,
         fulfilment=Fulfilment.none,
         category=Category.general,
@@ -320,12 +321,12 @@ def outlook(route: Route | None, window: Window | None = None, *, amount: int = 
         anchors={},
         partial=False,
     )
-    law = Law(deadlines=Deadlines(), second_approval_above={}, limits=Limits())
+    effective_terms = EffectiveTerms(deadlines=Deadlines(), second_approval_above={}, limits=Limits())
     verdict: Verdict
     if route is None:
         verdict = Denied(refusal=Refusal.no_rule, rule=None, window=window, next_steps=(), policy_version="v")
     else:
-        verdict = Allowed(route=route, rule="r", window=window, policy_version="v", law=law)
+        verdict = Allowed(route=route, rule="r", window=window, policy_version="v", effective_terms=effective_terms)
     return Outlook(assessment=Assessment(amount=amount, items=(), facts=facts, verdict=verdict), **members)
 
 

@@ -22,7 +22,7 @@ from tests.bench.stage import Stage, stage, token
 from tests.bench.statements import record_request
 from tests.bench.usage import spending
 from workflows.domain import ids
-from workflows.domain.words import Role
+from workflows.domain.enums import Role
 
 _PER_SECOND_MAX = 4000  # pgbench gets so many payments for each second; nobody has needed more
 _API_PER_SECOND_MAX = 1800

@@ -14,8 +14,8 @@ import httpx
 from service import embedded, migrations
 from service.keys import load_or_create_keys
 from service.settings import environment_for_child
-from workflows.chance import utc_now
-from workflows.domain.words import Role
+from workflows.clock_and_ids import utc_now
+from workflows.domain.enums import Role
 
 READY_SECONDS_MAX = 60
 _TOKEN_SECONDS = 3600

@@ -12,7 +12,7 @@ import httpx
 from service import locate
 from service.app import create_app
 from workflows.domain import ids
-from workflows.storage.snapshot import Wanted
+from workflows.storage.snapshot import SnapshotQuery
 
 # pgbench's variables are numbers: an id is the transaction's number, filled up to 32 digits; a digit for each kind of row.
 _FILLERS = "0123456789abcdef"
@@ -43,7 +43,7 @@ async def record_request(directory: Path, token: str, payment: UUID) -> Script:
     app = create_app(locate.settings_for(data_dir=directory))
     async with app.router.lifespan_context(app):
         store = app.state.services.store
-        snapshot = await store.load(Wanted(payment_id=payment))
+        snapshot = await store.load(SnapshotQuery(payment_id=payment))
         assert await app.state.services.runner.runtime.terms(snapshot.payment), "the terms are read once a process, not once a request"
         recorder = _Recorder(store.pool)
         store.pool = recorder

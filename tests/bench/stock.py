@@ -5,11 +5,11 @@ from uuid import UUID
 
 import asyncpg
 
-from workflows.chance import new_id, new_salt, utc_now
+from workflows.clock_and_ids import new_id, new_salt, utc_now
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import payments
+from workflows.domain.enums import ActorRole, Channel
 from workflows.domain.model import Actor
-from workflows.domain.words import ActorRole, Channel
 from workflows.storage import codec, tables
 
 _BATCH = 5000
@@ -48,7 +48,7 @@ def _changes(policy: str, name: str, numbers: range) -> Iterator[Change]:
     actor = Actor(role=ActorRole.wallet, id="bench", channel=Channel.app)
     for number in numbers:
         now = utc_now()
-        terms = payments.Terms(
+        terms = payments.PaymentDetails(
             reference=f"{name}-{number}",
             wallet_id=f"wallet-{number % 5000}",
             merchant_id=f"merchant-{number % 200}",

@@ -17,7 +17,7 @@ from service import embedded
 from service.settings import environment_for_child
 from tests.bench import client, stage, stock
 from workflows.domain import ids
-from workflows.domain.words import Role
+from workflows.domain.enums import Role
 
 _CALLERS = 8
 _DRAIN_SECONDS_MAX = 120

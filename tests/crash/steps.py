@@ -7,11 +7,11 @@ from uuid import UUID
 
 from workflows.domain.changes import Change
 from workflows.domain.model import Anomaly, Snapshot
-from workflows.domain.ports import Order, Outcome, Provider, Said
-from workflows.storage.apply import Answer, Fence, Keep, Mark
+from workflows.domain.ports import Order, Outcome, Provider, ProviderNotification
+from workflows.storage.apply import ApplyResult, Fence, NotificationMark, ResponseToKeep
 from workflows.storage.jobs import Claim, Queue
-from workflows.storage.notifications import Incoming, Stored
-from workflows.storage.snapshot import Wanted
+from workflows.storage.notifications import ReceivedNotification, StoredNotification
+from workflows.storage.snapshot import SnapshotQuery
 from workflows.storage.store import Store
 
 Moment = Literal["before", "after"]
@@ -65,18 +65,20 @@ class SteppingStore(Store):
         super().__init__(pool)
         self._steps = steps
 
-    async def load(self, wanted: Wanted) -> Snapshot | None:
+    async def load(self, wanted: SnapshotQuery) -> Snapshot | None:
         return await self._steps.take("store.load", lambda: Store.load(self, wanted))
 
     async def load_for_registration(self, payment_id: UUID, authorised_at: datetime) -> tuple[str | None, Snapshot | None]:
         return await self._steps.take("store.load_for_registration", lambda: Store.load_for_registration(self, payment_id, authorised_at))
 
-    async def apply(self, change: Change, *, keep: Keep | None = None, fence: Fence | None = None, mark: Mark | None = None) -> Answer:
+    async def apply(
+        self, change: Change, *, keep: ResponseToKeep | None = None, fence: Fence | None = None, mark: NotificationMark | None = None
+    ) -> ApplyResult:
         written = " ".join(record.type.value for record in change.records) or "no record"
         return await self._steps.take(f"store.apply({written})", lambda: Store.apply(self, change, keep=keep, fence=fence, mark=mark))
 
-    async def keep_reply(self, scope_id: UUID, keep: Keep) -> bool:
-        return await self._steps.take("store.keep_reply", lambda: Store.keep_reply(self, scope_id, keep))
+    async def keep_response(self, scope_id: UUID, keep: ResponseToKeep) -> bool:
+        return await self._steps.take("store.keep_reply", lambda: Store.keep_response(self, scope_id, keep))
 
     async def claim(self, queues: Iterable[Queue], *, now: datetime | None, monotonic: float, lease: timedelta, limit: int) -> list[Claim]:
         return await self._steps.take(
@@ -86,13 +88,13 @@ class SteppingStore(Store):
     async def finish_job(self, fence: Fence) -> bool:
         return await self._steps.take("store.finish_job", lambda: Store.finish_job(self, fence))
 
-    async def store_notification(self, incoming: Incoming, *, id: UUID, job_id: UUID) -> bool:
+    async def store_notification(self, incoming: ReceivedNotification, *, id: UUID, job_id: UUID) -> bool:
         return await self._steps.take("store.store_notification", lambda: Store.store_notification(self, incoming, id=id, job_id=job_id))
 
-    async def load_notification(self, payment_id: UUID, id: UUID) -> Stored | None:
+    async def load_notification(self, payment_id: UUID, id: UUID) -> StoredNotification | None:
         return await self._steps.take("store.load_notification", lambda: Store.load_notification(self, payment_id, id))
 
-    async def settle_notification(self, mark: Mark, fence: Fence, anomaly: Anomaly | None) -> bool:
+    async def settle_notification(self, mark: NotificationMark, fence: Fence, anomaly: Anomaly | None) -> bool:
         return await self._steps.take(
             f"store.settle_notification({mark.verdict})", lambda: Store.settle_notification(self, mark, fence, anomaly)
         )
@@ -115,5 +117,5 @@ class SteppingProvider:
     async def find(self, order: Order) -> Outcome:
         return await self._steps.take("rail.find", lambda: self._provider.find(order))
 
-    def read(self, body: bytes) -> Said | None:
+    def read(self, body: bytes) -> ProviderNotification | None:
         return self._provider.read(body)

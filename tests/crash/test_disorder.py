@@ -8,8 +8,8 @@ import pytest
 
 from tests.crash.world import World, terms, world_on
 from tests.database import Cluster
+from workflows.domain.enums import CancellationState, LegState, PaymentState
 from workflows.domain.model import Snapshot
-from workflows.domain.words import CancellationState, LegState, PaymentState
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tests.crash.steps import Steps
 from tests.crash.test_steps import FLOWS, VOIDS, assert_ended, play, register
 from tests.crash.world import LEASE, World, world_on
 from tests.database import Cluster
-from workflows.domain.words import LegKind, PaymentState
+from workflows.domain.enums import LegKind, PaymentState
 
 FAULTS = ("ok", "timeout_before_effect", "slow:25s")  # answered, lost on the way, and still at work
 

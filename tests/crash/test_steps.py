@@ -14,7 +14,7 @@ import pytest
 from tests.crash.steps import Moment, Steps
 from tests.crash.world import World, terms, world_on
 from tests.database import Cluster
-from workflows.domain.words import CancellationState, LegKind, LegState, PaymentState
+from workflows.domain.enums import CancellationState, LegKind, LegState, PaymentState
 
 FAULTS = ("ok", "timeout_after_effect", "timeout_before_effect", "unavailable:2", "pending:5s", "garbage", "slow:25s")
 P = PaymentState

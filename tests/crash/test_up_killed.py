@@ -16,10 +16,10 @@ import httpx
 import pytest
 
 from tests.crash.tree import Tree
-from workflows.chance import utc_now
+from workflows.clock_and_ids import utc_now
 from workflows.domain import ids
+from workflows.domain.enums import Role
 from workflows.domain.times import rfc3339
-from workflows.domain.words import Role
 
 SEED = 20261122
 REFUNDS = 1_000
@@ -76,7 +76,7 @@ class Client:
     acknowledged: dict[str, str] = field(default_factory=dict)  # a payment's reference: the cancellation's id
     repeated: Counter[str] = field(default_factory=Counter)
 
-    async def ask(self, payment: Payment) -> None:
+    async def requested(self, payment: Payment) -> None:
         headers = {"authorization": f"Bearer {self.token}", "idempotency-key": f"refund-{payment.reference}"}
         while True:
             try:
@@ -120,7 +120,7 @@ async def ask_all(client: Client, payments: list[Payment], chance: random.Random
     async def one(payment: Payment, delay: float) -> None:
         await asyncio.sleep(delay)
         async with gate:
-            await client.ask(payment)
+            await client.requested(payment)
 
     async with asyncio.TaskGroup() as group:
         for payment in payments:

@@ -21,7 +21,7 @@ from tests.crash.rail import Clock, in_process_rail
 from tests.crash.world import World, terms
 from tests.database import Database
 from tests.sandbox.conftest import RailProcess
-from workflows.chance import utc_now
+from workflows.clock_and_ids import utc_now
 
 SEED = 7
 PAYMENTS = 60

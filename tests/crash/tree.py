@@ -15,8 +15,8 @@ import httpx
 from service import embedded
 from service.keys import load_or_create_keys
 from service.settings import environment_for_child
-from workflows.chance import utc_now
-from workflows.domain.words import Role
+from workflows.clock_and_ids import utc_now
+from workflows.domain.enums import Role
 
 READY_SECONDS_MAX = 600  # a busy machine starts slowly, and `up` itself gives up after a minute
 COMMAND_SECONDS_MAX = 600

@@ -17,25 +17,25 @@ from tests.crash.steps import Killed, SteppingProvider, SteppingStore, Steps
 from tests.database import Cluster
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import payments, requests
-from workflows.domain.decisions.requests import Ask
-from workflows.domain.decisions.terms import Terms
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.decisions.requests import CancellationRequest
+from workflows.domain.enums import ActorRole, Channel, PaymentFailure, Reason, Source
 from workflows.domain.errors import Refused
 from workflows.domain.ids import from_rail_key, payment_id
-from workflows.domain.model import Actor, Funding, Item, KeptReply, Snapshot
-from workflows.domain.words import ActorRole, Channel, PaymentFailure, Reason, Source
+from workflows.domain.model import Actor, Funding, IdempotentResponse, Item, Snapshot
 from workflows.flows.check import run_checks
-from workflows.flows.move import Rails
+from workflows.flows.execute_leg import Rails
 from workflows.run import Command, Idempotency, Runner, Runtime
-from workflows.storage.notifications import Incoming
-from workflows.storage.snapshot import Wanted
-from workflows.worker import Pace, Worker, lanes
+from workflows.storage.notifications import ReceivedNotification
+from workflows.storage.snapshot import SnapshotQuery
+from workflows.worker import Worker, WorkerConfig, lanes
 
 LEASE = timedelta(seconds=10)
 ENQUIRIES = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 5, 10))
 WALLET = Actor(role=ActorRole.wallet, id="wallet-backend", channel=Channel.app)
 SOURCES = (Source.card, Source.balance, Source.points)
 
-Decide = Callable[[Snapshot, Terms, Context], Change | None]
+Decide = Callable[[Snapshot, PolicyContext, Context], Change | None]
 
 
 class EvenRails(Rails):
@@ -84,7 +84,7 @@ class World:
         )
         rails = EvenRails(providers={"sandbox": SteppingProvider(self.rail.provider, self.steps)}, enquiries=ENQUIRIES)
         self.runner = Runner(runtime)
-        self.worker = Worker(runtime, rails, Pace(lanes=lanes(concurrency, concurrency), lease=LEASE))
+        self.worker = Worker(runtime, rails, WorkerConfig(lanes=lanes(concurrency, concurrency), lease=LEASE))
 
     def beside(self) -> "World":
         """Another process of the same service, which nobody kills."""
@@ -97,44 +97,44 @@ class World:
 
     # -- what callers do --------------------------------------------------------------------------------------------
 
-    async def register(self, terms: payments.Terms) -> UUID:
+    async def register(self, terms: payments.PaymentDetails) -> UUID:
         await self.runner.register(terms, actor=WALLET, request_id=None)
         return payment_id(terms.reference)
 
-    async def request(self, payment: UUID, key: str, ask: Ask | None = None) -> KeptReply:
-        wish = ask or Ask(actor=WALLET, reason=Reason.changed_mind)
+    async def request(self, payment: UUID, key: str, requested: CancellationRequest | None = None) -> IdempotentResponse:
+        wish = requested or CancellationRequest(actor=WALLET, reason=Reason.changed_mind)
         return await self._command(payment, key, lambda snapshot, terms, context: requests.request(snapshot, wish, terms, context))
 
-    async def withdraw(self, payment: UUID, key: str) -> KeptReply:
-        def decide(snapshot: Snapshot, _: Terms, context: Context) -> Change:
+    async def withdraw(self, payment: UUID, key: str) -> IdempotentResponse:
+        def decide(snapshot: Snapshot, _: PolicyContext, context: Context) -> Change:
             return requests.withdraw(snapshot, requests.must_find(snapshot, snapshot.open_cancellation), context)
 
         return await self._command(payment, key, decide)
 
-    async def complete(self, payment: UUID, key: str) -> KeptReply:
+    async def complete(self, payment: UUID, key: str) -> IdempotentResponse:
         return await self._command(
             payment,
             key,
             lambda snapshot, _, context: payments.complete(snapshot, completed_at=None, provider_reference=None, context=context),
         )
 
-    async def fail(self, payment: UUID, key: str) -> KeptReply:
+    async def fail(self, payment: UUID, key: str) -> IdempotentResponse:
         return await self._command(
             payment, key, lambda snapshot, _, context: payments.fail(snapshot, code=PaymentFailure.network, detail=None, context=context)
         )
 
-    async def _command(self, payment: UUID, key: str, decide: Decide) -> KeptReply:
-        def reply(_: Snapshot, __: Terms, ___: bool) -> KeptReply:
-            return KeptReply(fingerprint=key, status=200, body=b"{}")
+    async def _command(self, payment: UUID, key: str, decide: Decide) -> IdempotentResponse:
+        def reply(_: Snapshot, __: PolicyContext, ___: bool) -> IdempotentResponse:
+            return IdempotentResponse(fingerprint=key, status=200, body=b"{}")
 
-        def refuse(why: Exception, _: Snapshot, __: Terms) -> KeptReply:
+        def refuse(why: Exception, _: Snapshot, __: PolicyContext) -> IdempotentResponse:
             if not isinstance(why, Refused):
                 raise why
-            return KeptReply(fingerprint=key, status=409, body=type(why).__name__.encode())
+            return IdempotentResponse(fingerprint=key, status=409, body=type(why).__name__.encode())
 
         replied = await self.runner.run(
             Command(
-                wanted=Wanted(payment_id=payment, caller=WALLET.id, key=key),
+                wanted=SnapshotQuery(payment_id=payment, caller=WALLET.id, key=key),
                 actor=lambda: WALLET,
                 request_id=key,
                 visible=lambda _: True,
@@ -158,7 +158,7 @@ class World:
             if key is None or not only(key[0]):
                 continue
             for _ in range(copies):
-                incoming = Incoming(
+                incoming = ReceivedNotification(
                     payment_id=key[0],
                     provider="sandbox",
                     rail_id=json.loads(notice.body)["id"],
@@ -218,14 +218,14 @@ def terms(
     provider_references: Iterable[str],
     completed: bool,
     items: tuple[Item, ...] = (),
-) -> payments.Terms:
+) -> payments.PaymentDetails:
     """A payment from as many sources as there are amounts; the sources' references choose how the rail behaves."""
     now = clock()
     funding = tuple(
         Funding(source=source, amount=amount, provider="sandbox", provider_reference=told)
         for source, amount, told in zip(SOURCES, amounts, provider_references, strict=False)
     )
-    return payments.Terms(
+    return payments.PaymentDetails(
         reference=reference,
         wallet_id="wallet-1",
         merchant_id="merchant-1",

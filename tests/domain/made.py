@@ -9,14 +9,14 @@ from uuid import UUID
 
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import outcomes, payments, requests
-from workflows.domain.decisions.requests import Ask, Override
-from workflows.domain.decisions.terms import Terms
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.decisions.requests import CancellationRequest, OverrideRequest
+from workflows.domain.enums import ActorRole, Channel, LegState, OutcomeSource, Reason, Source
 from workflows.domain.model import Actor, Cancellation, Funding, Item, ItemQuantity, Leg, Payment, Snapshot
 from workflows.domain.policy import Policy
 from workflows.domain.policy_form import parse_policy
 from workflows.domain.ports import Done, Outcome
 from workflows.domain.records import Record
-from workflows.domain.words import ActorRole, Channel, LegState, OutcomeSource, Reason, Source
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -29,7 +29,7 @@ MERCHANT = Actor(role=ActorRole.merchant, id="shop", channel=Channel.merchant)
 RAIL = Actor(role=ActorRole.provider, id="sandbox", channel=Channel.system)
 
 ALL_SENT = frozenset({LegState.submitted, LegState.processing, LegState.unknown, LegState.requires_action})
-OVERRIDE = Override(justification="promised on the phone", ticket="T-1")
+OVERRIDE = OverrideRequest(justification="promised on the phone", ticket="T-1")
 UETR = UUID(int=4)
 
 _ids = count(1)
@@ -70,8 +70,8 @@ def policy(**members: Any) -> Policy:
     return parse_policy({**head, "rules": rules, "second_approval_above": {"CNY": 10_000}, "refusals": steps, **members})
 
 
-TERMS = Terms(policy=policy(), calendar=Weekdays())
-PENDING_TERMS = payments.Terms(
+TERMS = PolicyContext(policy=policy(), calendar=Weekdays())
+PENDING_TERMS = payments.PaymentDetails(
     reference="order-1", wallet_id="wallet-1", merchant_id="automatic", amount=300, currency="CNY", authorised_at=NOW - DAY
 )
 COMPLETED_TERMS = replace(PENDING_TERMS, completed_at=NOW - HOUR)
@@ -82,7 +82,7 @@ BOTH = (
 LINES = (Item(reference="a", quantity=3, amount=100), Item(reference="b", quantity=2, amount=200))
 
 
-def registered(terms: payments.Terms, now: datetime = NOW - HOUR) -> Snapshot:
+def registered(terms: payments.PaymentDetails, now: datetime = NOW - HOUR) -> Snapshot:
     change = payments.register(terms, policy_version="v-1", uetr=UETR, default_provider="sandbox", context=context(now))
     return change.after(None)
 
@@ -108,20 +108,20 @@ def with_leg(snapshot: Snapshot, leg: Leg, **members: Any) -> Snapshot:
     return replace(snapshot, legs=tuple(replace(one, **members) if one.id == leg.id else one for one in snapshot.legs))
 
 
-def ask(**members: Any) -> Ask:
-    return Ask(**{"actor": WALLET, "reason": Reason.changed_mind, "fingerprint": "f-1", **members})
+def requested(**members: Any) -> CancellationRequest:
+    return CancellationRequest(**{"actor": WALLET, "reason": Reason.changed_mind, "fingerprint": "f-1", **members})
 
 
 def pieces(**quantities: int) -> tuple[ItemQuantity, ...]:
     return tuple(ItemQuantity(reference=name, quantity=quantity) for name, quantity in quantities.items())
 
 
-def request(snapshot: Snapshot, wish: Ask | None = None, *, now: datetime = NOW, terms: Terms = TERMS) -> Change:
-    wish = wish or ask()
+def request(snapshot: Snapshot, wish: CancellationRequest | None = None, *, now: datetime = NOW, terms: PolicyContext = TERMS) -> Change:
+    wish = wish or requested()
     return requests.request(snapshot, wish, terms, context(now, wish.actor))
 
 
-def asked(snapshot: Snapshot, wish: Ask | None = None, *, now: datetime = NOW) -> Snapshot:
+def asked(snapshot: Snapshot, wish: CancellationRequest | None = None, *, now: datetime = NOW) -> Snapshot:
     return request(snapshot, wish, now=now).after(snapshot)
 
 
@@ -165,7 +165,7 @@ def arrived(snapshot: Snapshot, now: datetime = NOW) -> Snapshot:
 
 
 def refunded(snapshot: Snapshot, amount: int | None = None) -> Snapshot:
-    return arrived(asked(snapshot, ask(amount=amount)))
+    return arrived(asked(snapshot, requested(amount=amount)))
 
 
 def sums(payment: Payment) -> tuple[str, int, int, tuple[int, ...]]:

@@ -8,10 +8,10 @@ from tests.domain import made
 from tests.domain.made import AGENT, BOTH, NOW, SUPERVISOR
 from workflows.domain.changes import Change
 from workflows.domain.decisions import anomalies, payments
+from workflows.domain.enums import ActorRole, LegKind, PaymentFailure
 from workflows.domain.errors import InvalidState, SecondApproverRequired
 from workflows.domain.model import Approval, Snapshot
 from workflows.domain.ports import Settled
-from workflows.domain.words import ActorRole, LegKind, PaymentFailure
 
 SECOND = Approval(by=SUPERVISOR.id, role=ActorRole.supervisor, at=NOW)
 

@@ -8,13 +8,13 @@ import pytest
 from tests.domain import made
 from tests.domain.made import BOTH, DAY, NOW
 from workflows.domain import ids
-from workflows.domain.changes import _LEG_RECORDS, Change, Draught
+from workflows.domain.changes import _LEG_RECORDS, Change, ChangeBuilder
 from workflows.domain.decisions import payments
+from workflows.domain.enums import JobKind, LegKind, LegState, PaymentState, RecordType
 from workflows.domain.machines import LEG_ROWS
 from workflows.domain.model import Snapshot
 from workflows.domain.ports import Returned
 from workflows.domain.records import GENESIS, digest_text, hash_of
-from workflows.domain.words import JobKind, LegKind, LegState, PaymentState, RecordType
 
 
 def life() -> list[Change]:
@@ -29,7 +29,7 @@ def life() -> list[Change]:
         snapshot = change.after(snapshot)
 
     for amount in (100, None):
-        keep(made.request(snapshot, made.ask(amount=amount)))
+        keep(made.request(snapshot, made.requested(amount=amount)))
         snapshot = made.sent(snapshot)
         for leg in snapshot.legs:
             if leg.state is LegState.submitted:
@@ -82,13 +82,13 @@ def test_a_change_swaps_exactly_one_version() -> None:
     assert (change.payment.created_at, change.payment.updated_at) == (snapshot.payment.created_at, NOW)
 
 
-def draught(snapshot: Snapshot) -> Draught:
-    return Draught(snapshot, made.context())
+def builder(snapshot: Snapshot) -> ChangeBuilder:
+    return ChangeBuilder(snapshot, made.context())
 
 
 def test_parts_grow_by_one_version_a_change_however_often_they_are_put() -> None:
     snapshot = made.asked(made.completed())
-    made_ = draught(snapshot)
+    made_ = builder(snapshot)
     row, refund = snapshot.cancellations[0], snapshot.refunds[0]
 
     for _ in range(3):
@@ -116,7 +116,7 @@ def test_a_chains_time_never_goes_back() -> None:
 
 
 def test_a_text_is_stored_with_its_salt_and_recorded_as_a_digest() -> None:
-    made_ = draught(made.completed())
+    made_ = builder(made.completed())
     said = made_.keep_text(made_.payment.id, "note", "call me")
     (text,) = made_.build().texts
 
@@ -126,7 +126,7 @@ def test_a_text_is_stored_with_its_salt_and_recorded_as_a_digest() -> None:
 
 def test_a_silent_change_of_a_leg_leaves_no_record() -> None:
     snapshot = made.asked(made.completed())
-    made_ = draught(snapshot)
+    made_ = builder(snapshot)
     made_.put_leg(snapshot.legs[0], silent=True)
     change = made_.build()
 
@@ -137,7 +137,7 @@ def test_a_silent_change_of_a_leg_leaves_no_record() -> None:
 def test_what_a_leg_record_holds() -> None:
     snapshot = made.sent(made.asked(made.completed()))
     leg = replace(snapshot.legs[0], replaces=made.new_id(), failure_code="no")
-    made_ = draught(snapshot)
+    made_ = builder(snapshot)
     made_.put_leg(leg, {"extra": 1})
     (record,) = made_.build().records
 
@@ -168,7 +168,7 @@ def test_every_state_that_a_leg_can_reach_has_a_record(kind: LegKind) -> None:
 
 
 def test_a_job_is_due_for_its_subject() -> None:
-    made_ = draught(made.completed())
+    made_ = builder(made.completed())
     made_.enqueue(JobKind.move, made.UETR, NOW + timedelta(seconds=1))
     (job,) = made_.build().jobs
 
@@ -176,7 +176,7 @@ def test_a_job_is_due_for_its_subject() -> None:
 
 
 def test_after_a_change_the_snapshot_shows_it() -> None:
-    after = made.asked(made.completed(merchant_id="merchant"), made.ask(note="please"))
+    after = made.asked(made.completed(merchant_id="merchant"), made.requested(note="please"))
 
     row = made.newest(after)
     assert after.open_cancellation == row
@@ -186,7 +186,7 @@ def test_after_a_change_the_snapshot_shows_it() -> None:
 
 
 def test_a_later_text_of_the_same_name_counts() -> None:
-    made_ = draught(made.completed())
+    made_ = builder(made.completed())
     for value in ("first", "second"):
         made_.keep_text(made_.payment.id, "note", value)
 

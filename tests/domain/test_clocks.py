@@ -10,30 +10,30 @@ from tests.domain import made
 from tests.domain.made import AGENT, DAY, HOUR, MERCHANT, NOW, SUPERVISOR, TERMS
 from workflows.domain.changes import Change
 from workflows.domain.decisions import clocks, handoffs, requests, returns, reviews
-from workflows.domain.decisions.handoffs import Answer
-from workflows.domain.decisions.terms import Terms
+from workflows.domain.decisions.handoffs import MerchantResponse
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.enums import ActorRole, Channel, MerchantDecision, ReturnCondition
 from workflows.domain.model import Actor, Snapshot
-from workflows.domain.words import ActorRole, Channel, MerchantDecision, ReturnCondition
 
 CLOCKWORK = Actor(role=ActorRole.system, id="worker", channel=Channel.system)
 MICROSECOND = timedelta(microseconds=1)
 
 
-def terms(**deadlines: Any) -> Terms:
+def terms(**deadlines: Any) -> PolicyContext:
     return replace(TERMS, policy=made.policy(deadlines=deadlines))
 
 
-def asked(merchant: str = "merchant", actor: Actor = made.WALLET, *, under: Terms = TERMS, amount: int = 300) -> Snapshot:
+def asked(merchant: str = "merchant", actor: Actor = made.WALLET, *, under: PolicyContext = TERMS, amount: int = 300) -> Snapshot:
     snapshot = made.completed(merchant_id=merchant, amount=amount)
-    return made.request(snapshot, made.ask(actor=actor), terms=under).after(snapshot)
+    return made.request(snapshot, made.requested(actor=actor), terms=under).after(snapshot)
 
 
-def strike(snapshot: Snapshot, now: datetime, under: Terms = TERMS) -> Change | None:
-    return clocks.strike(snapshot, made.newest(snapshot), under, made.context(now, CLOCKWORK))
+def fire_deadline(snapshot: Snapshot, now: datetime, under: PolicyContext = TERMS) -> Change | None:
+    return clocks.fire_deadline(snapshot, made.newest(snapshot), under, made.context(now, CLOCKWORK))
 
 
-def struck(snapshot: Snapshot, now: datetime, under: Terms = TERMS) -> Change:
-    change = strike(snapshot, now, under)
+def struck(snapshot: Snapshot, now: datetime, under: PolicyContext = TERMS) -> Change:
+    change = fire_deadline(snapshot, now, under)
     assert change is not None
     return change
 
@@ -44,15 +44,15 @@ def data(change: Change) -> dict[str, Any]:
 
 
 def test_before_its_time_nothing_happens() -> None:
-    assert strike(asked(), NOW + 24 * HOUR - MICROSECOND) is None
+    assert fire_deadline(asked(), NOW + 24 * HOUR - MICROSECOND) is None
 
 
 def test_a_clock_that_was_stopped_never_strikes() -> None:
     snapshot = asked()
     withdrawn = requests.withdraw(snapshot, made.newest(snapshot), made.context()).after(snapshot)
 
-    assert clocks.next_strike(made.newest(withdrawn)) is None
-    assert strike(withdrawn, NOW + 365 * DAY) is None
+    assert clocks.next_deadline_at(made.newest(withdrawn)) is None
+    assert fire_deadline(withdrawn, NOW + 365 * DAY) is None
 
 
 @pytest.mark.parametrize(
@@ -101,11 +101,11 @@ def test_a_merchant_is_reminded_at_half_and_at_nine_tenths_of_the_time() -> None
     assert made.types(first) == ["cancellation.reminded"]
     assert (data(first)["whom"], data(first)["passed"]) == ("merchant", "1/2")
     assert first.cancellations[0].version == before.version  # nobody's If-Match fails for a reminder
-    assert clocks.next_strike(first.cancellations[0]) == NOW + 43 * HOUR + timedelta(minutes=12)
+    assert clocks.next_deadline_at(first.cancellations[0]) == NOW + 43 * HOUR + timedelta(minutes=12)
 
     second = struck(first.after(snapshot), NOW + 44 * HOUR)
     assert data(second)["passed"] == "9/10"
-    assert clocks.next_strike(second.cancellations[0]) == NOW + 48 * HOUR
+    assert clocks.next_deadline_at(second.cancellations[0]) == NOW + 48 * HOUR
 
 
 def test_a_reminder_that_comes_too_late_is_left_out_and_the_deadline_never() -> None:
@@ -113,15 +113,15 @@ def test_a_reminder_that_comes_too_late_is_left_out_and_the_deadline_never() -> 
 
     late = struck(snapshot, NOW + 47 * HOUR)
     assert data(late)["passed"] == "9/10"
-    assert strike(late.after(snapshot), NOW + 47 * HOUR) is None
+    assert fire_deadline(late.after(snapshot), NOW + 47 * HOUR) is None
     assert struck(snapshot, NOW + 30 * DAY).cancellations[0].state == "awaiting_agent"
 
 
 def test_an_offer_that_nobody_answers_goes_to_an_agent() -> None:
     snapshot = asked()
-    offer = Answer(decision=MerchantDecision.offer, amount=100)
+    offer = MerchantResponse(decision=MerchantDecision.offer, amount=100)
     snapshot = handoffs.decide(snapshot, made.newest(snapshot), offer, TERMS, made.context(NOW, MERCHANT)).after(snapshot)
-    assert strike(snapshot, NOW + 72 * HOUR - MICROSECOND) is None
+    assert fire_deadline(snapshot, NOW + 72 * HOUR - MICROSECOND) is None
 
     change = struck(snapshot, NOW + 72 * HOUR)
 
@@ -141,7 +141,7 @@ def test_goods_that_the_merchant_does_not_inspect_in_time_are_paid(actor: Actor,
     snapshot = asked("return", actor, amount=amount)
     row = made.newest(snapshot)
     sent = returns.ship(snapshot, row, carrier="sf", tracking_number="1", terms=TERMS, context=made.context(NOW + DAY)).after(snapshot)
-    assert made.types(strike(sent, NOW + 8 * DAY - MICROSECOND)) == ["cancellation.reminded"]
+    assert made.types(fire_deadline(sent, NOW + 8 * DAY - MICROSECOND)) == ["cancellation.reminded"]
 
     assert struck(sent, NOW + 8 * DAY).cancellations[0].state == state
 
@@ -159,7 +159,7 @@ def test_an_agents_deadline_raises_the_case_and_decides_nothing() -> None:
     assert raised.deadline_at == row.deadline_at  # what was missed stays to be seen
     assert change.payment.amount_reserved == 300
     assert made.types(change) == ["cancellation.timed_out", "cancellation.escalated"]
-    assert strike(change.after(taken), NOW + 365 * DAY) is None
+    assert fire_deadline(change.after(taken), NOW + 365 * DAY) is None
 
 
 def test_a_second_approval_that_does_not_come_begins_anew_with_the_agents() -> None:

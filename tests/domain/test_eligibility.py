@@ -10,18 +10,18 @@ from service.default_policy import default_policy
 from tests.domain import made
 from tests.domain.made import BOTH, DAY, HOUR, NOW
 from workflows.domain.decisions.eligibility import Outlook, ReasonOutcome, foresee, refundable_until
-from workflows.domain.decisions.terms import Terms
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.enums import Category, Fulfilment, Reason, Refusal, Route, Source
 from workflows.domain.errors import CancellationOpen, Invalid, InvalidState, PolicyRefused
 from workflows.domain.model import Snapshot
 from workflows.domain.policy import Allowed, Denied
-from workflows.domain.words import Category, Fulfilment, Reason, Refusal, Route, Source
 
 MICROSECOND = timedelta(microseconds=1)
-SHIPPED_POLICY = Terms(policy=default_policy(), calendar=calendar("CN"))
+SHIPPED_POLICY = PolicyContext(policy=default_policy(), calendar=calendar("CN"))
 
 
-def outlook(snapshot: Snapshot, terms: Terms = SHIPPED_POLICY, **members: object) -> Outlook:
-    return foresee(snapshot, made.ask(**{"reason": None, **members}), terms, NOW)
+def outlook(snapshot: Snapshot, terms: PolicyContext = SHIPPED_POLICY, **members: object) -> Outlook:
+    return foresee(snapshot, made.requested(**{"reason": None, **members}), terms, NOW)
 
 
 def decided(one: Outlook) -> tuple[Route | Refusal, str | None]:
@@ -71,7 +71,7 @@ def test_where_all_reasons_lead_to_the_same_nothing_is_told_apart() -> None:
 def test_every_reason_is_told_what_its_request_comes_to(reason: Reason) -> None:
     for snapshot in (arrived(), arrived(category=Category.digital), arrived(category=Category.transfer), made.pending(), made.completed()):
         told = outlook(snapshot, reason=reason)
-        asked = made.request(snapshot, made.ask(reason=reason), terms=SHIPPED_POLICY)
+        asked = made.request(snapshot, made.requested(reason=reason), terms=SHIPPED_POLICY)
         verdict = told.assessment.verdict if told.assessment else None
 
         [row] = asked.cancellations
@@ -152,7 +152,7 @@ def test_a_second_person_is_told_where_one_would_be_needed() -> None:
     assert not outlook(snapshot, made.TERMS).second_approval
 
 
-def rules(*entries: dict[str, object]) -> Terms:
+def rules(*entries: dict[str, object]) -> PolicyContext:
     named = [{"name": f"r{position}", "route": "agent", **entry} for position, entry in enumerate(entries)]
     return replace(made.TERMS, policy=made.policy(rules=named))
 
@@ -182,7 +182,7 @@ COMPLETED_AT = made.completed().payment.completed_at or NOW
         (rules(), None),
     ],
 )
-def test_refundable_until_is_the_latest_end_of_a_window_of_the_customers(terms: Terms, days: int | None) -> None:
+def test_refundable_until_is_the_latest_end_of_a_window_of_the_customers(terms: PolicyContext, days: int | None) -> None:
     expected = None if days is None else COMPLETED_AT + days * DAY
 
     assert refundable_until(made.completed(), terms, NOW) == expected
@@ -192,7 +192,7 @@ def test_after_it_every_reason_is_refused_and_until_then_one_is_not() -> None:
     for snapshot in (arrived(), arrived(category=Category.digital), arrived(category=Category.transfer), made.completed(), made.pending()):
         until = refundable_until(snapshot, SHIPPED_POLICY, NOW)
         assert until is not None
-        before, after = (foresee(snapshot, made.ask(reason=None), SHIPPED_POLICY, at) for at in (until - MICROSECOND, until))
+        before, after = (foresee(snapshot, made.requested(reason=None), SHIPPED_POLICY, at) for at in (until - MICROSECOND, until))
 
         assert before.assessment is not None
         assert after.assessment is not None
@@ -206,7 +206,7 @@ def test_nothing_left_has_no_end_and_an_open_cancellation_does_not_move_it() -> 
 
     assert until == NOW + 29 * made.MINUTE
     assert refundable_until(made.refunded(settled), made.TERMS, NOW) is None
-    assert refundable_until(made.asked(settled, made.ask(amount=100)), made.TERMS, NOW) == until
+    assert refundable_until(made.asked(settled, made.requested(amount=100)), made.TERMS, NOW) == until
     assert refundable_until(made.asked(settled), made.TERMS, NOW) is None
     assert refundable_until(made.with_payment(settled, disputes_open=1), made.TERMS, NOW) == until
 

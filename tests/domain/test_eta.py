@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from service.calendars import calendar
+from workflows.domain.enums import Source
 from workflows.domain.eta import ETA_BY_SOURCE, Eta, estimate
-from workflows.domain.words import Source
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 START = datetime.fromisoformat("2026-09-30T10:00+08:00").astimezone(UTC)  # the eve of Golden Week

@@ -13,9 +13,9 @@ from workflows.domain import ids
 from workflows.domain.changes import Change
 from workflows.domain.decisions import outcomes, payments
 from workflows.domain.decisions.execution import order, worst
+from workflows.domain.enums import CancellationState, JobKind, LegKind, LegState, PaymentFailure, PaymentState, Source
 from workflows.domain.model import Funding, Leg, Snapshot
 from workflows.domain.ports import Declined, NeedsAction, Pending, Settled, Unknown
-from workflows.domain.words import CancellationState, JobKind, LegKind, LegState, PaymentFailure, PaymentState, Source
 
 
 def complete(snapshot: Snapshot, at: datetime | None = None) -> Change:
@@ -42,7 +42,7 @@ def test_a_pending_payment_is_voided_whole_at_every_source() -> None:
 
 
 def test_a_settled_payment_is_refunded_in_a_leg_per_source() -> None:
-    change = made.request(made.completed(funding=BOTH), made.ask(amount=30))
+    change = made.request(made.completed(funding=BOTH), made.requested(amount=30))
 
     assert made.sums(change.payment) == ("refunding", 0, 30, (10, 20))
     assert shares(change.legs) == [("coupon", 0, 10), ("balance", 1, 20)]
@@ -54,7 +54,7 @@ def test_a_settled_payment_is_refunded_in_a_leg_per_source() -> None:
 
 
 def test_a_share_of_nothing_makes_no_leg() -> None:
-    change = made.request(made.completed(funding=BOTH, merchant_id="cash-first"), made.ask(amount=200))
+    change = made.request(made.completed(funding=BOTH, merchant_id="cash-first"), made.requested(amount=200))
 
     assert shares(change.legs) == [("balance", 1, 200)]
     assert change.payment.allocated == (0, 200)
@@ -69,8 +69,8 @@ def test_an_overridden_rule_does_not_choose_the_sources_of_a_later_one() -> None
 
 
 def test_partial_refunds_are_counted_when_their_money_starts_to_move() -> None:
-    handed_off = made.request(made.completed(merchant_id="merchant"), made.ask(amount=100))
-    partial = made.request(made.completed(), made.ask(amount=100))
+    handed_off = made.request(made.completed(merchant_id="merchant"), made.requested(amount=100))
+    partial = made.request(made.completed(), made.requested(amount=100))
     whole = made.request(made.completed())
 
     assert (handed_off.payment.partial_refunds, handed_off.payment.last_partial_at) == (0, None)
@@ -269,7 +269,7 @@ def test_a_void_that_failed_for_good_becomes_a_refund_when_the_payment_completes
 
 
 def test_a_cancellation_that_waits_for_a_second_person_goes_on_waiting() -> None:
-    snapshot = made.asked(made.pending(amount=20_000), made.ask(actor=made.AGENT))
+    snapshot = made.asked(made.pending(amount=20_000), made.requested(actor=made.AGENT))
     assert made.newest(snapshot).state is CancellationState.awaiting_second_approval
 
     change = complete(snapshot)

@@ -6,9 +6,9 @@ import pytest
 
 from tests.domain import made
 from tests.domain.made import BOTH, TERMS
+from workflows.domain.enums import Source
 from workflows.domain.errors import AmountExceedsRefundable
 from workflows.domain.model import Funding, Snapshot
-from workflows.domain.words import Source
 
 FORFEITING = replace(
     TERMS,
@@ -17,7 +17,7 @@ FORFEITING = replace(
 
 
 def asked(snapshot: Snapshot, amount: int | None = None) -> Snapshot:
-    return made.request(snapshot, made.ask(amount=amount), terms=FORFEITING).after(snapshot)
+    return made.request(snapshot, made.requested(amount=amount), terms=FORFEITING).after(snapshot)
 
 
 def sums(snapshot: Snapshot) -> tuple[str, int, int, int, int]:

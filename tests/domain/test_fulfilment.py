@@ -11,9 +11,9 @@ from tests.domain.made import AGENT, DAY, HOUR, MERCHANT, MINUTE, NOW, SUPERVISO
 from workflows.domain.changes import Change
 from workflows.domain.decisions.fulfilment import CLOCK_SKEW_MAX, FulfilmentTold, change_fulfilment
 from workflows.domain.decisions.requests import policy_facts
+from workflows.domain.enums import Anchor, Fulfilment, PaymentState
 from workflows.domain.errors import Forbidden, Invalid, InvalidState
 from workflows.domain.model import Actor, Snapshot
-from workflows.domain.words import Anchor, Fulfilment, PaymentState
 
 STATUSES = list(Fulfilment)
 LATEST = NOW + CLOCK_SKEW_MAX
@@ -91,13 +91,13 @@ def test_a_merchant_closes_no_window_with_a_date() -> None:
     for actor in (MERCHANT, WALLET):
         snapshot = told(paid, "delivered", NOW - 19 * DAY, actor=actor)
         assert snapshot.payment.delivered_at == NOW - 19 * DAY, "kept as it was told"
-        anchors.append(policy_facts(snapshot, made.ask(), 300, NOW + DAY).anchors[Anchor.delivered_at])
+        anchors.append(policy_facts(snapshot, made.requested(), 300, NOW + DAY).anchors[Anchor.delivered_at])
 
     assert anchors == [NOW, NOW - 19 * DAY]
     corrected = told(
         told(paid, "delivered", NOW - 19 * DAY), "delivered", NOW - 2 * DAY, actor=AGENT, correction=True, note="the carrier says so"
     )
-    assert policy_facts(corrected, made.ask(), 300, NOW + DAY).anchors[Anchor.delivered_at] == NOW - 2 * DAY
+    assert policy_facts(corrected, made.requested(), 300, NOW + DAY).anchors[Anchor.delivered_at] == NOW - 2 * DAY
 
 
 def test_shipped_then_delivered_then_returned() -> None:

@@ -9,7 +9,8 @@ from tests.domain import made
 from tests.domain.made import AGENT, DAY, HOUR, LINES, MERCHANT, NOW, SUPERVISOR, TERMS
 from workflows.domain.changes import Change
 from workflows.domain.decisions import handoffs, permitted, requests
-from workflows.domain.decisions.handoffs import Answer, Evidence
+from workflows.domain.decisions.handoffs import Evidence, MerchantResponse
+from workflows.domain.enums import CancellationState, MerchantDecision, PaymentState
 from workflows.domain.errors import (
     AmountExceedsRefundable,
     CancellationOpen,
@@ -20,19 +21,21 @@ from workflows.domain.errors import (
     RefundryError,
 )
 from workflows.domain.model import Actor, Snapshot
-from workflows.domain.words import CancellationState, MerchantDecision, PaymentState
 
-YES, NO = Answer(decision=MerchantDecision.accept), Answer(decision=MerchantDecision.decline, reason_code="used", note="worn")
-SENT_BACK = Answer(decision=MerchantDecision.accept_with_return)
-OFFER = Answer(decision=MerchantDecision.offer, amount=120)
+YES, NO = (
+    MerchantResponse(decision=MerchantDecision.accept),
+    MerchantResponse(decision=MerchantDecision.decline, reason_code="used", note="worn"),
+)
+SENT_BACK = MerchantResponse(decision=MerchantDecision.accept_with_return)
+OFFER = MerchantResponse(decision=MerchantDecision.offer, amount=120)
 MICROSECOND = timedelta(microseconds=1)
 
 
 def handed_off(actor: Actor = made.WALLET, **members: object) -> Snapshot:
-    return made.asked(made.completed(merchant_id="merchant", **members), made.ask(actor=actor))
+    return made.asked(made.completed(merchant_id="merchant", **members), made.requested(actor=actor))
 
 
-def decided(snapshot: Snapshot, answer: Answer, now: datetime = NOW) -> Change:
+def decided(snapshot: Snapshot, answer: MerchantResponse, now: datetime = NOW) -> Change:
     return handoffs.decide(snapshot, made.newest(snapshot), answer, TERMS, made.context(now, MERCHANT))
 
 
@@ -175,7 +178,7 @@ def test_a_merchant_offers_at_most_three_times() -> None:
 
 @pytest.mark.parametrize("answer", [YES, NO, SENT_BACK, OFFER], ids=lambda answer: answer.decision)
 @pytest.mark.parametrize("state", [state for state in CancellationState if state is not CancellationState.awaiting_merchant])
-def test_a_merchant_answers_a_hand_off_and_nothing_else(state: CancellationState, answer: Answer) -> None:
+def test_a_merchant_answers_a_hand_off_and_nothing_else(state: CancellationState, answer: MerchantResponse) -> None:
     snapshot = handed_off()
 
     with pytest.raises(InvalidState):
@@ -218,7 +221,7 @@ def test_seven_days_after_the_no_it_stands() -> None:
 
 
 def test_pieces_are_taken_again_when_the_no_is_escalated() -> None:
-    snapshot = made.asked(made.completed(merchant_id="merchant", items=LINES), made.ask(items=made.pieces(b=1, a=2)))
+    snapshot = made.asked(made.completed(merchant_id="merchant", items=LINES), made.requested(items=made.pieces(b=1, a=2)))
     snapshot = decided(snapshot, NO).after(snapshot)
     assert snapshot.payment.cancelled_quantities == (0, 0)
 

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from workflows.domain.errors import InvalidState
-from workflows.domain.machines import CANCELLATION, LEG, PAYMENT, Facts, Machine, mermaid
-from workflows.domain.words import (
+from workflows.domain.enums import (
     CANCELLATION_OPEN,
     CancellationState,
     CancellationTrigger,
@@ -19,24 +17,26 @@ from workflows.domain.words import (
     PaymentState,
     PaymentTrigger,
 )
+from workflows.domain.errors import InvalidState
+from workflows.domain.machines import CANCELLATION, LEG, PAYMENT, GuardFacts, Machine, mermaid
 
 README = Path(__file__).parents[2] / "README.md"
-Expected = str | Callable[[Facts], str | None]
+Expected = str | Callable[[GuardFacts], str | None]
 
 
 def origin_pending(target: str) -> Expected:
     return lambda facts: target if facts.origin == "pending" else None
 
 
-def by_left(facts: Facts) -> str:
+def by_left(facts: GuardFacts) -> str:
     return "refunded" if facts.left == 0 else "completed"
 
 
-def approved(facts: Facts) -> str:
+def approved(facts: GuardFacts) -> str:
     return "awaiting_second_approval" if facts.second_approval else "executing"
 
 
-def merchant_silent(facts: Facts) -> str | None:
+def merchant_silent(facts: GuardFacts) -> str | None:
     answers = {"accept": approved(facts), "agent": "awaiting_agent", "decline": "declined"}
     return None if facts.on_deadline is None else answers[facts.on_deadline]
 
@@ -67,38 +67,38 @@ CANCELLATIONS: dict[str, dict[str, Expected]] = {
         "timeout": merchant_silent,
         "withdraw": "withdrawn",
         "escalate": "awaiting_agent",
-        "moot": "completed",
+        "end_with_payment": "completed",
     },
     "offered": {
         "accept_offer": approved,
         "decline_offer": "awaiting_merchant",
         "timeout": lambda facts: "awaiting_agent" if facts.on_deadline == "agent" else None,
         "withdraw": "withdrawn",
-        "moot": "completed",
+        "end_with_payment": "completed",
     },
     "awaiting_return": {
         "return_shipped": "awaiting_return",
         "return_received": lambda facts: approved(facts) if facts.intact else "awaiting_agent",
         "timeout": lambda facts: {None: None, "accept": approved(facts), "decline": "declined", "agent": None}[facts.on_deadline],
         "withdraw": "withdrawn",
-        "moot": "completed",
+        "end_with_payment": "completed",
     },
     "awaiting_agent": {
         "approve": approved,
         "deny": "declined",
         "timeout": lambda facts: None if facts.raised else "awaiting_agent",
         "withdraw": "withdrawn",
-        "moot": "completed",
+        "end_with_payment": "completed",
     },
     "awaiting_second_approval": {
         "approve": "executing",
         "deny": "declined",
         "timeout": "awaiting_agent",
         "withdraw": "withdrawn",
-        "moot": "completed",
+        "end_with_payment": "completed",
     },
-    "executing": {"done": "completed", "stuck": "needs_attention", "moot": "completed"},
-    "needs_attention": {"retry": "executing", "redirect": "executing", "close": "failed", "moot": "completed"},
+    "executing": {"done": "completed", "stuck": "needs_attention", "end_with_payment": "completed"},
+    "needs_attention": {"retry": "executing", "redirect": "executing", "close": "failed", "end_with_payment": "completed"},
     "completed": {"reopen": "needs_attention"},
     "refused": {},
     "declined": {"escalate": "awaiting_agent"},
@@ -109,25 +109,25 @@ _ENDS: dict[str, Expected] = {"succeed": "succeeded", "fail": "failed"}
 LEGS: dict[str, dict[str, Expected]] = {
     "scheduled": {"submit": "submitted", "hold": "held", "fail": "failed"},
     "held": {"release": "scheduled", "fail": "failed"},
-    "submitted": {"process": "processing", "lose": "unknown", "require_action": "requires_action", **_ENDS},
+    "submitted": {"process": "processing", "mark_unknown": "unknown", "require_action": "requires_action", **_ENDS},
     "processing": {"require_action": "requires_action", **_ENDS},
     "unknown": {"process": "processing", "require_action": "requires_action", **_ENDS},
     "requires_action": {"process": "processing", **_ENDS},
-    "succeeded": {"give_back": "returned"},
+    "succeeded": {"mark_returned": "returned"},
     "failed": {},
     "returned": {},
 }
 
-PAYMENT_FACTS = [Facts(origin=o, left=left) for o, left in product((None, PaymentState.pending, PaymentState.completed), (0, 1))]
+PAYMENT_FACTS = [GuardFacts(origin=o, left=left) for o, left in product((None, PaymentState.pending, PaymentState.completed), (0, 1))]
 CANCELLATION_FACTS = [
-    Facts(second_approval=second, on_deadline=then, offers=offers, intact=intact, raised=raised)
+    GuardFacts(second_approval=second, on_deadline=then, offers=offers, intact=intact, raised=raised)
     for second, then, offers, intact, raised in product((False, True), (None, *OnDeadline), (0, 2, 3), (False, True), (False, True))
 ]
 
-MACHINES: list[tuple[Machine[StrEnum, StrEnum], type[StrEnum], type[StrEnum], dict[str, dict[str, Expected]], list[Facts]]] = [
+MACHINES: list[tuple[Machine[StrEnum, StrEnum], type[StrEnum], type[StrEnum], dict[str, dict[str, Expected]], list[GuardFacts]]] = [
     (PAYMENT, PaymentState, PaymentTrigger, PAYMENTS, PAYMENT_FACTS),  # type: ignore[list-item]  # a machine of narrower words
     (CANCELLATION, CancellationState, CancellationTrigger, CANCELLATIONS, CANCELLATION_FACTS),  # type: ignore[list-item]  # the same
-    (LEG, LegState, LegTrigger, LEGS, [Facts()]),  # type: ignore[list-item]  # the same
+    (LEG, LegState, LegTrigger, LEGS, [GuardFacts()]),  # type: ignore[list-item]  # the same
 ]
 PAIRS = [
     pytest.param(machine, state, trigger, table[state].get(trigger), facts, id=f"{machine.name}-{state}-{trigger}")
@@ -138,7 +138,7 @@ PAIRS = [
 
 @pytest.mark.parametrize(("machine", "state", "trigger", "expected", "all_facts"), PAIRS)
 def test_a_trigger_leads_where_it_is_promised_to_and_nowhere_else(
-    machine: Machine[StrEnum, StrEnum], state: StrEnum, trigger: StrEnum, expected: Expected | None, all_facts: list[Facts]
+    machine: Machine[StrEnum, StrEnum], state: StrEnum, trigger: StrEnum, expected: Expected | None, all_facts: list[GuardFacts]
 ) -> None:
     for facts in all_facts:
         target = expected(facts) if callable(expected) else expected

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from workflows.domain.enums import Allocation, Source
 from workflows.domain.money import allocate, line_amount, share
-from workflows.domain.words import Allocation, Source
 
 SOURCES = tuple(Source)
 AMOUNT_MAX = 10**15

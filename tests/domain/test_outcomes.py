@@ -8,9 +8,9 @@ import pytest
 from tests.domain import made
 from tests.domain.made import BOTH, DAY, NOW, SOON
 from workflows.domain.decisions import outcomes, payments, requests
+from workflows.domain.enums import CancellationState, LegKind, LegState, OutcomeSource, PaymentState
 from workflows.domain.model import Leg, Snapshot
-from workflows.domain.ports import Absent, Declined, Done, NeedsAction, Outcome, Pending, Returned, Settled, Unavailable, Unknown
-from workflows.domain.words import CancellationState, LegKind, LegState, OutcomeSource, PaymentState
+from workflows.domain.ports import Absent, Declined, Done, NeedsAction, Outcome, Pending, ProviderUnavailable, Returned, Settled, Unknown
 
 WORDS: dict[str, Outcome] = {
     "done": Done(300, "CNY", "re-1", "arn-1"),
@@ -19,7 +19,7 @@ WORDS: dict[str, Outcome] = {
     "pending": Pending("re-1"),
     "declined": Declined("account_closed"),
     "unknown": Unknown("timeout"),
-    "unavailable": Unavailable(3),
+    "unavailable": ProviderUnavailable(3),
     "needs_action": NeedsAction("re-1"),
     "settled": Settled(),
     "absent": Absent(),
@@ -175,7 +175,7 @@ def test_a_refund_that_arrived() -> None:
 
 
 def test_a_part_that_arrived_leaves_the_payment_completed() -> None:
-    snapshot = made.sent(made.asked(made.completed(), made.ask(amount=100)))
+    snapshot = made.sent(made.asked(made.completed(), made.requested(amount=100)))
     change = made.learn(snapshot, snapshot.legs[0], made.done(snapshot.legs[0]))
 
     assert change is not None
@@ -278,7 +278,7 @@ def with_another_open() -> tuple[Snapshot, Leg]:
     snapshot = made.refunded(made.completed(), 100)
     (leg,) = snapshot.legs
     snapshot = made.with_payment(snapshot, merchant_id="merchant")
-    return made.asked(snapshot, made.ask(amount=50)), leg
+    return made.asked(snapshot, made.requested(amount=50)), leg
 
 
 def test_money_that_comes_back_beside_an_open_cancellation_leaves_it_open() -> None:

@@ -13,10 +13,7 @@ from workflows.domain import ids
 from workflows.domain.changes import Change
 from workflows.domain.decisions import fulfilment, payments
 from workflows.domain.decisions.fulfilment import FulfilmentTold
-from workflows.domain.errors import CancellationOpen, Invalid, InvalidState, PaymentReferenceConflict
-from workflows.domain.model import Earned, Snapshot
-from workflows.domain.records import GENESIS
-from workflows.domain.words import (
+from workflows.domain.enums import (
     Category,
     EarnedKind,
     Fulfilment,
@@ -24,12 +21,15 @@ from workflows.domain.words import (
     PaymentState,
     Source,
 )
+from workflows.domain.errors import CancellationOpen, Invalid, InvalidState, PaymentReferenceConflict
+from workflows.domain.model import Earned, Snapshot
+from workflows.domain.records import GENESIS
 
 LATEST = NOW + timedelta(minutes=5)
 TICK = timedelta(microseconds=1)
 
 
-def register(terms: payments.Terms) -> Change:
+def register(terms: payments.PaymentDetails) -> Change:
     return payments.register(terms, policy_version="v-1", uetr=made.UETR, default_provider="sandbox", context=made.context())
 
 
@@ -52,7 +52,7 @@ def must(change: Change | None) -> Change:
 
 
 def test_a_payment_needs_no_more_than_the_required_members() -> None:
-    change = register(payments.Terms(reference="r", wallet_id="w", merchant_id="m", amount=7, currency="JPY"))
+    change = register(payments.PaymentDetails(reference="r", wallet_id="w", merchant_id="m", amount=7, currency="JPY"))
 
     payment = change.payment
     assert (change.expected_version, payment.version, payment.sequence) == (0, 1, 1)
@@ -79,7 +79,9 @@ def test_its_record_is_the_first_of_its_chain() -> None:
 
 
 def test_a_payment_that_has_settled_was_authorised_then_at_the_latest() -> None:
-    settled = register(payments.Terms(reference="r", wallet_id="w", merchant_id="m", amount=7, currency="JPY", completed_at=NOW - DAY))
+    settled = register(
+        payments.PaymentDetails(reference="r", wallet_id="w", merchant_id="m", amount=7, currency="JPY", completed_at=NOW - DAY)
+    )
 
     assert settled.payment.state is PaymentState.completed
     assert settled.payment.authorised_at == settled.payment.completed_at == NOW - DAY
@@ -350,7 +352,7 @@ def test_a_payment_of_before_is_compared_with_what_it_is() -> None:
 
 def test_an_authorisation_that_nobody_told_bounds_nobody() -> None:
     """A wallet's clock is two seconds slow, and it never said when the payment was authorised."""
-    ours = register(payments.Terms(reference="r", wallet_id="w", merchant_id="m", amount=7, currency="CNY")).after(None)
+    ours = register(payments.PaymentDetails(reference="r", wallet_id="w", merchant_id="m", amount=7, currency="CNY")).after(None)
     told = made.registered(replace(PENDING_TERMS, authorised_at=NOW), NOW)
 
     assert complete(ours, NOW - 2 * TICK).payment.completed_at == NOW - 2 * TICK
@@ -368,5 +370,5 @@ def test_an_authorisation_that_nobody_told_bounds_nobody() -> None:
 )
 def test_goods_are_not_registered_out_of_order(members: dict[str, Any], pointer: str) -> None:
     with pytest.raises(Invalid) as refused:
-        register(payments.Terms(reference="r", wallet_id="w", merchant_id="m", amount=7, currency="CNY", **members))
+        register(payments.PaymentDetails(reference="r", wallet_id="w", merchant_id="m", amount=7, currency="CNY", **members))
     assert refused.value.pointer == pointer

@@ -11,22 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.calendars import calendar
-from workflows.domain.errors import Window
-from workflows.domain.policy import (
-    Allowed,
-    Denied,
-    Facts,
-    Policy,
-    Verdict,
-    decide_route,
-    facts_data,
-    facts_from,
-    kinder,
-    needs_second_approval,
-)
-from workflows.domain.policy_form import parse_policy, parse_rules
-from workflows.domain.windows import Length, Unit
-from workflows.domain.words import (
+from workflows.domain.enums import (
     ActorRole,
     Allocation,
     Anchor,
@@ -40,12 +25,17 @@ from workflows.domain.words import (
     Role,
     Source,
 )
+from workflows.domain.errors import Window
+from workflows.domain.policy import Allowed, Denied, Policy, Verdict, decide_route, more_favourable, needs_second_approval
+from workflows.domain.policy_facts import PolicyFacts, facts_data, facts_from
+from workflows.domain.policy_form import parse_policy, parse_rules
+from workflows.domain.windows import Length, Unit
 
 NONE = calendar("none")
 START = datetime(2026, 11, 2, 2, 0, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
-FACTS = Facts(
+FACTS = PolicyFacts(
     state=PaymentState.completed,
     fulfilment=Fulfilment.none,
     category=Category.general,
@@ -68,7 +58,7 @@ def policy(*rules: dict[str, Any], **members: Any) -> Policy:
     )
 
 
-def decide(form: Policy, facts: Facts = FACTS, now: datetime = START) -> Verdict:
+def decide(form: Policy, facts: PolicyFacts = FACTS, now: datetime = START) -> Verdict:
     return decide_route(form, facts, now, NONE)
 
 
@@ -287,10 +277,12 @@ def test_a_rules_own_terms_go_before_the_policys() -> None:
     assert verdict.deadlines.merchant.length == Length(1, Unit.days)
     assert verdict.deadlines.merchant.then is OnDeadline.accept
     assert verdict.deadlines.agent == Length(1, Unit.business_days)
-    assert verdict.law.allocation is Allocation.cash_first
-    assert verdict.law.forfeit == {Source.coupon, Source.points}
-    assert needs_second_approval(verdict.law, Role.agent, 2, "CNY", agent_decides=False)
-    assert needs_second_approval(verdict.law, Role.agent, 2, "EUR", agent_decides=False)  # the rule's table replaces the policy's
+    assert verdict.effective_terms.allocation is Allocation.cash_first
+    assert verdict.effective_terms.forfeit == {Source.coupon, Source.points}
+    assert needs_second_approval(verdict.effective_terms, Role.agent, 2, "CNY", agent_decides=False)
+    assert needs_second_approval(
+        verdict.effective_terms, Role.agent, 2, "EUR", agent_decides=False
+    )  # the rule's table replaces the policy's
     assert refusal(decide(form, replace(FACTS, partial=True, partial_refunds=1))) == (Refusal.limit_reached, "r0")
     assert refusal(decide(form, replace(FACTS, requests_last_day=2))) == (Refusal.limit_reached, "r0")
 
@@ -303,7 +295,7 @@ def test_a_rules_empty_table_and_longer_interval_go_before_the_policys_too() -> 
     )
     again = replace(FACTS, partial=True, partial_refunds=1, last_partial_at=START)
 
-    assert needs_second_approval(form.law("r0"), Role.agent, 1, "CNY", agent_decides=False)
+    assert needs_second_approval(form.effective_terms("r0"), Role.agent, 1, "CNY", agent_decides=False)
     assert isinstance(decide(form, again, START + timedelta(minutes=59)), Denied)
     assert isinstance(decide(form, again, START + timedelta(hours=1)), Allowed)
 
@@ -315,9 +307,9 @@ def test_a_merchants_own_rules_stand_on_the_policys_terms() -> None:
     verdict = decide(own)
 
     assert isinstance(verdict, Allowed)
-    assert (verdict.rule, verdict.policy_version, dict(verdict.law.second_approval_above)) == ("kind", "m-1:3", {"CNY": 7})
+    assert (verdict.rule, verdict.policy_version, dict(verdict.effective_terms.second_approval_above)) == ("kind", "m-1:3", {"CNY": 7})
     assert verdict.deadlines.agent == Length(1, Unit.days)
-    assert kinder(decide(base), verdict) is verdict
+    assert more_favourable(decide(base), verdict) is verdict
 
 
 def test_kindness_goes_by_route_then_by_the_later_end() -> None:
@@ -337,34 +329,37 @@ def test_kindness_goes_by_route_then_by_the_later_end() -> None:
 
     for position, kind in enumerate(ladder):
         for harsher in ladder[:position]:
-            assert kinder(kind, harsher) is kind
-            assert kinder(harsher, kind) is kind
+            assert more_favourable(kind, harsher) is kind
+            assert more_favourable(harsher, kind) is kind
     equal = allowed("void", 2)
-    assert kinder(equal, ladder[6]) is equal  # of equals the first
+    assert more_favourable(equal, ladder[6]) is equal  # of equals the first
 
 
 @pytest.mark.parametrize("role", ActorRole)
 def test_the_table_counts_where_one_person_of_ours_would_decide_alone(role: ActorRole) -> None:
-    law = policy({}, second_approval_above={"CNY": 100}).law("r0")
+    effective_terms = policy({}, second_approval_above={"CNY": 100}).effective_terms("r0")
     asks_for_others = role in {ActorRole.agent, ActorRole.supervisor}
 
-    assert needs_second_approval(law, role, 101, "CNY", agent_decides=False) is asks_for_others
-    assert needs_second_approval(law, role, 101, "CNY", agent_decides=True)
-    assert not needs_second_approval(law, role, 100, "CNY", agent_decides=True)
-    assert needs_second_approval(law, role, 1, "EUR", agent_decides=True)  # a currency that the table lacks counts as above
+    assert needs_second_approval(effective_terms, role, 101, "CNY", agent_decides=False) is asks_for_others
+    assert needs_second_approval(effective_terms, role, 101, "CNY", agent_decides=True)
+    assert not needs_second_approval(effective_terms, role, 100, "CNY", agent_decides=True)
+    assert needs_second_approval(effective_terms, role, 1, "EUR", agent_decides=True)  # a currency that the table lacks counts as above
 
 
 def test_a_cancellation_that_no_rule_decided_is_under_the_policys_own_terms() -> None:
     form = policy({"allocation": "cash_first"}, second_approval_above={"CNY": 5}, verification=["hotline"])
 
-    assert (form.law(None).allocation, dict(form.law(None).second_approval_above)) == (Allocation.pro_rata, {"CNY": 5})
-    assert form.law("r0").verification == form.law(None).verification == {Channel.hotline}
-    assert policy({"verification": False}, verification=True).law("r0").verification == frozenset()
+    assert (form.effective_terms(None).allocation, dict(form.effective_terms(None).second_approval_above)) == (
+        Allocation.pro_rata,
+        {"CNY": 5},
+    )
+    assert form.effective_terms("r0").verification == form.effective_terms(None).verification == {Channel.hotline}
+    assert policy({"verification": False}, verification=True).effective_terms("r0").verification == frozenset()
 
 
 _moments = st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 -- bounds are naive by hypothesis's own rule
 _facts = st.builds(
-    Facts,
+    PolicyFacts,
     state=st.sampled_from(PaymentState),
     fulfilment=st.sampled_from(Fulfilment),
     category=st.sampled_from(Category),
@@ -384,7 +379,7 @@ _facts = st.builds(
 
 
 @given(facts=_facts)
-def test_facts_survive_json(facts: Facts) -> None:
+def test_facts_survive_json(facts: PolicyFacts) -> None:
     text = json.dumps(facts_data(facts))
 
     assert facts_from(json.loads(text)) == facts
@@ -392,7 +387,7 @@ def test_facts_survive_json(facts: Facts) -> None:
 
 
 @given(facts=_facts, now=_moments)
-def test_every_decision_replays_from_its_facts(facts: Facts, now: datetime) -> None:
+def test_every_decision_replays_from_its_facts(facts: PolicyFacts, now: datetime) -> None:
     form = policy(
         {"when": {"state": "pending"}, "window": window("authorised_at", "7 days")},
         {"when": {"category_not": "digital", "reason_not": "other"}, "window": window("delivered_at", "7 days", count_from="next_day")},

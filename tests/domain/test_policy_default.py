@@ -10,11 +10,7 @@ import yaml
 
 import service
 from service.calendars import calendar, calendar_exists
-from workflows.domain.errors import Window
-from workflows.domain.policy import Allowed, Denied, Facts, Verdict, decide_route, needs_second_approval
-from workflows.domain.policy_form import parse_policy, policy_data
-from workflows.domain.windows import Length, Unit
-from workflows.domain.words import (
+from workflows.domain.enums import (
     Allocation,
     Anchor,
     Category,
@@ -28,6 +24,11 @@ from workflows.domain.words import (
     Route,
     Source,
 )
+from workflows.domain.errors import Window
+from workflows.domain.policy import Allowed, Denied, Verdict, decide_route, needs_second_approval
+from workflows.domain.policy_facts import PolicyFacts
+from workflows.domain.policy_form import parse_policy, policy_data
+from workflows.domain.windows import Length, Unit
 
 POLICY = parse_policy(
     yaml.safe_load((Path(service.__file__).parent / "policies" / "default.yaml").read_text(encoding="utf-8")),
@@ -45,7 +46,7 @@ AUTHORISED = at("2026-11-02T09:58:00+08:00")
 COMPLETED = at("2026-11-02T10:00:00+08:00")
 DELIVERED = at("2026-11-05T17:00:00+08:00")
 
-PAID = Facts(
+PAID = PolicyFacts(
     state=PaymentState.completed,
     fulfilment=Fulfilment.none,
     category=Category.general,
@@ -64,7 +65,7 @@ SHIPPED = replace(PAID, fulfilment=Fulfilment.shipped)
 ARRIVED = replace(PAID, fulfilment=Fulfilment.delivered, anchors={Anchor.completed_at: COMPLETED, Anchor.delivered_at: DELIVERED})
 
 
-def decide(facts: Facts, now: datetime) -> Verdict:
+def decide(facts: PolicyFacts, now: datetime) -> Verdict:
     return decide_route(POLICY, facts, now, CN)
 
 
@@ -88,7 +89,7 @@ def test_it_is_the_published_one_and_comes_back_equal() -> None:
     assert parse_policy(policy_data(POLICY)) == POLICY
 
 
-EDGES: list[tuple[str, Route, Facts, Anchor, datetime, str, str | None]] = [
+EDGES: list[tuple[str, Route, PolicyFacts, Anchor, datetime, str, str | None]] = [
     # rule, route, facts, anchor, opens_at, closes_at, the rule that takes over
     ("not-yet-settled", Route.void, PENDING, Anchor.authorised_at, AUTHORISED, "2026-11-09T09:58+08:00", None),
     ("second-thoughts", Route.automatic, PAID, Anchor.completed_at, COMPLETED, "2026-11-02T10:30+08:00", "ask-the-merchant"),
@@ -144,7 +145,7 @@ EDGES: list[tuple[str, Route, Facts, Anchor, datetime, str, str | None]] = [
 
 @pytest.mark.parametrize(("rule", "route", "facts", "anchor", "opens", "closes", "next_rule"), EDGES, ids=[edge[0] for edge in EDGES])
 def test_each_rule_to_the_last_microsecond_of_its_window(
-    *, rule: str, route: Route, facts: Facts, anchor: Anchor, opens: datetime, closes: str, next_rule: str | None
+    *, rule: str, route: Route, facts: PolicyFacts, anchor: Anchor, opens: datetime, closes: str, next_rule: str | None
 ) -> None:
     last = decide(facts, at(closes) - MICROSECOND)
     closed = decide(facts, at(closes))
@@ -172,7 +173,7 @@ def test_each_rule_to_the_last_microsecond_of_its_window(
         ("seven-day-return", ARRIVED, DELIVERED),
     ],
 )
-def test_each_rule_opens_with_its_anchor(rule: str, facts: Facts, opens: datetime) -> None:
+def test_each_rule_opens_with_its_anchor(rule: str, facts: PolicyFacts, opens: datetime) -> None:
     before, first = decide(facts, opens - MICROSECOND), decide(facts, opens)
 
     assert isinstance(before, Denied)
@@ -191,7 +192,7 @@ def test_a_merchant_may_refund_his_own_payment_for_ever() -> None:
 
 
 # What people mean, and who decides: written down by hand from the contract, not read from the rules.
-MEANT: list[tuple[str, Facts, timedelta, str, Route]] = [
+MEANT: list[tuple[str, PolicyFacts, timedelta, str, Route]] = [
     ("charged twice, and the goods have come", replace(ARRIVED, reason=Reason.duplicate), timedelta(days=4), "billing-error", Route.agent),
     (
         "charged twice, the shop knows of nothing yet",
@@ -232,7 +233,7 @@ MEANT: list[tuple[str, Facts, timedelta, str, Route]] = [
 
 
 @pytest.mark.parametrize(("facts", "later", "rule", "route"), [case[1:] for case in MEANT], ids=[case[0] for case in MEANT])
-def test_who_decides_is_whom_the_reason_asks_for(facts: Facts, later: timedelta, rule: str, route: Route) -> None:
+def test_who_decides_is_whom_the_reason_asks_for(facts: PolicyFacts, later: timedelta, rule: str, route: Route) -> None:
     verdict = decide(facts, COMPLETED + later)
 
     assert isinstance(verdict, Allowed)
@@ -305,8 +306,8 @@ def test_the_clocks_that_a_rule_grants() -> None:
     assert (clocks.offer.length, clocks.offer.then) == (Length(72, Unit.hours), OnDeadline.agent)
     assert clocks.second_approval == Length(24, Unit.hours)
     assert clocks.agent == Length(5, Unit.business_days)
-    assert verdict.law.allocation is Allocation.pro_rata
-    assert verdict.law.forfeit == frozenset()
+    assert verdict.effective_terms.allocation is Allocation.pro_rata
+    assert verdict.effective_terms.forfeit == frozenset()
 
 
 @pytest.mark.parametrize(("granted", "allowed"), [(0, True), (49, True), (50, False), (51, False)])
@@ -341,7 +342,7 @@ def test_the_fifty_first_partial_refund_is_refused_to_everybody(granted: int, al
     [PAID, PENDING, replace(PAID, reason=Reason.unauthorised), ARRIVED, replace(ARRIVED, category=Category.digital)],
     ids=["automatic", "void", "agent", "return", "exception"],
 )
-def test_above_the_table_no_person_of_ours_decides_alone(currency: str, amount: int, needed: bool, facts: Facts) -> None:
+def test_above_the_table_no_person_of_ours_decides_alone(currency: str, amount: int, needed: bool, facts: PolicyFacts) -> None:
     for role in Role:
         verdict = decide(
             replace(facts, role=role, currency=currency, amount=amount), DELIVERED if facts.anchors.get(Anchor.delivered_at) else COMPLETED
@@ -350,7 +351,7 @@ def test_above_the_table_no_person_of_ours_decides_alone(currency: str, amount: 
         agent_decides = not isinstance(verdict, Denied) and verdict.route is Route.agent
         expected: Any = needed and alone
 
-        assert needs_second_approval(POLICY.law(verdict.rule), role, amount, currency, agent_decides=agent_decides) is expected
+        assert needs_second_approval(POLICY.effective_terms(verdict.rule), role, amount, currency, agent_decides=agent_decides) is expected
 
 
 @pytest.mark.parametrize("state", [PaymentState.refunded, PaymentState.cancelled, PaymentState.failed])

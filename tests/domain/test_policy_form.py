@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.calendars import calendar_exists
+from workflows.domain.enums import Anchor, OnDeadline, Refusal, Route, Source
 from workflows.domain.forms import Problem
 from workflows.domain.policy import Policy
 from workflows.domain.policy_form import PolicyInvalid, parse_policy, parse_rules, policy_data, rules_data
-from workflows.domain.windows import Length, Unit, WindowForm
-from workflows.domain.words import Anchor, OnDeadline, Refusal, Route, Source
+from workflows.domain.windows import Length, Unit, WindowSpec
 
 BARE: dict[str, Any] = {
     "version": "v1",
@@ -81,12 +81,12 @@ def test_the_whole_form_is_read() -> None:
     assert policy.effective_from == datetime(2026, 11, 1, tzinfo=UTC)
     assert policy.zone.key == "America/Argentina/Buenos_Aires"
     assert first.route is Route.return_
-    assert first.window == WindowForm(anchor=Anchor.delivered_at, length=Length(1, Unit.months), next_day=True, requires_anchor=True)
+    assert first.window == WindowSpec(anchor=Anchor.delivered_at, length=Length(1, Unit.months), next_day=True, requires_anchor=True)
     assert first.merchant_deadline is not None
     assert first.merchant_deadline.then is OnDeadline.accept
     assert first.forfeit == {Source.points}
     assert (first.when.amount_above, first.when.amount_up_to) == (10, 20)
-    assert second.window == WindowForm(anchor=Anchor.completed_at, end_of_day=Length(15, Unit.minutes))
+    assert second.window == WindowSpec(anchor=Anchor.completed_at, end_of_day=Length(15, Unit.minutes))
     assert policy.deadlines.second_approval == Length(12, Unit.hours)
     assert policy.next_steps == {None: ("contact_support",), Refusal.window_closed: ()}
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from tests.domain import made
 from tests.domain.made import AGENT, BOTH, DAY, HOUR, LINES, MERCHANT, NOW, OVERRIDE, SUPERVISOR, TERMS
 from workflows.domain.decisions import requests
-from workflows.domain.decisions.requests import Ask
-from workflows.domain.decisions.terms import Terms
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.decisions.requests import CancellationRequest
+from workflows.domain.enums import ActorRole, CancellationState, Channel, OnDeadline, PaymentState, Reason, Refusal, Route
 from workflows.domain.errors import (
     AmountExceedsRefundable,
     CancellationOpen,
@@ -29,14 +30,14 @@ from workflows.domain.errors import (
     RefundryError,
 )
 from workflows.domain.model import Actor, Item, Snapshot
-from workflows.domain.policy import Allowed, Denied, facts_from
-from workflows.domain.words import ActorRole, CancellationState, Channel, OnDeadline, PaymentState, Reason, Refusal, Route
+from workflows.domain.policy import Allowed, Denied
+from workflows.domain.policy_facts import facts_from
 
 ASKING = [ActorRole.wallet, ActorRole.agent, ActorRole.supervisor, ActorRole.merchant]
 
 
 def assess(snapshot: Snapshot, **members: Any) -> requests.Assessment:
-    return requests.assess(snapshot, made.ask(**members), TERMS, NOW)
+    return requests.assess(snapshot, made.requested(**members), TERMS, NOW)
 
 
 @pytest.mark.parametrize("role", ASKING)
@@ -230,7 +231,7 @@ def test_each_route_starts_where_somebody_must_decide(way: Way) -> None:
 
 
 def test_a_wish_is_kept_with_what_decided_it() -> None:
-    wish = made.ask(amount=100, note="I changed my mind", client_reference="c-1", verification={"method": "otp", "reference": "v-1"})
+    wish = made.requested(amount=100, note="I changed my mind", client_reference="c-1", verification={"method": "otp", "reference": "v-1"})
     change = made.request(made.completed(funding=BOTH), wish)
 
     (row,) = change.cancellations
@@ -248,7 +249,7 @@ def test_a_wish_is_kept_with_what_decided_it() -> None:
 
 
 def test_items_are_taken_from_the_lines() -> None:
-    change = made.request(made.completed(items=LINES), made.ask(items=made.pieces(b=1, a=2)))
+    change = made.request(made.completed(items=LINES), made.requested(items=made.pieces(b=1, a=2)))
 
     assert (change.payment.cancelled_quantities, change.payment.amount_reserved) == ((2, 1), 167)
     assert made.body(change.records[0])["data"]["items"] == [{"reference": "b", "quantity": 1}, {"reference": "a", "quantity": 2}]
@@ -256,7 +257,7 @@ def test_items_are_taken_from_the_lines() -> None:
 
 def test_policys_no_is_on_record_and_changes_nothing_else() -> None:
     snapshot = made.completed(merchant_id="brief")
-    change = made.request(snapshot, made.ask(client_reference="c-1", note="please"))
+    change = made.request(snapshot, made.requested(client_reference="c-1", note="please"))
 
     (row,) = change.cancellations
     assert (row.state, row.route, row.refusal, row.rule, row.amount) == ("refused", None, "window-closed", "brief", 300)
@@ -285,11 +286,11 @@ def test_only_a_refused_one_has_a_refusal() -> None:
 @pytest.mark.parametrize("actor", [made.WALLET, AGENT, MERCHANT])
 def test_only_a_supervisor_overrides(actor: Actor) -> None:
     with pytest.raises(Forbidden):
-        made.request(made.completed(merchant_id="brief"), made.ask(actor=actor, override=OVERRIDE))
+        made.request(made.completed(merchant_id="brief"), made.requested(actor=actor, override=OVERRIDE))
 
 
 def test_an_overridden_refusal_waits_for_a_second_person() -> None:
-    change = made.request(made.completed(merchant_id="brief"), made.ask(actor=SUPERVISOR, override=OVERRIDE))
+    change = made.request(made.completed(merchant_id="brief"), made.requested(actor=SUPERVISOR, override=OVERRIDE))
 
     (row,) = change.cancellations
     assert change.refusal is None
@@ -311,7 +312,7 @@ def test_an_overridden_refusal_waits_for_a_second_person() -> None:
     ],
 )
 def test_an_override_that_nothing_refused_is_on_record_and_needs_a_second_person_too(merchant: str, route: str, state: str) -> None:
-    change = made.request(made.completed(merchant_id=merchant), made.ask(actor=SUPERVISOR, override=OVERRIDE))
+    change = made.request(made.completed(merchant_id=merchant), made.requested(actor=SUPERVISOR, override=OVERRIDE))
 
     (row,) = change.cancellations
     assert (row.route, row.state, row.second_approval, row.override_ticket) == (route, state, True, "T-1")
@@ -325,7 +326,7 @@ def test_an_override_that_nothing_refused_is_on_record_and_needs_a_second_person
 def test_above_the_limit_one_of_ours_does_not_decide_alone(
     actor: Actor, amount: int, currency: str, merchant: str, first: str | None
 ) -> None:
-    (row,) = made.request(made.completed(amount=amount, currency=currency, merchant_id=merchant), made.ask(actor=actor)).cancellations
+    (row,) = made.request(made.completed(amount=amount, currency=currency, merchant_id=merchant), made.requested(actor=actor)).cancellations
 
     above = amount > 10_000 or currency == "JPY"
     two = above and (actor.role in {"agent", "supervisor"} or merchant == "agent")
@@ -334,43 +335,43 @@ def test_above_the_limit_one_of_ours_does_not_decide_alone(
 
 
 def test_a_client_reference_stands_for_one_wish_for_ever() -> None:
-    snapshot = made.asked(made.completed(), made.ask(client_reference="c-1"))
+    snapshot = made.asked(made.completed(), made.requested(client_reference="c-1"))
     row = made.newest(snapshot)
 
-    assert requests.find_repeated(snapshot, made.ask(client_reference="c-1", note="another note")) == row
-    assert requests.find_repeated(snapshot, made.ask(client_reference="c-2", fingerprint="f-2")) is None
-    assert requests.find_repeated(snapshot, made.ask()) is None
+    assert requests.find_repeated(snapshot, made.requested(client_reference="c-1", note="another note")) == row
+    assert requests.find_repeated(snapshot, made.requested(client_reference="c-2", fingerprint="f-2")) is None
+    assert requests.find_repeated(snapshot, made.requested()) is None
     with pytest.raises(ClientReferenceConflict):
-        requests.find_repeated(snapshot, made.ask(client_reference="c-1", fingerprint="f-2"))
-    assert requests.find_repeated(made.arrived(snapshot), made.ask(client_reference="c-1")) is not None
+        requests.find_repeated(snapshot, made.requested(client_reference="c-1", fingerprint="f-2"))
+    assert requests.find_repeated(made.arrived(snapshot), made.requested(client_reference="c-1")) is not None
 
 
 def test_without_a_reason_it_is_only_a_question() -> None:
     assert isinstance(assess(made.completed(), reason=None).verdict, Allowed)
     with pytest.raises(ValueError, match="reason"):
-        made.request(made.completed(), made.ask(reason=None))
+        made.request(made.completed(), made.requested(reason=None))
 
 
 def test_requests_of_the_last_day_count_against_the_limit() -> None:
     snapshot = replace(made.completed(), requests_last_day=2)
 
     for limit, refusal in ((2, Refusal.limit_reached), (3, None)):
-        terms = Terms(policy=made.policy(limits={"requests_per_day": limit}), calendar=made.Weekdays())
+        terms = PolicyContext(policy=made.policy(limits={"requests_per_day": limit}), calendar=made.Weekdays())
         change = made.request(snapshot, terms=terms)
         assert (change.refusal.refusal if isinstance(change.refusal, PolicyRefused) else change.refusal) == refusal
 
 
-WITHDRAWABLE: list[tuple[Snapshot, Ask]] = [
-    (made.completed(merchant_id="merchant", items=LINES), made.ask(items=made.pieces(a=1, b=2))),
-    (made.completed(merchant_id="return"), made.ask(amount=7)),
-    (made.completed(merchant_id="agent"), made.ask()),
-    (made.completed(merchant_id="brief"), made.ask(actor=SUPERVISOR, override=OVERRIDE)),
-    (made.pending(amount=20_000), made.ask(actor=AGENT)),
+WITHDRAWABLE: list[tuple[Snapshot, CancellationRequest]] = [
+    (made.completed(merchant_id="merchant", items=LINES), made.requested(items=made.pieces(a=1, b=2))),
+    (made.completed(merchant_id="return"), made.requested(amount=7)),
+    (made.completed(merchant_id="agent"), made.requested()),
+    (made.completed(merchant_id="brief"), made.requested(actor=SUPERVISOR, override=OVERRIDE)),
+    (made.pending(amount=20_000), made.requested(actor=AGENT)),
 ]
 
 
 @pytest.mark.parametrize(("before", "wish"), WITHDRAWABLE)
-def test_withdrawing_gives_everything_back(before: Snapshot, wish: Ask) -> None:
+def test_withdrawing_gives_everything_back(before: Snapshot, wish: CancellationRequest) -> None:
     snapshot = made.asked(before, wish)
     change = requests.withdraw(snapshot, made.newest(snapshot), made.context())
 
@@ -409,5 +410,5 @@ def test_an_override_of_pieces_worth_nothing_is_refused_and_not_dropped() -> Non
     gift = (Item(reference="gift", quantity=1, amount=0), Item(reference="rest", quantity=1, amount=300))
 
     with pytest.raises(Invalid) as refused:
-        made.request(made.completed(items=gift), made.ask(actor=SUPERVISOR, items=made.pieces(gift=1), override=OVERRIDE))
+        made.request(made.completed(items=gift), made.requested(actor=SUPERVISOR, items=made.pieces(gift=1), override=OVERRIDE))
     assert refused.value.pointer == "/override"

@@ -8,13 +8,13 @@ from tests.domain import made
 from tests.domain.made import AGENT, DAY, HOUR, MERCHANT, NOW, TERMS
 from workflows.domain.changes import Change
 from workflows.domain.decisions import returns
+from workflows.domain.enums import CancellationState, ReturnCondition
 from workflows.domain.errors import InvalidState
 from workflows.domain.model import Actor, Snapshot
-from workflows.domain.words import CancellationState, ReturnCondition
 
 
 def awaited(actor: Actor = made.WALLET, **members: object) -> Snapshot:
-    return made.asked(made.completed(merchant_id="return", **members), made.ask(actor=actor))
+    return made.asked(made.completed(merchant_id="return", **members), made.requested(actor=actor))
 
 
 def ship(snapshot: Snapshot, now: datetime = NOW, *, carrier: str = "sf", number: str = "SF1") -> Change:

@@ -9,17 +9,17 @@ from tests.domain import made
 from tests.domain.made import AGENT, DAY, HOUR, MERCHANT, NOW, OVERRIDE, SUPERVISOR, TERMS, WALLET
 from workflows.domain.changes import Change
 from workflows.domain.decisions import handoffs, permitted, reviews
-from workflows.domain.decisions.handoffs import Answer
+from workflows.domain.decisions.handoffs import MerchantResponse
+from workflows.domain.enums import CANCELLATION_OPEN, CancellationState, MerchantDecision
 from workflows.domain.errors import Forbidden, InvalidState, SecondApproverRequired
 from workflows.domain.model import Actor, Snapshot
-from workflows.domain.words import CANCELLATION_OPEN, CancellationState, MerchantDecision
 
 SECOND_AGENT = replace(AGENT, id="agent-2")
 SECOND_SUPERVISOR = replace(SUPERVISOR, id="supervisor-2")
 
 
 def waiting(actor: Actor = WALLET, *, amount: int = 300) -> Snapshot:
-    return made.asked(made.completed(merchant_id="agent", amount=amount), made.ask(actor=actor))
+    return made.asked(made.completed(merchant_id="agent", amount=amount), made.requested(actor=actor))
 
 
 def approve(snapshot: Snapshot, actor: Actor, *, note: str | None = None, now: datetime = NOW) -> Change:
@@ -89,8 +89,8 @@ def test_requester_approver_and_second_approver_are_three_persons() -> None:
 
 
 def test_who_accepted_for_the_merchant_does_not_approve_it_as_one_of_ours() -> None:
-    snapshot = made.asked(made.completed(merchant_id="merchant", amount=20_000), made.ask(actor=AGENT))
-    yes = Answer(decision=MerchantDecision.accept)
+    snapshot = made.asked(made.completed(merchant_id="merchant", amount=20_000), made.requested(actor=AGENT))
+    yes = MerchantResponse(decision=MerchantDecision.accept)
     snapshot = handoffs.decide(snapshot, made.newest(snapshot), yes, TERMS, made.context(NOW, MERCHANT)).after(snapshot)
 
     with pytest.raises(SecondApproverRequired):
@@ -99,7 +99,7 @@ def test_who_accepted_for_the_merchant_does_not_approve_it_as_one_of_ours() -> N
 
 
 def test_an_override_is_approved_by_another_supervisor() -> None:
-    snapshot = made.asked(made.completed(merchant_id="brief"), made.ask(actor=SUPERVISOR, override=OVERRIDE))
+    snapshot = made.asked(made.completed(merchant_id="brief"), made.requested(actor=SUPERVISOR, override=OVERRIDE))
 
     for person in (AGENT, SUPERVISOR):
         with pytest.raises(SecondApproverRequired):
@@ -108,8 +108,8 @@ def test_an_override_is_approved_by_another_supervisor() -> None:
 
 
 def test_an_override_that_waited_for_its_merchant_is_approved_by_another_supervisor() -> None:
-    snapshot = made.asked(made.completed(merchant_id="merchant"), made.ask(actor=SUPERVISOR, override=OVERRIDE))
-    yes = Answer(decision=MerchantDecision.accept)
+    snapshot = made.asked(made.completed(merchant_id="merchant"), made.requested(actor=SUPERVISOR, override=OVERRIDE))
+    yes = MerchantResponse(decision=MerchantDecision.accept)
 
     snapshot = handoffs.decide(snapshot, made.newest(snapshot), yes, TERMS, made.context(NOW, MERCHANT)).after(snapshot)
 

@@ -11,10 +11,10 @@ from tests.domain.made import HOUR, NOW
 from tests.domain.test_outcomes import WORDS, expected
 from workflows.domain.changes import Change
 from workflows.domain.decisions import outcomes, payments, requests
+from workflows.domain.enums import JobKind, LegState, PaymentFailure, Source
 from workflows.domain.errors import AmountExceedsRefundable, CancellationOpen, Invalid, InvalidState, PartialNotSupported
 from workflows.domain.model import Funding, Item, ItemQuantity, Leg, Snapshot
 from workflows.domain.records import hash_of
-from workflows.domain.words import JobKind, LegState, PaymentFailure, Source
 
 SOURCES = [Source.card, Source.coupon, Source.balance]
 COMING = {"scheduled", "held", "submitted", "processing", "unknown"}
@@ -67,11 +67,11 @@ class Life:
         merchant = self.chance.choice(["automatic", "automatic", "automatic", "cash-first", "merchant", "brief"])
         self.snapshot = made.with_payment(self.snapshot, merchant_id=merchant)
         payment = self.snapshot.payment
-        wish = made.ask(
+        wish = made.requested(
             amount=self.chance.choice([None, self.chance.randint(1, payment.amount), self.chance.randint(1, max(1, payment.amount // 4))])
         )
         if payment.items and self.chance.random() < 0.5:
-            wish = made.ask(items=(ItemQuantity(reference=self.chance.choice("ab"), quantity=self.chance.randint(1, 3)),))
+            wish = made.requested(items=(ItemQuantity(reference=self.chance.choice("ab"), quantity=self.chance.randint(1, 3)),))
         left = payment.amount - self.refunded() - self.reserved()
         try:
             change = made.request(self.snapshot, wish)

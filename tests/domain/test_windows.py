@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.calendars import calendar
+from workflows.domain.enums import Anchor
 from workflows.domain.errors import Window
-from workflows.domain.windows import LENGTH_MAX, Length, Phase, Unit, WindowForm, deadline, locate, parse_length
-from workflows.domain.words import Anchor
+from workflows.domain.windows import LENGTH_MAX, Length, Phase, Unit, WindowSpec, deadline, locate, parse_length
 
 CN = calendar("CN")
 NONE = calendar("none")
@@ -147,7 +147,7 @@ def test_business_days_skip_holidays_and_count_made_up_saturdays(start: str, day
     ],
 )
 def test_a_window_is_half_open_to_the_microsecond(zone: str, form: dict[str, object], anchor: str, closes: str) -> None:
-    window_form = WindowForm(anchor=Anchor.delivered_at, **form)  # type: ignore[arg-type]  # a table of members is not typed one by one
+    window_form = WindowSpec(anchor=Anchor.delivered_at, **form)  # type: ignore[arg-type]  # a table of members is not typed one by one
     expected = Window(Anchor.delivered_at, at(anchor), at(closes))
 
     def phase(now: datetime) -> Phase:
@@ -164,7 +164,7 @@ def test_a_window_is_half_open_to_the_microsecond(zone: str, form: dict[str, obj
 
 @pytest.mark.parametrize(("requires", "expected"), [(False, Phase.open), (True, Phase.ahead)])
 def test_an_anchor_that_has_not_happened(requires: bool, expected: Phase) -> None:
-    form = WindowForm(anchor=Anchor.delivered_at, length=Length(7, Unit.days), requires_anchor=requires)
+    form = WindowSpec(anchor=Anchor.delivered_at, length=Length(7, Unit.days), requires_anchor=requires)
 
     assert locate(form, None, at("2026-11-01T00:00Z"), zone=SHANGHAI, calendar=CN) == (expected, Window(Anchor.delivered_at, None, None))
 
@@ -194,7 +194,7 @@ def test_a_longer_window_never_closes_earlier(start: datetime, unit: Unit, amoun
     zone = ZoneInfo("America/New_York")
 
     def closes(amount: int) -> datetime:
-        form = WindowForm(anchor=Anchor.completed_at, length=Length(amount, unit), next_day=next_day)
+        form = WindowSpec(anchor=Anchor.completed_at, length=Length(amount, unit), next_day=next_day)
         _, window = locate(form, start, start, zone=zone, calendar=NONE)
         assert window.closes_at is not None
         return window.closes_at

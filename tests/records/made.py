@@ -7,11 +7,11 @@ from hashlib import sha256
 from uuid import UUID
 
 from workflows.domain import ids
+from workflows.domain.enums import ActorRole, Channel, RecordType
 from workflows.domain.exports import ExportDigest, Scope, export_line, trailer_line
 from workflows.domain.model import Actor, DataValue
-from workflows.domain.records import GENESIS, Draft, Record, chain_id, seal
+from workflows.domain.records import GENESIS, Record, RecordDraft, chain_id, seal
 from workflows.domain.verifying import Verdict, verify_export
-from workflows.domain.words import ActorRole, Channel, RecordType
 
 MORNING = datetime(2026, 11, 22, 9, tzinfo=UTC)
 OURS = "refundry+00000001+b3Vycw=="
@@ -27,8 +27,8 @@ def check_signature(key: str, signature: bytes, data: bytes) -> bool:
     return key in _SECRETS and hmac.compare_digest(signature, sign(data, key))
 
 
-def draft(occurred_at: datetime = MORNING, data: dict[str, DataValue] | None = None) -> Draft:
-    return Draft(
+def draft(occurred_at: datetime = MORNING, data: dict[str, DataValue] | None = None) -> RecordDraft:
+    return RecordDraft(
         type=RecordType.refund_succeeded,
         occurred_at=occurred_at,
         actor=Actor(role=ActorRole.system, id="worker", channel=Channel.system),

@@ -17,7 +17,7 @@ from service import embedded
 from tests.records.made import OURS, chain, export, in_order, judge, sign
 from workflows.domain.exports import Scope
 from workflows.domain.records import Record, chain_id
-from workflows.domain.verifying import Status
+from workflows.domain.verifying import VerificationStatus
 from workflows.flows.export import CHUNK_BYTES, export_csv, export_lines
 
 TABLE = """
@@ -97,7 +97,7 @@ async def test_all_records_in_order_and_verified(small: asyncpg.Pool) -> None:
 
     assert content == b"".join(export(in_order(SMALL)))
     verdict = judge(io.BytesIO(content), trusted_key=OURS)
-    assert (verdict.status, verdict.records, verdict.chains) == (Status.verified, len(SMALL), 9)
+    assert (verdict.status, verdict.records, verdict.chains) == (VerificationStatus.verified, len(SMALL), 9)
 
 
 async def test_a_connection_serves_as_well_as_a_pool(small: asyncpg.Pool) -> None:
@@ -134,7 +134,7 @@ async def test_the_scope_is_half_open(small: asyncpg.Pool, start: datetime | Non
     content = await gather(export_lines(small, start=start, end=end, merchant_id=merchant_id, sign=sign, key=OURS))
 
     assert content == b"".join(export(within, scope=Scope(start=start, end=end, merchant_id=merchant_id)))
-    assert judge(io.BytesIO(content), trusted_key=OURS).status is Status.verified
+    assert judge(io.BytesIO(content), trusted_key=OURS).status is VerificationStatus.verified
 
 
 async def test_csv_has_the_same_records(small: asyncpg.Pool) -> None:
@@ -191,7 +191,7 @@ async def test_fifty_thousand_records_in_constant_memory(server: embedded.Server
 
         content = await gather(export_lines(pool, start=None, end=None, sign=sign, key=OURS))
     verdict = judge(io.BytesIO(content), trusted_key=OURS)
-    assert (verdict.status, verdict.records, verdict.chains) == (Status.verified, BIG_CHAINS * BIG_LENGTH, BIG_CHAINS)
+    assert (verdict.status, verdict.records, verdict.chains) == (VerificationStatus.verified, BIG_CHAINS * BIG_LENGTH, BIG_CHAINS)
     places = [
         (record["occurred_at"][:10], chain_id(record["chain"]).bytes, record["sequence"])
         for record in map(json.loads, content.splitlines()[:-1])

@@ -12,10 +12,10 @@ import pytest
 
 from tests.records.made import MORNING, OURS, chain, export, sign
 from workflows.domain.canonical import canonical
+from workflows.domain.enums import ActorRole, Channel, RecordType
 from workflows.domain.exports import CSV_COLUMNS, ExportDigest, Scope, csv_header, csv_line
 from workflows.domain.model import Actor
-from workflows.domain.records import GENESIS, Draft, seal
-from workflows.domain.words import ActorRole, Channel, RecordType
+from workflows.domain.records import GENESIS, RecordDraft, seal
 
 RECORDS = chain("a", 2)
 
@@ -108,7 +108,7 @@ def test_csv_says_the_same() -> None:
     ],
 )
 def test_a_cell_is_never_a_formula(actor: str, cell: str) -> None:
-    draft = Draft(
+    draft = RecordDraft(
         type=RecordType.payment_anomaly,
         occurred_at=MORNING,
         actor=Actor(role=ActorRole.agent, id=actor, channel=Channel.hotline),

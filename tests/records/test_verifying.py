@@ -12,7 +12,7 @@ from tests.records.made import MORNING, OURS, THEIRS, chain, export, in_order, j
 from workflows.domain.canonical import canonical
 from workflows.domain.exports import Scope, export_line
 from workflows.domain.records import GENESIS, Record, hash_of
-from workflows.domain.verifying import FINDINGS_MAX, Fault, Finding, Status
+from workflows.domain.verifying import FINDINGS_MAX, Fault, Finding, VerificationStatus
 
 RECORDS = in_order([*chain("a", 4), *chain("b", 3), *chain("c", 1)])
 LINES = export(RECORDS)
@@ -35,35 +35,35 @@ def tamper(lines: list[bytes], place: int, change: Callable[[dict[str, object]],
 def test_an_export_is_verified() -> None:
     verdict = judge(LINES, trusted_key=OURS)
 
-    assert (verdict.status, verdict.findings) == (Status.verified, ())
+    assert (verdict.status, verdict.findings) == (VerificationStatus.verified, ())
     assert (verdict.records, verdict.chains, verdict.signer, verdict.signer_trusted) == (8, 3, OURS, True)
 
 
 def test_without_a_trusted_key_the_signer_is_not_trusted() -> None:
     verdict = judge(LINES)
-    assert (verdict.status, verdict.signer, verdict.signer_trusted) == (Status.verified, OURS, False)
+    assert (verdict.status, verdict.signer, verdict.signer_trusted) == (VerificationStatus.verified, OURS, False)
 
 
 def test_an_empty_export_is_its_trailer() -> None:
     scope = Scope(start=MORNING, end=MORNING + timedelta(days=1), merchant_id="m-1")
     lines = export([], scope=scope)
     verdict = judge(lines, trusted_key=OURS)
-    assert (len(lines), verdict.status, verdict.records, verdict.scope) == (1, Status.verified, 0, scope)
+    assert (len(lines), verdict.status, verdict.records, verdict.scope) == (1, VerificationStatus.verified, 0, scope)
 
 
 def test_chains_go_on_over_days() -> None:
     records = in_order([*chain("a", 5, step=timedelta(hours=7)), *chain("b", 5, step=timedelta(hours=9))])
     lines = export(records)
     assert [record.chain for record in records] != sorted(record.chain for record in records)  # they really alternate
-    assert judge(lines, trusted_key=OURS).status is Status.verified
+    assert judge(lines, trusted_key=OURS).status is VerificationStatus.verified
 
 
 def test_a_chain_may_begin_late_where_the_export_does() -> None:
     late = chain("a", 5, step=timedelta(days=1))[2:]
-    assert judge(export(late, scope=Scope(start=late[0].occurred_at))).status is Status.verified
+    assert judge(export(late, scope=Scope(start=late[0].occurred_at))).status is VerificationStatus.verified
 
     verdict = judge(export(late))
-    assert verdict.status is Status.tampered
+    assert verdict.status is VerificationStatus.tampered
     assert [(finding.line, finding.fault, finding.sequence) for finding in verdict.findings] == [(1, Fault.gap, 3)]
 
 
@@ -75,7 +75,7 @@ def test_every_byte_counts(flip: int) -> None:
         changed[place] ^= flip
         verdict = judge(_lines(bytes(changed)), trusted_key=OURS)
 
-        assert verdict.status is Status.tampered, place
+        assert verdict.status is VerificationStatus.tampered, place
         line = whole.count(b"\n", 0, place) + 1
         assert verdict.findings[0].line in {line, line + 1, TRAILER_LINE}, (place, verdict.findings)
 
@@ -86,13 +86,13 @@ def test_any_byte_at_any_place(place: int, byte: int) -> None:
     if whole[place] == byte:
         return
     whole[place] = byte
-    assert judge(_lines(bytes(whole))).status is Status.tampered
+    assert judge(_lines(bytes(whole))).status is VerificationStatus.tampered
 
 
 @given(st.integers(0, len(b"".join(LINES)) - 1))
 def test_a_stream_that_was_cut_anywhere_is_not_verified(length: int) -> None:
     verdict = judge(_lines(b"".join(LINES)[:length]))
-    assert verdict.status is not Status.verified
+    assert verdict.status is not VerificationStatus.verified
     assert verdict.findings
 
 
@@ -105,7 +105,7 @@ def test_a_stream_cut_between_two_lines() -> None:
 def test_each_record_dropped(place: int) -> None:
     verdict = judge([*LINES[:place], *LINES[place + 1 :]])
 
-    assert verdict.status is Status.tampered
+    assert verdict.status is VerificationStatus.tampered
     assert Fault.trailer_differs in faults(verdict.findings)
     dropped = RECORDS[place]
     followed = any(record.chain == dropped.chain and record.sequence > dropped.sequence for record in RECORDS)
@@ -124,7 +124,7 @@ def test_each_record_repeated(place: int) -> None:
 def test_each_pair_swapped(place: int) -> None:
     verdict = judge([*LINES[:place], LINES[place + 1], LINES[place], *LINES[place + 2 :]])
 
-    assert verdict.status is Status.tampered
+    assert verdict.status is VerificationStatus.tampered
     swapped = [finding for finding in verdict.findings if finding.fault is Fault.out_of_order]
     assert [(f.line, f.chain, f.sequence) for f in swapped] == [(place + 2, RECORDS[place].chain, RECORDS[place].sequence)]
 
@@ -171,7 +171,7 @@ class TestForgedTrailers:
         assert [(f.line, f.fault) for f in verdict.findings] == [(8, Fault.other_signer)]
 
         unaware = judge(forged)  # nobody can tell without knowing our key, and the verdict says so
-        assert (unaware.status, unaware.signer, unaware.signer_trusted) == (Status.verified, THEIRS, False)
+        assert (unaware.status, unaware.signer, unaware.signer_trusted) == (VerificationStatus.verified, THEIRS, False)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_trailer_of_another_form(change: dict[str, object]) -> None:
 def test_a_trailer_without_a_member(member: str) -> None:
     value = json.loads(LINES[-1])
     del value["trailer"][member]
-    assert judge([*LINES[:-1], canonical(value) + b"\n"]).status is Status.tampered
+    assert judge([*LINES[:-1], canonical(value) + b"\n"]).status is VerificationStatus.tampered
 
 
 @pytest.mark.parametrize("value", [{"trailer": [], "signature": ""}, {"trailer": {}, "signature": 1}, {"trailer": None, "signature": None}])
@@ -282,7 +282,7 @@ def test_what_is_not_a_record(change: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("lines", [[], [b""], [b"PK\x03\x04"], [b"hello\n", b"world\n"], [b"{}\n"], [b"[]\n"], [b'{"a":1}\n']])
 def test_what_is_no_export_at_all(lines: list[bytes]) -> None:
-    assert judge(lines).status is Status.unreadable
+    assert judge(lines).status is VerificationStatus.unreadable
 
 
 def test_findings_are_listed_up_to_a_limit_and_all_counted() -> None:
@@ -311,7 +311,7 @@ def test_no_other_selection_or_order_fits_the_trailer(records: list[Record], dat
     honest = export(records)
     other = data.draw(st.lists(st.sampled_from(honest[:-1]), max_size=len(honest) + 1) if records else st.just([]))
     if other != honest[:-1]:
-        assert judge([*other, honest[-1]]).status is Status.tampered
+        assert judge([*other, honest[-1]]).status is VerificationStatus.tampered
 
 
 def _lines(content: bytes) -> list[bytes]:

@@ -19,9 +19,9 @@ from workflows.domain.ports import (
     Outcome,
     Pending,
     Provider,
+    ProviderUnavailable,
     Returned,
     Settled,
-    Unavailable,
     Unknown,
 )
 
@@ -116,14 +116,14 @@ async def test_only_the_rails_own_words_mean_that_nothing_was_done() -> None:
     ("header", "seconds"), [("1", 1.0), ("0", 0.0), ("86400", 3600.0), ("-1", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("", None)]
 )
 async def test_503_did_nothing(header: str, seconds: float | None) -> None:
-    away = Unavailable(seconds)
+    away = ProviderUnavailable(seconds)
 
     assert await sent_and_found(replies(503, b"", {"Retry-After": header})) == (away, away, Unknown("unavailable"))
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("refused"), httpx.ConnectTimeout("slow"), httpx.PoolTimeout("busy")])
 async def test_without_a_connection_nothing_was_done(error: Exception) -> None:
-    assert await sent_and_found(raises(error)) == (Unavailable(), Unavailable(), Unknown("unavailable"))
+    assert await sent_and_found(raises(error)) == (ProviderUnavailable(), ProviderUnavailable(), Unknown("unavailable"))
 
 
 @pytest.mark.parametrize(

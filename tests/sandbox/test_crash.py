@@ -10,7 +10,7 @@ import pytest
 from service.sandbox.book import Book, Heard, Instruction
 from service.sandbox.faults import KINDS_DEFAULT
 from tests.sandbox.conftest import Caller, RailProcess, Receiver, calling, noticed, order
-from workflows.domain.ports import Absent, Done, Order, Pending, Unavailable, Unknown
+from workflows.domain.ports import Absent, Done, Order, Pending, ProviderUnavailable, Unknown
 
 
 async def killed_in_silence(rail: RailProcess, caller: Caller, wanted: Order) -> object:
@@ -33,7 +33,7 @@ async def test_killed_before_the_reply(own_rail: RailProcess, own_caller: Caller
     wanted = order(fault)
 
     assert isinstance(await killed_in_silence(own_rail, own_caller, wanted), Exception)
-    assert await own_caller.provider.refund(wanted) == Unavailable()
+    assert await own_caller.provider.refund(wanted) == ProviderUnavailable()
     await own_rail.start()
 
     async with calling(own_rail) as again:
@@ -48,12 +48,12 @@ async def test_killed_before_the_reply(own_rail: RailProcess, own_caller: Caller
 async def test_attempts_are_counted_over_a_crash(own_rail: RailProcess, own_caller: Caller) -> None:
     wanted = order("unavailable:2")
 
-    assert await own_caller.provider.refund(wanted) == Unavailable(1.0)
+    assert await own_caller.provider.refund(wanted) == ProviderUnavailable(1.0)
     await own_rail.kill()
     await own_rail.start()
 
     async with calling(own_rail) as again:
-        assert await again.provider.refund(wanted) == Unavailable(1.0)
+        assert await again.provider.refund(wanted) == ProviderUnavailable(1.0)
         assert isinstance(await again.provider.refund(wanted), Done)
 
 

@@ -11,7 +11,7 @@ import pytest
 from service.providers.sandbox import SIGNATURE_HEADER, Notification, SandboxProvider, verify_notification
 from service.sandbox.notifier import sign
 from tests.sandbox.conftest import SECRET, Caller, Receiver, noticed, order
-from workflows.domain.ports import Declined, Done, NeedsAction, Outcome, Returned, Said, Unknown
+from workflows.domain.ports import Declined, Done, NeedsAction, Outcome, ProviderNotification, Returned, Unknown
 
 SAID = {
     "id": "ntf_1",
@@ -58,7 +58,7 @@ def test_a_word_of_the_rail_is_read(members: dict[str, str], outcome: Outcome, n
     word = body(**members)
 
     assert verify_notification(signed(word, now), word, SECRET, now) == Notification("ntf_1", "ab" * 32, outcome, AT)
-    assert SandboxProvider.read(word) == Said("ab" * 32, outcome)
+    assert SandboxProvider.read(word) == ProviderNotification("ab" * 32, outcome)
 
 
 @pytest.mark.parametrize("members", [{"status": "new"}, {"amount": "1250"}, {"currency": None}, {"status": None}])
@@ -66,7 +66,7 @@ def test_a_word_that_is_not_understood_is_kept_as_unknown(members: dict[str, obj
     word = body(**members)
 
     assert verify_notification(signed(word, now), word, SECRET, now) == Notification("ntf_1", "ab" * 32, Unknown("unreadable"), AT)
-    assert SandboxProvider.read(word) == Said("ab" * 32, Unknown("unreadable"))
+    assert SandboxProvider.read(word) == ProviderNotification("ab" * 32, Unknown("unreadable"))
 
 
 @pytest.mark.parametrize("members", [{"id": None}, {"id": 5}, {"at": "yesterday"}, {"at": "2026-11-22T11:59:58"}, {"at": 5}])

@@ -15,7 +15,7 @@ from service.providers.sandbox import SandboxProvider
 from service.sandbox.book import Book, Instruction
 from service.sandbox.server import ROWS_AT_ONCE
 from tests.sandbox.conftest import PATIENCE_SECONDS, Caller, RailProcess, Receiver, calling, eventually, noticed, order
-from workflows.domain.ports import Absent, Declined, Done, NeedsAction, Order, Pending, Returned, Settled, Unavailable, Unknown
+from workflows.domain.ports import Absent, Declined, Done, NeedsAction, Order, Pending, ProviderUnavailable, Returned, Settled, Unknown
 
 QUIET_SECONDS = 0.4  # the forbidden thing would have happened by then
 
@@ -79,7 +79,7 @@ async def test_fifty_at_once_under_one_key_move_once(caller: Caller, receiver: R
 
     await eventually(lambda: caller.provider.find(wanted), lambda outcome: isinstance(outcome, Done))
     assert len(await caller.moved(wanted)) == 1
-    assert {type(outcome) for outcome in outcomes} <= {Done, Pending, Unavailable, Unknown}
+    assert {type(outcome) for outcome in outcomes} <= {Done, Pending, ProviderUnavailable, Unknown}
     assert await noticed(lambda: receiver.words(wanted.rail_key)) == ["succeeded"]
 
 
@@ -159,7 +159,7 @@ async def test_unavailable_turns_the_first_calls_away(caller: Caller) -> None:
 
     turned_away = [await caller.provider.refund(wanted) for _ in range(3)]
 
-    assert turned_away == [Unavailable(1.0)] * 3
+    assert turned_away == [ProviderUnavailable(1.0)] * 3
     assert await caller.provider.find(wanted) == Absent()
     assert await caller.moved(wanted) == []
     assert_done(await caller.provider.refund(wanted), wanted)
@@ -168,7 +168,7 @@ async def test_unavailable_turns_the_first_calls_away(caller: Caller) -> None:
 async def test_faults_combine(caller: Caller) -> None:
     wanted = order("unavailable:1,timeout_after_effect,pending:100ms,duplicate_notification")
 
-    assert await caller.provider.refund(wanted) == Unavailable(1.0)
+    assert await caller.provider.refund(wanted) == ProviderUnavailable(1.0)
     assert await caller.impatient.refund(wanted) == Unknown("timeout")
     await eventually(lambda: caller.provider.find(wanted), lambda outcome: isinstance(outcome, Done))
 
@@ -322,8 +322,8 @@ async def test_a_rail_that_is_not_there_did_nothing() -> None:
         provider = SandboxProvider(http, timeout_seconds=PATIENCE_SECONDS)
         wanted = order("ok")
 
-        assert await provider.refund(wanted) == Unavailable()
-        assert await provider.void(wanted) == Unavailable()
+        assert await provider.refund(wanted) == ProviderUnavailable()
+        assert await provider.void(wanted) == ProviderUnavailable()
         assert await provider.find(wanted) == Unknown("unavailable")
 
 

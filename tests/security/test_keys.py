@@ -19,7 +19,7 @@ from service.jwks import FileKeys
 from service.keys import AUDIENCE, ISSUER, TTL_SECONDS_MAX, KeysUnusable, Verifier, VerifierKeyUnreadable, load_or_create_keys
 from service.security import Authenticator
 from tests.security.issuer import NOW, Clock
-from workflows.domain.words import Role
+from workflows.domain.enums import Role
 
 
 def mode(path: Path) -> int:

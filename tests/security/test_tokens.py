@@ -28,7 +28,7 @@ from tests.security.issuer import (
     sign_hmac,
     signing_input,
 )
-from workflows.domain.words import Role
+from workflows.domain.enums import Role
 
 ED, EC, RSA = ed25519(), p256(), rsa_key()
 GOOD_HEADER = {"alg": "EdDSA", "kid": "k1", "typ": "JWT"}

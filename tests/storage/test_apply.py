@@ -9,11 +9,11 @@ from tests.database import Database
 from tests.storage.world import WALLET, World, world
 from workflows.domain.changes import Change
 from workflows.domain.decisions import outcomes
-from workflows.domain.model import KeptReply, Leg
-from workflows.domain.words import JobKind
-from workflows.storage.apply import Applied, Conflict, Keep, Lost
+from workflows.domain.enums import JobKind
+from workflows.domain.model import IdempotentResponse, Leg
+from workflows.storage.apply import Applied, Conflict, Lost, ResponseToKeep
 from workflows.storage.jobs import Claim, Queue
-from workflows.storage.snapshot import Wanted
+from workflows.storage.snapshot import SnapshotQuery
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ async def made(database: Database) -> AsyncIterator[World]:
 
 async def put_off(made: World, leg: Leg, seconds: int) -> Change:
     """A change without a record: nothing but the payment's version can tell that it comes too late."""
-    snapshot = await made.store.load(Wanted(payment_id=leg.payment_id, leg_id=leg.id))
+    snapshot = await made.store.load(SnapshotQuery(payment_id=leg.payment_id, leg_id=leg.id))
     assert snapshot is not None
     context = made.runner.runtime.context(WALLET, None)
     change = outcomes.postpone(snapshot, leg, next_attempt_at=made.now + timedelta(seconds=seconds), context=context)
@@ -46,7 +46,7 @@ async def claimed(made: World) -> Claim:
 async def test_of_two_changes_to_one_version_the_second_writes_nothing(made: World) -> None:
     leg = await a_leg(made)
     first, second = await put_off(made, leg, 10), await put_off(made, leg, 20)
-    keep = Keep(caller="c", key="k", reply=KeptReply(fingerprint="f", status=200, body=b"{}"), at=made.now)
+    keep = ResponseToKeep(caller="c", key="k", reply=IdempotentResponse(fingerprint="f", status=200, body=b"{}"), at=made.now)
 
     assert await made.store.apply(first) is Applied
     assert await made.store.apply(second, keep=keep) is Conflict

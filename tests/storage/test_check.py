@@ -17,11 +17,11 @@ from service.settings import Settings
 from service.terminal.check import run_check
 from tests.database import Cluster, Database, in_thread
 from tests.storage.world import WORDS, World, world
+from workflows.domain.enums import CancellationState, PaymentState, Reason, Source
 from workflows.domain.errors import RefundryError
 from workflows.domain.ids import payment_id, public
 from workflows.domain.model import Item, ItemQuantity
-from workflows.domain.words import CancellationState, PaymentState, Reason, Source
-from workflows.flows.check import COLUMNS, EXAMPLES_MAX, IN_CHAINS, LINKED, SEALED, STORY, UNBROKEN, Result, run_checks
+from workflows.flows.check import COLUMNS, EXAMPLES_MAX, IN_CHAINS, LINKED, SEALED, STORY, UNBROKEN, InvariantResult, run_checks
 from workflows.storage.invariants import IN_SQL
 
 NAMES = {invariant.name for invariant in IN_SQL} | set(IN_CHAINS)
@@ -102,7 +102,7 @@ async def copy(cluster: Cluster, populated: Database) -> AsyncIterator[Database]
         yield made
 
 
-async def results_of(url: str) -> dict[str, Result]:
+async def results_of(url: str) -> dict[str, InvariantResult]:
     connection = await asyncpg.connect(url, ssl=False)
     try:
         return {result.name: result for result in await run_checks(connection)}
@@ -110,7 +110,7 @@ async def results_of(url: str) -> dict[str, Result]:
         await connection.close()
 
 
-def broken(results: dict[str, Result]) -> set[str]:
+def broken(results: dict[str, InvariantResult]) -> set[str]:
     return {name for name, result in results.items() if result.broken}
 
 

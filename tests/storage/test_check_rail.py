@@ -8,9 +8,9 @@ import pytest
 
 from tests.database import Database
 from tests.storage.world import World, world
+from workflows.domain.enums import LegState
 from workflows.domain.model import Leg
-from workflows.domain.words import LegState
-from workflows.flows.check import Result
+from workflows.flows.check import InvariantResult
 from workflows.flows.check_rail import Moved, check_rail
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -39,7 +39,7 @@ def moved(leg: Leg, **members: object) -> Moved:
     return replace(line, **members)  # type: ignore[arg-type]  # of any member
 
 
-async def compare(made: World, *pages: Sequence[Moved]) -> Result:
+async def compare(made: World, *pages: Sequence[Moved]) -> InvariantResult:
     async def all_pages() -> AsyncIterator[Sequence[Moved]]:
         for page in pages:
             yield page

@@ -11,13 +11,14 @@ from uuid import UUID
 import asyncpg
 
 from service.calendars import calendar
-from workflows.chance import new_id, new_salt
+from workflows.clock_and_ids import new_id, new_salt
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import payments, requests
-from workflows.domain.decisions.requests import Ask
-from workflows.domain.decisions.terms import Terms
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.decisions.requests import CancellationRequest
+from workflows.domain.enums import ActorRole, Channel, PaymentFailure, Reason, Source
 from workflows.domain.ids import payment_id
-from workflows.domain.model import Actor, Funding, Item, ItemQuantity, KeptReply, Leg, Snapshot
+from workflows.domain.model import Actor, Funding, IdempotentResponse, Item, ItemQuantity, Leg, Snapshot
 from workflows.domain.ports import (
     Absent,
     Declined,
@@ -27,25 +28,24 @@ from workflows.domain.ports import (
     Outcome,
     Pending,
     Provider,
+    ProviderNotification,
+    ProviderUnavailable,
     Returned,
-    Said,
     Settled,
-    Unavailable,
     Unknown,
 )
-from workflows.domain.words import ActorRole, Channel, PaymentFailure, Reason, Source
-from workflows.flows.move import Rails
+from workflows.flows.execute_leg import Rails
 from workflows.run import Command, Idempotency, Runner, Runtime
-from workflows.storage.notifications import Incoming
-from workflows.storage.snapshot import Wanted
+from workflows.storage.notifications import ReceivedNotification
+from workflows.storage.snapshot import SnapshotQuery
 from workflows.storage.store import Store
-from workflows.worker import Pace, Worker, lanes
+from workflows.worker import Worker, WorkerConfig, lanes
 
 WALLET = Actor(role=ActorRole.wallet, id="w-backend", channel=Channel.app)
 START = datetime(2026, 11, 2, 2, 0, tzinfo=UTC)
 WORDS = ("ok", "pending", "decline", "unknown", "action", "settled", "mismatch", "unavailable", "absent", "returned")
 _SOURCES = (Source.balance, Source.card, Source.coupon)
-Decide = Callable[[Snapshot, Terms, Context], Change | None]
+Decide = Callable[[Snapshot, PolicyContext, Context], Change | None]
 
 
 def outcome(word: str, amount: int, currency: str) -> Outcome:
@@ -57,7 +57,7 @@ def outcome(word: str, amount: int, currency: str) -> Outcome:
         "action": NeedsAction("r-1"),
         "settled": Settled(),
         "mismatch": Done(amount + 1, currency),
-        "unavailable": Unavailable(),
+        "unavailable": ProviderUnavailable(),
         "absent": Absent(),
         "returned": Returned("account_closed"),
     }
@@ -80,9 +80,9 @@ class Rail:
     async def find(self, order: Order) -> Outcome:
         return self._answer(order) if order.rail_key in self.calls else Absent()
 
-    def read(self, body: bytes) -> Said | None:
+    def read(self, body: bytes) -> ProviderNotification | None:
         said = json.loads(body)
-        return Said(said["rail_key"], outcome(said["word"], said["amount"], said["currency"]))
+        return ProviderNotification(said["rail_key"], outcome(said["word"], said["amount"], said["currency"]))
 
     def _answer(self, order: Order) -> Outcome:
         words = order.provider_reference.split("/")
@@ -111,7 +111,7 @@ class World:
         self.runner = Runner(runtime)
         provider: Provider = self.rail
         rails = Rails(providers={provider.name: provider}, enquiries=(timedelta(seconds=1),))
-        self.worker = Worker(runtime, rails, Pace(lanes=lanes(8, 8)))
+        self.worker = Worker(runtime, rails, WorkerConfig(lanes=lanes(8, 8)))
 
     async def register(
         self, reference: str, *, amount: int = 1000, sources: Sequence[str] = ("ok",), settled: bool = True, items: Sequence[Item] = ()
@@ -123,7 +123,7 @@ class World:
             Funding(source=_SOURCES[i], amount=share, provider="sandbox", provider_reference=script)
             for i, (share, script) in enumerate(zip(shares, sources, strict=True))
         ]
-        terms = payments.Terms(
+        terms = payments.PaymentDetails(
             reference=reference,
             wallet_id="w-1",
             merchant_id="m-1",
@@ -148,38 +148,40 @@ class World:
         forfeit: Source | None = None,
     ) -> None:
         """`forfeit`: as if every rule of the policy kept what that source gave."""
-        ask = Ask(actor=WALLET, reason=reason, amount=amount, items=tuple(items) or None, note="a note", fingerprint="f")
+        requested = CancellationRequest(
+            actor=WALLET, reason=reason, amount=amount, items=tuple(items) or None, note="a note", fingerprint="f"
+        )
         lost = frozenset() if forfeit is None else frozenset({forfeit})
 
-        def decide(snapshot: Snapshot, terms: Terms, context: Context) -> Change:
+        def decide(snapshot: Snapshot, terms: PolicyContext, context: Context) -> Change:
             rules = tuple(replace(rule, forfeit=lost) for rule in terms.policy.rules)
-            return requests.request(snapshot, ask, replace(terms, policy=replace(terms.policy, rules=rules)), context)
+            return requests.request(snapshot, requested, replace(terms, policy=replace(terms.policy, rules=rules)), context)
 
         await self.do(payment, decide, key=key)
 
     async def withdraw(self, payment: UUID) -> None:
-        def decide(snapshot: Snapshot, _: Terms, context: Context) -> Change:
+        def decide(snapshot: Snapshot, _: PolicyContext, context: Context) -> Change:
             return requests.withdraw(snapshot, requests.must_find(snapshot, snapshot.open_cancellation), context)
 
         await self.do(payment, decide)
 
     async def complete(self, payment: UUID) -> None:
-        def decide(snapshot: Snapshot, _: Terms, context: Context) -> Change:
+        def decide(snapshot: Snapshot, _: PolicyContext, context: Context) -> Change:
             return payments.complete(snapshot, completed_at=None, provider_reference=None, context=context)
 
         await self.do(payment, decide)
 
     async def fail(self, payment: UUID) -> None:
-        def decide(snapshot: Snapshot, _: Terms, context: Context) -> Change:
+        def decide(snapshot: Snapshot, _: PolicyContext, context: Context) -> Change:
             return payments.fail(snapshot, code=PaymentFailure.network, detail="line down", context=context)
 
         await self.do(payment, decide)
 
     async def do(self, payment: UUID, decide: Decide, *, key: str | None = None) -> None:
         """Run a command; a refusal of the domain is a reply here as it is in the service."""
-        reply = KeptReply(fingerprint="f", status=200, body=b"{}")
+        reply = IdempotentResponse(fingerprint="f", status=200, body=b"{}")
         command = Command(
-            wanted=Wanted(payment_id=payment, caller="w-backend", key=key),
+            wanted=SnapshotQuery(payment_id=payment, caller="w-backend", key=key),
             actor=lambda: WALLET,
             request_id="r-1",
             visible=lambda _: True,
@@ -197,7 +199,7 @@ class World:
         rows = await self.pool.fetch("select id from leg where payment_id = $1 order by id", payment)
         found = []
         for row in rows:
-            snapshot = await self.store.load(Wanted(payment_id=payment, leg_id=row["id"]))
+            snapshot = await self.store.load(SnapshotQuery(payment_id=payment, leg_id=row["id"]))
             leg = None if snapshot is None else snapshot.leg(row["id"])
             assert leg is not None
             found.append(leg)
@@ -206,7 +208,9 @@ class World:
     async def say(self, leg: Leg, word: str) -> None:
         """The rail sends a notification about a leg; it is stored, and acted on by the next `work`."""
         body = json.dumps({"rail_key": leg.rail_key, "word": word, "amount": leg.amount, "currency": leg.currency}).encode()
-        incoming = Incoming(payment_id=leg.payment_id, provider="sandbox", rail_id=new_id().hex, body=body, received_at=self.now)
+        incoming = ReceivedNotification(
+            payment_id=leg.payment_id, provider="sandbox", rail_id=new_id().hex, body=body, received_at=self.now
+        )
         assert await self.store.store_notification(incoming, id=new_id(), job_id=new_id())
 
     async def work(self, *, seconds: int = 2) -> None:

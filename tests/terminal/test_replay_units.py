@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from service.keys import LocalKeys, load_or_create_keys
+from service.terminal.api_client import Reply
 from service.terminal.failure import UserError
-from service.terminal.reach import Reply
 from service.terminal.replay import Surroundings, run_import, run_replay
-from service.terminal.replay_plan import Ledger, Line, Run, Wish, read_plan
+from service.terminal.replay_plan import Line, ReplayLedger, Run, Wish, read_plan
 from service.terminal.replay_tally import Outcome, Tally, checks, hand_off, judge, next_step, percentile
 from tests.terminal.fake import FakeService, Shaky
 
@@ -246,7 +246,7 @@ def test_a_reference_that_would_become_too_long_is_told() -> None:
 
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=9), st.integers(1, 10_000))
 def test_any_order_of_partial_cancellations_comes_to_the_whole_line(parts: list[int], amount: int) -> None:
-    ledger = Ledger(amount, {"A": Line(sum(parts), amount)})
+    ledger = ReplayLedger(amount, {"A": Line(sum(parts), amount)})
 
     for part in parts:
         ledger.grant(Wish("C", NOW, 0, (("A", part),), False))
@@ -257,8 +257,8 @@ def test_any_order_of_partial_cancellations_comes_to_the_whole_line(parts: list[
 
 def test_a_whole_cancellation_is_the_whole_amount_only_while_nothing_went_back() -> None:
     whole = Wish("C", NOW, 0, (("A", 3),), True)
-    fresh = Ledger(110, {"A": Line(3, 110)})
-    begun = Ledger(110, {"A": Line(4, 110)})
+    fresh = ReplayLedger(110, {"A": Line(3, 110)})
+    begun = ReplayLedger(110, {"A": Line(4, 110)})
     begun.grant(Wish("C", NOW, 0, (("A", 1),), False))
 
     assert (fresh.wants_all(whole), fresh.worth(whole)) == (True, 110)
@@ -266,7 +266,7 @@ def test_a_whole_cancellation_is_the_whole_amount_only_while_nothing_went_back()
 
 
 def test_more_pieces_than_there_are_come_to_what_is_left_and_unknown_lines_to_nothing() -> None:
-    ledger = Ledger(100, {"A": Line(2, 100)})
+    ledger = ReplayLedger(100, {"A": Line(2, 100)})
 
     assert ledger.worth(Wish("C", NOW, 0, (("A", 5), ("Z", 1)), False)) == 100
 

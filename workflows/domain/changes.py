@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from workflows.domain import ids
+from workflows.domain.enums import AnomalyKind, JobKind, LegKind, LegState, RecordType
 from workflows.domain.errors import Refused
 from workflows.domain.model import (
     Actor,
@@ -21,8 +22,7 @@ from workflows.domain.model import (
     Snapshot,
 )
 from workflows.domain.ports import NewId
-from workflows.domain.records import Draft, Record, digest_text, seal
-from workflows.domain.words import AnomalyKind, JobKind, LegKind, LegState, RecordType
+from workflows.domain.records import Record, RecordDraft, digest_text, seal
 
 T = TypeVar("T", Cancellation, Refund, Leg)
 
@@ -107,7 +107,7 @@ class _Entry(NamedTuple):
     data: dict[str, DataValue]
 
 
-class Draught:
+class ChangeBuilder:
     """A change in the making: a snapshot that moves forward, and the records of each step.
 
     Records are sealed at the end, in the order in which they were added: what was asked or learnt first, then what follows from it.
@@ -264,7 +264,7 @@ class Draught:
         chain, sequence, head = ids.public("pay", self.payment.id), self.payment.sequence, self.payment.head
         for entry in entries:
             sequence += 1
-            draft = Draft(
+            draft = RecordDraft(
                 type=entry.type,
                 occurred_at=self.context.now,
                 actor=self.context.actor,

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from workflows.domain.words import Anchor, Refusal
+from workflows.domain.enums import Anchor, Refusal
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from workflows.domain.enums import Source
 from workflows.domain.ports import Calendar
 from workflows.domain.windows import Length, Unit, deadline
-from workflows.domain.words import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ Word = TypeVar("Word", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class FormReader:
     """A value, where it stands, and the list that its problems go to.
 
     What cannot be read becomes a harmless stand-in, so that the reading goes on and finds the other problems too.
@@ -26,11 +26,11 @@ class Form:
     def wrong(self, detail: str) -> None:
         self.problems.append((self.pointer, detail))
 
-    def at(self, name: object, value: object) -> "Form":
+    def at(self, name: object, value: object) -> "FormReader":
         text = str(name).encode(errors="replace").decode()  # JSON can spell half a character, and no answer could carry it
-        return Form(value, f"{self.pointer}/{text.replace('~', '~0').replace('/', '~1')}", self.problems)
+        return FormReader(value, f"{self.pointer}/{text.replace('~', '~0').replace('/', '~1')}", self.problems)
 
-    def members(self, known: frozenset[str], required: frozenset[str] = frozenset()) -> dict[str, "Form"]:
+    def members(self, known: frozenset[str], required: frozenset[str] = frozenset()) -> dict[str, "FormReader"]:
         found = self.any_members()
         for name in sorted(found.keys() - known):
             found.pop(name).wrong("unknown member; known here: " + ", ".join(sorted(known)))
@@ -38,13 +38,13 @@ class Form:
             self.at(name, None).wrong("required")
         return found
 
-    def any_members(self) -> dict[str, "Form"]:
+    def any_members(self) -> dict[str, "FormReader"]:
         if not isinstance(self.value, Mapping):
             self.wrong("must be an object")
             return {}
         return {str(name): self.at(name, value) for name, value in self.value.items()}
 
-    def items(self, most: int) -> list["Form"]:
+    def items(self, most: int) -> list["FormReader"]:
         if not isinstance(self.value, list | tuple) or len(self.value) > most:
             self.wrong(f"must be a list of at most {most}")
             return []

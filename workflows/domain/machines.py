@@ -12,8 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from transitions import Machine as TransitionsMachine
 from transitions import MachineError
 
-from workflows.domain.errors import InvalidState
-from workflows.domain.words import (
+from workflows.domain.enums import (
     CANCELLATION_OPEN,
     CANCELLATION_WAITING,
     CancellationState,
@@ -24,13 +23,14 @@ from workflows.domain.words import (
     PaymentState,
     PaymentTrigger,
 )
+from workflows.domain.errors import InvalidState
 
 S = TypeVar("S", bound=StrEnum)
 T = TypeVar("T", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class GuardFacts:
     """All that a guard may look at."""
 
     origin: PaymentState | None = None  # where a payment's open cancellation came from
@@ -42,7 +42,7 @@ class Facts:
     raised: bool = False  # the agents' deadline has passed before, and a supervisor has the case
 
 
-Guard = Callable[[Facts], bool]
+Guard = Callable[[GuardFacts], bool]
 
 
 class Row(NamedTuple, Generic[S, T]):
@@ -56,63 +56,63 @@ class Row(NamedTuple, Generic[S, T]):
 OFFERS_MAX = 3
 
 
-def from_pending(facts: Facts) -> bool:
+def from_pending(facts: GuardFacts) -> bool:
     return facts.origin is PaymentState.pending
 
 
-def from_completed(facts: Facts) -> bool:
+def from_completed(facts: GuardFacts) -> bool:
     return facts.origin is PaymentState.completed
 
 
-def nothing_left(facts: Facts) -> bool:
+def nothing_left(facts: GuardFacts) -> bool:
     return facts.left == 0
 
 
-def something_left(facts: Facts) -> bool:
+def something_left(facts: GuardFacts) -> bool:
     return facts.left > 0
 
 
-def one_suffices(facts: Facts) -> bool:
+def one_suffices(facts: GuardFacts) -> bool:
     return not facts.second_approval
 
 
-def two_needed(facts: Facts) -> bool:
+def two_needed(facts: GuardFacts) -> bool:
     return facts.second_approval
 
 
-def offers_left(facts: Facts) -> bool:
+def offers_left(facts: GuardFacts) -> bool:
     return facts.offers < OFFERS_MAX
 
 
-def intact_alone(facts: Facts) -> bool:
+def intact_alone(facts: GuardFacts) -> bool:
     return facts.intact and not facts.second_approval
 
 
-def intact_with_second(facts: Facts) -> bool:
+def intact_with_second(facts: GuardFacts) -> bool:
     return facts.intact and facts.second_approval
 
 
-def not_intact(facts: Facts) -> bool:
+def not_intact(facts: GuardFacts) -> bool:
     return not facts.intact
 
 
-def then_accept_alone(facts: Facts) -> bool:
+def then_accept_alone(facts: GuardFacts) -> bool:
     return facts.on_deadline is OnDeadline.accept and not facts.second_approval
 
 
-def then_accept_with_second(facts: Facts) -> bool:
+def then_accept_with_second(facts: GuardFacts) -> bool:
     return facts.on_deadline is OnDeadline.accept and facts.second_approval
 
 
-def then_agent(facts: Facts) -> bool:
+def then_agent(facts: GuardFacts) -> bool:
     return facts.on_deadline is OnDeadline.agent
 
 
-def then_decline(facts: Facts) -> bool:
+def then_decline(facts: GuardFacts) -> bool:
     return facts.on_deadline is OnDeadline.decline
 
 
-def not_raised(facts: Facts) -> bool:
+def not_raised(facts: GuardFacts) -> bool:
     return not facts.raised
 
 
@@ -181,7 +181,7 @@ CANCELLATION_ROWS: tuple[Row[CancellationState, CancellationTrigger], ...] = (
     Row(CT.close, C.needs_attention, C.failed),
     Row(CT.reopen, C.completed, C.needs_attention),
     Row(CT.escalate, C.declined, C.awaiting_agent),
-    *(Row(CT.moot, state, C.completed) for state in CancellationState if state in CANCELLATION_OPEN),
+    *(Row(CT.end_with_payment, state, C.completed) for state in CancellationState if state in CANCELLATION_OPEN),
 )
 
 L, LT = LegState, LegTrigger
@@ -190,12 +190,12 @@ LEG_ROWS: tuple[Row[LegState, LegTrigger], ...] = (
     Row(LT.submit, L.scheduled, L.submitted),
     Row(LT.hold, L.scheduled, L.held),
     Row(LT.release, L.held, L.scheduled),
-    Row(LT.lose, L.submitted, L.unknown),
+    Row(LT.mark_unknown, L.submitted, L.unknown),
     *(Row(LT.process, state, L.processing) for state in (L.submitted, L.unknown, L.requires_action)),
     *(Row(LT.require_action, state, L.requires_action) for state in (L.submitted, L.processing, L.unknown)),
     *(Row(LT.succeed, state, L.succeeded) for state in _SENT),
     *(Row(LT.fail, state, L.failed) for state in (L.scheduled, L.held, *_SENT)),
-    Row(LT.give_back, L.succeeded, L.returned),
+    Row(LT.mark_returned, L.succeeded, L.returned),
 )
 
 
@@ -227,15 +227,15 @@ class Machine(Generic[S, T]):
         # What no guard can change is asked of the machine once, here: most steps of a request are of that kind.
         guarded = {(row.source, row.trigger) for row in self.rows if row.guard is not None}
         plain = {(row.source, row.trigger) for row in self.rows} - guarded
-        self._unguarded = {(state, trigger): self._pull(state, trigger, Facts()) for state, trigger in plain}
+        self._unguarded = {(state, trigger): self._pull(state, trigger, GuardFacts()) for state, trigger in plain}
 
-    def step(self, state: S, trigger: T, facts: Facts | None = None) -> S:
+    def step(self, state: S, trigger: T, facts: GuardFacts | None = None) -> S:
         """The state that `trigger` leads to. Raises InvalidState where no row allows it, or its guard forbids it."""
         if facts is None and (known := self._unguarded.get((state, trigger))) is not None:
             return known
-        return self._pull(state, trigger, facts or Facts())
+        return self._pull(state, trigger, facts or GuardFacts())
 
-    def _pull(self, state: S, trigger: T, facts: Facts) -> S:
+    def _pull(self, state: S, trigger: T, facts: GuardFacts) -> S:
         cursor = _Cursor(state.value)
         try:
             moved = self._machine.events[trigger.value].trigger(cursor, facts)
@@ -245,7 +245,7 @@ class Machine(Generic[S, T]):
             raise InvalidState(state=state.value)
         return self._word[cursor.state]
 
-    def may(self, state: S, trigger: T, facts: Facts | None = None) -> bool:
+    def may(self, state: S, trigger: T, facts: GuardFacts | None = None) -> bool:
         try:
             self.step(state, trigger, facts)
         except InvalidState:

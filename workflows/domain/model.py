@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from workflows.domain.errors import Window
-from workflows.domain.words import (
+from workflows.domain.enums import (
     CANCELLATION_OPEN,
     ActorRole,
     AnomalyKind,
@@ -32,6 +31,7 @@ from workflows.domain.words import (
     Route,
     Source,
 )
+from workflows.domain.errors import Window
 
 DataValue = Any  # JSON that a record may hold: str, int, bool, None, and lists and objects of them; never a float
 
@@ -76,7 +76,7 @@ class Earned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Registered:
+class RegisteredContent:
     """What a payment was registered with, of all that may change later: a repeated registration is compared with this."""
 
     amount: int
@@ -130,7 +130,7 @@ class Payment:
     head: str  # hash of the chain's last record; 64 zeros before the first
     created_at: datetime
     updated_at: datetime
-    registered: Registered | None = None  # None: registered before this was kept
+    registered: RegisteredContent | None = None  # None: registered before this was kept
     merchant_told_at: dict[str, datetime] = field(default_factory=dict)  # by the moment's name: when a merchant told it, if later
 
     @property
@@ -317,7 +317,7 @@ class PersonalText:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptReply:
+class IdempotentResponse:
     """The first answer to a request, to be given again byte for byte."""
 
     fingerprint: str
@@ -341,7 +341,7 @@ class Snapshot:
     anomalies: tuple[Anomaly, ...] = ()  # loaded where a rail's word, or the wallet's, is heard
     cancellation_ids: tuple[UUID, ...] = ()  # all of the payment's, oldest first; loaded where the payment itself is shown
     requests_last_day: int = 0
-    reply: KeptReply | None = None
+    reply: IdempotentResponse | None = None
 
     @property
     def open_cancellation(self) -> Cancellation | None:

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from workflows.domain.words import Allocation, Source
+from workflows.domain.enums import Allocation, Source
 
 AMOUNT_MAX = 10**15  # of any payment, in minor units: every reader of JSON holds it exactly
 _PROMOTIONS = frozenset({Source.coupon, Source.points, Source.cashback})

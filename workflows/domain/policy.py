@@ -7,30 +7,24 @@ from enum import StrEnum
 from itertools import product
 from zoneinfo import ZoneInfo
 
-from workflows.domain.errors import Window
-from workflows.domain.model import DataValue
-from workflows.domain.ports import Calendar
-from workflows.domain.times import parse_rfc3339, rfc3339
-from workflows.domain.windows import CLOSED, OPEN, Length, Phase, Unit, WindowForm, deadline, locate
-from workflows.domain.words import (
+from workflows.domain.enums import (
     ActorRole,
     Allocation,
-    Anchor,
-    Category,
     Channel,
-    Fulfilment,
     OnDeadline,
-    PaymentState,
-    Reason,
     Refusal,
     Role,
     Route,
     Source,
 )
+from workflows.domain.errors import Window
+from workflows.domain.policy_facts import PolicyFacts
+from workflows.domain.ports import Calendar
+from workflows.domain.windows import CLOSED, OPEN, Length, Phase, Unit, WindowSpec, deadline, locate
 
 
 class Subject(StrEnum):
-    """What a rule's `when` may test; the names are those of `Facts`, but for `source`, which looks at all `sources`."""
+    """What a rule's `when` may test; the names are those of `PolicyFacts`, but for `source`, which looks at all `sources`."""
 
     state = "state"
     fulfilment = "fulfilment"
@@ -48,27 +42,6 @@ _SOURCE = Subject.source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """All that a policy may look at. Kept with each decision, so that it can be replayed."""
-
-    state: PaymentState
-    fulfilment: Fulfilment
-    category: Category
-    merchant_id: str
-    currency: str
-    amount: int  # asked for, in minor units
-    role: Role | ActorRole
-    channel: Channel
-    reason: Reason | None  # None: somebody only asks what would happen
-    sources: tuple[Source, ...]
-    anchors: Mapping[Anchor, datetime | None]  # an anchor that is left out has not happened
-    partial: bool  # less than all that is refundable, or not the first to take something
-    partial_refunds: int = 0  # partial cancellations granted so far
-    last_partial_at: datetime | None = None
-    requests_last_day: int = 0  # requests for this payment in the 24 hours before this one
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
     """One test. A fact that is not known is in no set: it fails a plain test and passes a negated one."""
 
@@ -76,7 +49,7 @@ class Condition:
     values: frozenset[str] | frozenset[int]
     negated: bool = False
 
-    def holds(self, facts: Facts) -> bool:
+    def holds(self, facts: PolicyFacts) -> bool:
         if self.subject is _SOURCE:
             return self.values.isdisjoint(facts.sources) is self.negated  # any one source will do
         return (getattr(facts, self.subject) in self.values) is not self.negated
@@ -88,7 +61,7 @@ class When:
     amount_above: int | None = None
     amount_up_to: int | None = None
 
-    def holds(self, facts: Facts, *, whatever: Subject | None = None, negated_only: bool = False) -> bool:
+    def holds(self, facts: PolicyFacts, *, whatever: Subject | None = None, negated_only: bool = False) -> bool:
         """Whether every test holds, those on the subject `whatever` left out (`negated_only`: its negated ones)."""
         for condition in self.conditions:
             if not condition.holds(facts) and (condition.subject is not whatever or (negated_only and not condition.negated)):
@@ -138,7 +111,7 @@ class Rule:
     name: str
     route: Route
     when: When = field(default_factory=When)
-    window: WindowForm | None = None
+    window: WindowSpec | None = None
     merchant_deadline: Timeout | None = None
     return_deadline: Timeout | None = None
     inspection_deadline: Timeout | None = None
@@ -150,7 +123,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Law:
+class EffectiveTerms:
     """A rule's own terms laid over the policy's: what holds for a cancellation that the rule decided, from its first day to its last."""
 
     deadlines: Deadlines
@@ -173,23 +146,23 @@ class Policy:
     verification: frozenset[Channel] = frozenset()  # where an agent must say how the customer was verified
     limits: Limits = field(default_factory=Limits)
     next_steps: Mapping[Refusal | None, tuple[str, ...]] = field(default_factory=dict)  # None: where a refusal has none of its own
-    _laws: tuple[Law, ...] = field(init=False, repr=False, compare=False)
-    _law_of: Mapping[str | None, Law] = field(init=False, repr=False, compare=False)
+    _laws: tuple[EffectiveTerms, ...] = field(init=False, repr=False, compare=False)
+    _law_of: Mapping[str | None, EffectiveTerms] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         laws = tuple(self._overlaid(rule) for rule in self.rules)
         object.__setattr__(self, "_laws", laws)
-        object.__setattr__(self, "_law_of", {rule.name: law for rule, law in zip(self.rules, laws, strict=True)})
+        object.__setattr__(self, "_law_of", {rule.name: effective_terms for rule, effective_terms in zip(self.rules, laws, strict=True)})
 
     def with_rules(self, version: str, rules: tuple[Rule, ...]) -> "Policy":
         """A merchant's own rules, with this policy for all that they leave out."""
         return replace(self, version=version, rules=rules)
 
-    def law(self, rule: str | None) -> Law:
+    def effective_terms(self, rule: str | None) -> EffectiveTerms:
         """What holds for a cancellation that this rule decided; the policy's own terms where no rule did."""
         found = self._law_of.get(rule)
         if found is None:
-            found = Law(
+            found = EffectiveTerms(
                 deadlines=self.deadlines,
                 second_approval_above=self.second_approval_above,
                 limits=self.limits,
@@ -197,12 +170,12 @@ class Policy:
             )
         return found
 
-    def law_at(self, position: int) -> Law:
+    def law_at(self, position: int) -> EffectiveTerms:
         return self._laws[position]
 
-    def _overlaid(self, rule: Rule) -> Law:
+    def _overlaid(self, rule: Rule) -> EffectiveTerms:
         own, limits = rule.limits, self.limits
-        return Law(
+        return EffectiveTerms(
             deadlines=replace(
                 self.deadlines,
                 merchant=rule.merchant_deadline or self.deadlines.merchant,
@@ -227,11 +200,11 @@ class Allowed:
     rule: str
     window: Window | None
     policy_version: str
-    law: Law
+    effective_terms: EffectiveTerms
 
     @property
     def deadlines(self) -> Deadlines:
-        return self.law.deadlines
+        return self.effective_terms.deadlines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +219,7 @@ class Denied:
 Verdict = Allowed | Denied
 
 
-def decide_route(policy: Policy, facts: Facts, now: datetime, calendar: Calendar) -> Verdict:
+def decide_route(policy: Policy, facts: PolicyFacts, now: datetime, calendar: Calendar) -> Verdict:
     """The verdict of the first rule whose `when` holds and whose window is open at `now`; `calendar` is the policy's."""
     shut: list[tuple[Phase, Rule, Window]] = []
     for position, rule in enumerate(policy.rules):
@@ -259,20 +232,22 @@ def decide_route(policy: Policy, facts: Facts, now: datetime, calendar: Calendar
             if phase is not OPEN:
                 shut.append((phase, rule, window))
                 continue
-        law = policy.law_at(position)
-        if _limit_reached(law.limits, facts, now, policy.zone, calendar):
+        effective_terms = policy.law_at(position)
+        if _limit_reached(effective_terms.limits, facts, now, policy.zone, calendar):
             return _denied(policy, Refusal.limit_reached, rule, window)
         return Allowed(
             route=rule.route,
             rule=rule.name,
             window=window,
             policy_version=policy.version,
-            law=law,
+            effective_terms=effective_terms,
         )
     return _refuse_by_window(policy, shut) if shut else _refuse_by_condition(policy, facts, now, calendar)
 
 
-def needs_second_approval(law: Law, role: Role | ActorRole, amount: int, currency: str, *, agent_decides: bool) -> bool:
+def needs_second_approval(
+    effective_terms: EffectiveTerms, role: Role | ActorRole, amount: int, currency: str, *, agent_decides: bool
+) -> bool:
     """Whether another person must approve before `amount` (in minor units) is executed. An override always needs one.
 
     The table counts wherever one person of ours would decide alone: on every route when he asks on the customer's behalf (`role`),
@@ -280,11 +255,11 @@ def needs_second_approval(law: Law, role: Role | ActorRole, amount: int, currenc
     """
     if role not in _ASK_FOR_OTHERS and not agent_decides:
         return False
-    above = law.second_approval_above.get(currency)
+    above = effective_terms.second_approval_above.get(currency)
     return above is None or amount > above
 
 
-def kinder(first: Verdict, second: Verdict) -> Verdict:
+def more_favourable(first: Verdict, second: Verdict) -> Verdict:
     """The verdict that is kinder to the customer; the first where they are equally kind."""
     return second if kindness(second) > kindness(first) else first
 
@@ -296,55 +271,13 @@ def kindness(verdict: Verdict) -> tuple[int, datetime]:
     return rank, _NEVER if closes_at is None else closes_at
 
 
-def facts_data(facts: Facts) -> dict[str, DataValue]:
-    """The JSON form in which facts are kept with a decision; times are RFC 3339 in UTC."""
-    return {
-        "state": str(facts.state),
-        "fulfilment": str(facts.fulfilment),
-        "category": str(facts.category),
-        "merchant_id": facts.merchant_id,
-        "currency": facts.currency,
-        "amount": facts.amount,
-        "role": str(facts.role),
-        "channel": str(facts.channel),
-        "reason": None if facts.reason is None else str(facts.reason),
-        "sources": [str(source) for source in facts.sources],
-        "anchors": {str(anchor): _time_data(at) for anchor, at in facts.anchors.items()},
-        "partial": facts.partial,
-        "partial_refunds": facts.partial_refunds,
-        "last_partial_at": _time_data(facts.last_partial_at),
-        "requests_last_day": facts.requests_last_day,
-    }
-
-
-def facts_from(data: Mapping[str, DataValue]) -> Facts:
-    """The facts that `facts_data` wrote; members that it did not write are passed over."""
-    return Facts(
-        state=PaymentState(data["state"]),
-        fulfilment=Fulfilment(data["fulfilment"]),
-        category=Category(data["category"]),
-        merchant_id=data["merchant_id"],
-        currency=data["currency"],
-        amount=data["amount"],
-        role=ActorRole(data["role"]),
-        channel=Channel(data["channel"]),
-        reason=None if data["reason"] is None else Reason(data["reason"]),
-        sources=tuple(Source(source) for source in data["sources"]),
-        anchors={Anchor(name): _time_from(text) for name, text in data["anchors"].items()},
-        partial=data["partial"],
-        partial_refunds=data["partial_refunds"],
-        last_partial_at=_time_from(data["last_partial_at"]),
-        requests_last_day=data["requests_last_day"],
-    )
-
-
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _TOLD = {Subject.category: Refusal.category_excluded, Subject.channel: Refusal.channel_not_allowed}
 _ASK_FOR_OTHERS = frozenset({Role.agent, Role.supervisor})
 _KINDNESS = {Route.void: 4, Route.automatic: 4, Route.return_: 3, Route.merchant: 2, Route.agent: 1}
 
 
-def _limit_reached(limits: Limits, facts: Facts, now: datetime, zone: ZoneInfo, calendar: Calendar) -> bool:
+def _limit_reached(limits: Limits, facts: PolicyFacts, now: datetime, zone: ZoneInfo, calendar: Calendar) -> bool:
     if limits.requests_per_day is not None and facts.requests_last_day >= limits.requests_per_day:
         return True
     if not facts.partial:
@@ -366,7 +299,7 @@ def _refuse_by_window(policy: Policy, shut: list[tuple[Phase, Rule, Window]]) ->
     return _denied(policy, Refusal.window_not_open, rule, window)
 
 
-def _refuse_by_condition(policy: Policy, facts: Facts, now: datetime, calendar: Calendar) -> Denied:
+def _refuse_by_condition(policy: Policy, facts: PolicyFacts, now: datetime, calendar: Calendar) -> Denied:
     """No `when` holds: what alone keeps an open rule shut; a rule that excludes it is told before one that is for others only."""
     for negated_only, rule, subject in product((True, False), policy.rules, _TOLD):
         if not rule.when.holds(facts, whatever=subject, negated_only=negated_only):
@@ -389,11 +322,3 @@ def _denied(policy: Policy, refusal: Refusal, rule: Rule | None, window: Window 
         next_steps=steps.get(refusal, steps.get(None, ())),
         policy_version=policy.version,
     )
-
-
-def _time_data(at: datetime | None) -> str | None:
-    return None if at is None else rfc3339(at)
-
-
-def _time_from(text: str | None) -> datetime | None:
-    return None if text is None else parse_rfc3339(text)

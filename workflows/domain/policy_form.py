@@ -7,14 +7,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from workflows.domain.errors import RefundryError
-from workflows.domain.forms import Form, Problem
-from workflows.domain.model import DataValue
-from workflows.domain.money import AMOUNT_MAX
-from workflows.domain.policy import Condition, Deadlines, Limits, Policy, Rule, Subject, Timeout, When
-from workflows.domain.times import rfc3339
-from workflows.domain.windows import Length, Unit, WindowForm
-from workflows.domain.words import (
+from workflows.domain.enums import (
     Allocation,
     Anchor,
     Category,
@@ -28,6 +21,13 @@ from workflows.domain.words import (
     Route,
     Source,
 )
+from workflows.domain.errors import RefundryError
+from workflows.domain.forms import FormReader, Problem
+from workflows.domain.model import DataValue
+from workflows.domain.money import AMOUNT_MAX
+from workflows.domain.policy import Condition, Deadlines, Limits, Policy, Rule, Subject, Timeout, When
+from workflows.domain.times import rfc3339
+from workflows.domain.windows import Length, Unit, WindowSpec
 
 RULES_MAX = 200
 WORDS_MAX = 1_000
@@ -40,7 +40,7 @@ class PolicyInvalid(RefundryError):
 
 def parse_policy(data: object, *, calendar_exists: Callable[[str], bool] = lambda _: True) -> Policy:
     """The policy that decoded YAML or JSON describes; raises PolicyInvalid with every problem."""
-    form = Form(data, "", [])
+    form = FormReader(data, "", [])
     policy = _policy(form, calendar_exists)
     if form.problems:
         raise PolicyInvalid(tuple(form.problems))
@@ -49,7 +49,7 @@ def parse_policy(data: object, *, calendar_exists: Callable[[str], bool] = lambd
 
 def parse_rules(data: object) -> tuple[Rule, ...]:
     """A merchant's own rules, a list as under a policy's `rules`; pointers start at the list. Raises PolicyInvalid."""
-    form = Form(data, "", [])
+    form = FormReader(data, "", [])
     rules = _rules(form)
     if form.problems:
         raise PolicyInvalid(tuple(form.problems))
@@ -122,7 +122,7 @@ _RULE = frozenset(
 )
 
 
-def _policy(form: Form, calendar_exists: Callable[[str], bool]) -> Policy:
+def _policy(form: FormReader, calendar_exists: Callable[[str], bool]) -> Policy:
     has = form.members(_POLICY, required=frozenset({"version", "effective_from", "timezone", "calendar", "rules"}))
     return Policy(
         version=has["version"].text(_VERSION, "1 to 64 of letters, digits and . _ : -") if "version" in has else "",
@@ -138,7 +138,7 @@ def _policy(form: Form, calendar_exists: Callable[[str], bool]) -> Policy:
     )
 
 
-def _rules(form: Form) -> tuple[Rule, ...]:
+def _rules(form: FormReader) -> tuple[Rule, ...]:
     rules = []
     names: set[str] = set()
     for entry in form.items(RULES_MAX):
@@ -150,7 +150,7 @@ def _rules(form: Form) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def _rule(form: Form) -> Rule:
+def _rule(form: FormReader) -> Rule:
     has = form.members(_RULE, required=frozenset({"name", "route"}))
     return Rule(
         name=has["name"].text(_NAME, "1 to 64 of letters, digits and . _ -") if "name" in has else "",
@@ -168,7 +168,7 @@ def _rule(form: Form) -> Rule:
     )
 
 
-def _when(form: Form) -> When:
+def _when(form: FormReader) -> When:
     has = form.members(_TESTS)
     above, up_to = has.pop("amount_above", None), has.pop("amount_up_to", None)
     return When(
@@ -178,7 +178,7 @@ def _when(form: Form) -> When:
     )
 
 
-def _condition(name: str, form: Form) -> Condition:
+def _condition(name: str, form: FormReader) -> Condition:
     subject = Subject(name.removesuffix("_not"))
     entries = form.items(WORDS_MAX) if isinstance(form.value, list | tuple) else [form]
     if isinstance(form.value, list | tuple) and not form.value:
@@ -193,7 +193,7 @@ def _condition(name: str, form: Form) -> Condition:
     return Condition(subject=subject, values=values, negated=name != subject)
 
 
-def _window(form: Form | None, rule_requires: Form | None) -> WindowForm | None:
+def _window(form: FormReader | None, rule_requires: FormReader | None) -> WindowSpec | None:
     """`requires_anchor` is read beside the window and within it."""
     if form is None:
         if rule_requires is not None:
@@ -209,7 +209,7 @@ def _window(form: Form | None, rule_requires: Form | None) -> WindowForm | None:
         end_of_day = until["end_of_day"].length(0, signed=True) if "end_of_day" in until else None
     if "count_from" in has and has["count_from"].value != "next_day":
         has["count_from"].wrong("must be: next_day")
-    return WindowForm(
+    return WindowSpec(
         anchor=has["anchor"].word(Anchor) if "anchor" in has else Anchor.completed_at,
         length=has["length"].length() if "length" in has else None,
         end_of_day=end_of_day,
@@ -218,7 +218,7 @@ def _window(form: Form | None, rule_requires: Form | None) -> WindowForm | None:
     )
 
 
-def _timeout(form: Form, allowed: frozenset[OnDeadline]) -> Timeout:
+def _timeout(form: FormReader, allowed: frozenset[OnDeadline]) -> Timeout:
     both = frozenset({"length", "then"})
     has = form.members(both, required=both)
     return Timeout(
@@ -227,7 +227,7 @@ def _timeout(form: Form, allowed: frozenset[OnDeadline]) -> Timeout:
     )
 
 
-def _deadlines(form: Form) -> Deadlines:
+def _deadlines(form: FormReader) -> Deadlines:
     usual = Deadlines()
     has = form.members(frozenset({"merchant", "return", "inspection", "offer", "second_approval", "agent"}))
     return Deadlines(
@@ -240,7 +240,7 @@ def _deadlines(form: Form) -> Deadlines:
     )
 
 
-def _limits(form: Form) -> Limits:
+def _limits(form: FormReader) -> Limits:
     has = form.members(frozenset({"partial_refunds_max", "partial_interval", "requests_per_day"}))
     return Limits(
         partial_refunds_max=has["partial_refunds_max"].integer(0, 1_000_000) if "partial_refunds_max" in has else None,
@@ -249,14 +249,14 @@ def _limits(form: Form) -> Limits:
     )
 
 
-def _amounts(form: Form) -> dict[str, int]:
+def _amounts(form: FormReader) -> dict[str, int]:
     return {
-        Form(name, entry.pointer, form.problems).text(_CURRENCY, "an ISO 4217 code"): entry.integer(0, AMOUNT_MAX)
+        FormReader(name, entry.pointer, form.problems).text(_CURRENCY, "an ISO 4217 code"): entry.integer(0, AMOUNT_MAX)
         for name, entry in form.any_members().items()
     }
 
 
-def _next_steps(form: Form) -> dict[Refusal | None, tuple[str, ...]]:
+def _next_steps(form: FormReader) -> dict[Refusal | None, tuple[str, ...]]:
     steps: dict[Refusal | None, tuple[str, ...]] = {}
     for name, entry in form.members(frozenset({"default", *Refusal})).items():
         has = entry.members(frozenset({"next_steps"}), required=frozenset({"next_steps"}))
@@ -265,20 +265,20 @@ def _next_steps(form: Form) -> dict[Refusal | None, tuple[str, ...]]:
     return steps
 
 
-def _forfeit(form: Form) -> frozenset[Source]:
+def _forfeit(form: FormReader) -> frozenset[Source]:
     if isinstance(form.value, bool):
         return _PROMOTIONS if form.value else frozenset()
     return frozenset(entry.word(Source, _PROMOTIONS) for entry in form.items(len(_PROMOTIONS)))
 
 
-def _channels(form: Form) -> frozenset[Channel]:
+def _channels(form: FormReader) -> frozenset[Channel]:
     """Where an agent must say how the customer was verified: true for every channel on which one asks, or a list of them."""
     if isinstance(form.value, bool):
         return _AGENTS_CHANNELS if form.value else frozenset()
     return frozenset(entry.word(Channel, _AGENTS_CHANNELS) for entry in form.items(len(_AGENTS_CHANNELS)))
 
 
-def _moment(form: Form) -> datetime:
+def _moment(form: FormReader) -> datetime:
     at = form.value
     if isinstance(at, str):
         try:
@@ -291,7 +291,7 @@ def _moment(form: Form) -> datetime:
     return _EPOCH
 
 
-def _zone(form: Form) -> ZoneInfo:
+def _zone(form: FormReader) -> ZoneInfo:
     name = form.text(_ZONE, "a time zone's IANA name, such as Asia/Shanghai")
     try:
         return ZoneInfo(name) if name else _UTC
@@ -300,7 +300,7 @@ def _zone(form: Form) -> ZoneInfo:
         return _UTC
 
 
-def _calendar(form: Form, calendar_exists: Callable[[str], bool]) -> str:
+def _calendar(form: FormReader, calendar_exists: Callable[[str], bool]) -> str:
     name = form.text(_CALENDAR, "a calendar's name: a country (CN, GB-SCT), a market (XECB), or none")
     if name and not calendar_exists(name):
         form.wrong("there is no such calendar")
@@ -340,7 +340,7 @@ def _when_data(when: When) -> dict[str, DataValue]:
     return data | {name: bound for name, bound in bounds.items() if bound is not None}
 
 
-def _window_data(window: WindowForm) -> dict[str, DataValue]:
+def _window_data(window: WindowSpec) -> dict[str, DataValue]:
     data: dict[str, DataValue] = {"anchor": str(window.anchor)}
     if window.length is not None:
         data["length"] = str(window.length)

@@ -56,7 +56,7 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True)
-class Unavailable:
+class ProviderUnavailable:
     """The rail said that it did nothing and wants to be asked again later."""
 
     retry_after_seconds: float | None = None
@@ -86,11 +86,11 @@ class Returned:
     failure_code: str | None = None
 
 
-Outcome = Done | Pending | Declined | Unknown | Unavailable | NeedsAction | Settled | Absent | Returned
+Outcome = Done | Pending | Declined | Unknown | ProviderUnavailable | NeedsAction | Settled | Absent | Returned
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ProviderNotification:
     """What a rail says in a notification about one key."""
 
     rail_key: str
@@ -110,7 +110,7 @@ class Provider(Protocol):
         """Ask what became of `order.rail_key`; no effect."""
         ...
 
-    def read(self, body: bytes) -> Said | None:
+    def read(self, body: bytes) -> ProviderNotification | None:
         """What a stored notification says; None where it names no key. Its signature was checked when it came."""
         ...
 

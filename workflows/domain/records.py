@@ -7,16 +7,16 @@ from uuid import UUID
 
 from workflows.domain import ids
 from workflows.domain.canonical import canonical, canonical_unchecked, check
+from workflows.domain.enums import RecordType
 from workflows.domain.model import Actor, DataValue
 from workflows.domain.times import rfc3339
-from workflows.domain.words import RecordType
 
 GENESIS = "0" * 64  # what the first record of a chain gives as the hash before it
 LEAF = b"\x00"  # RFC 6962 puts it before every leaf, so that a record's hash is its leaf in the log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class RecordDraft:
     """What a decision says happened. The states are the payment's; the amount is in minor units."""
 
     type: RecordType
@@ -46,7 +46,7 @@ class Record:
     body: str
 
 
-def seal(draft: Draft, *, id: UUID, chain: str, payment_id: UUID | None, sequence: int, previous_hash: str) -> Record:
+def seal(draft: RecordDraft, *, id: UUID, chain: str, payment_id: UUID | None, sequence: int, previous_hash: str) -> Record:
     """The record of `draft` at its place in its chain; ValueError where it cannot be written in canonical form."""
     actor = draft.actor
     check((draft.data, draft.amount, sequence))

@@ -33,7 +33,7 @@ class Fault(StrEnum):
     after_trailer = "line after the trailer"
 
 
-class Status(StrEnum):
+class VerificationStatus(StrEnum):
     verified = "verified"
     tampered = "tampered"
     unreadable = "unreadable"  # not an export at all
@@ -54,7 +54,7 @@ class Finding:
 class Verdict:
     """`findings` is the first FINDINGS_MAX of `findings_total`. Without a trusted key, `signer` is only what the trailer claims."""
 
-    status: Status
+    status: VerificationStatus
     records: int
     chains: int
     findings: tuple[Finding, ...]
@@ -111,9 +111,9 @@ class _Check:
     def verdict(self) -> Verdict:
         if not self.trailer_seen:
             self._find(Fault.cut, f"the export ends without its trailer, after {self.digest.count} records")
-        status = Status.tampered if self.findings else Status.verified
+        status = VerificationStatus.tampered if self.findings else VerificationStatus.verified
         return Verdict(
-            status=status if self.readable else Status.unreadable,
+            status=status if self.readable else VerificationStatus.unreadable,
             records=self.digest.count,
             chains=len(self.chains),
             findings=tuple(sorted(self.findings, key=lambda finding: finding.line)),

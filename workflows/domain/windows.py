@@ -17,9 +17,9 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from workflows.domain.enums import Anchor
 from workflows.domain.errors import Window
 from workflows.domain.ports import Calendar
-from workflows.domain.words import Anchor
 
 
 class Unit(StrEnum):
@@ -76,7 +76,7 @@ AHEAD, OPEN, CLOSED = Phase  # CPython 3.11 looks an enum's member up slowly, an
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WindowForm:
+class WindowSpec:
     """A window as a policy writes it: one of `length` and `end_of_day` is given.
 
     `end_of_day` is how long after the end of the anchor's local day the window closes. With `next_day` the count starts at the
@@ -90,7 +90,7 @@ class WindowForm:
     requires_anchor: bool = False
 
 
-def locate(form: WindowForm, anchor_at: datetime | None, now: datetime, *, zone: ZoneInfo, calendar: Calendar) -> tuple[Phase, Window]:
+def locate(form: WindowSpec, anchor_at: datetime | None, now: datetime, *, zone: ZoneInfo, calendar: Calendar) -> tuple[Phase, Window]:
     """The window that `form` opens at `anchor_at`, and where `now` lies: half-open, so that `closes_at` itself is outside.
 
     An anchor that has not happened leaves the window open without an end, or ahead where the form requires it.
@@ -122,7 +122,7 @@ def deadline(start: datetime, length: Length, zone: ZoneInfo, calendar: Calendar
     return wall.astimezone(UTC)
 
 
-def _closes_at(form: WindowForm, anchor_at: datetime, zone: ZoneInfo, calendar: Calendar) -> datetime:
+def _closes_at(form: WindowSpec, anchor_at: datetime, zone: ZoneInfo, calendar: Calendar) -> datetime:
     """A business day counts as a whole from the next day on: the window ends with it, not at its beginning."""
     length = form.length
     if length is not None and not form.next_day:

@@ -42,7 +42,7 @@ select chain_id, sequence, id, chain, payment_id, type, occurred_at, actor_role,
 
 
 @dataclass(slots=True, kw_only=True)
-class Result:
+class InvariantResult:
     """What became of one invariant; `examples` are the first EXAMPLES_MAX of `violations`."""
 
     name: str
@@ -65,7 +65,7 @@ def _nobody_watches(_: str, __: int, ___: int) -> None:
     """Where no progress is shown."""
 
 
-async def run_checks(source: Source, *, watch: Watch = _nobody_watches) -> list[Result]:
+async def run_checks(source: Source, *, watch: Watch = _nobody_watches) -> list[InvariantResult]:
     """Every invariant's result. `source` may belong to the application's role, which may read everything."""
     async with unchanging(source) as connection:
         counts: dict[str, int] = {}
@@ -76,8 +76,8 @@ async def run_checks(source: Source, *, watch: Watch = _nobody_watches) -> list[
         return results + await _check_chains(connection, await _count(connection, "record", counts), watch)
 
 
-async def _check(connection: asyncpg.Connection, invariant: Invariant, looked_at: int) -> Result:
-    result = Result(name=invariant.name, says=invariant.says, looked_at=looked_at)
+async def _check(connection: asyncpg.Connection, invariant: Invariant, looked_at: int) -> InvariantResult:
+    result = InvariantResult(name=invariant.name, says=invariant.says, looked_at=looked_at)
     try:
         async with connection.transaction():  # a savepoint: rows that nobody can read must not end the other checks
             cursor = await connection.cursor(invariant.sql)
@@ -89,7 +89,7 @@ async def _check(connection: asyncpg.Connection, invariant: Invariant, looked_at
     return result
 
 
-async def _check_chains(connection: asyncpg.Connection, total: int, watch: Watch) -> list[Result]:
+async def _check_chains(connection: asyncpg.Connection, total: int, watch: Watch) -> list[InvariantResult]:
     chains = Chains()
     cursor = await connection.cursor(_RECORDS)
     watch("records", 0, total)
@@ -133,7 +133,7 @@ class Chains:
 
     def __init__(self) -> None:
         self.seen = 0
-        self._results = {name: Result(name=name, says=says, looked_at=0) for name, says in IN_CHAINS.items()}
+        self._results = {name: InvariantResult(name=name, says=says, looked_at=0) for name, says in IN_CHAINS.items()}
         self._before: _Before | None = None
 
     def see(self, row: _Row) -> None:
@@ -157,7 +157,7 @@ class Chains:
             self._violated(STORY, row, f"goes from {from_state} to {to_state} at {row.occurred_at:%Y-%m-%dT%H:%M:%S.%fZ}")
         self._before = _Before(row, from_state, to_state)
 
-    def results(self) -> list[Result]:
+    def results(self) -> list[InvariantResult]:
         for result in self._results.values():
             result.looked_at = self.seen
         return list(self._results.values())

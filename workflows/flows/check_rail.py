@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from workflows.domain.ids import from_rail_key, public
-from workflows.flows.check import Result
+from workflows.flows.check import InvariantResult
 
 MOVED = "rail_moved_what_the_books_say"
 SAYS = "each movement in the rail's own book is a leg that may have moved it, and each leg that succeeded is a movement there"
@@ -38,12 +38,12 @@ class Moved:
 
 async def check_rail(
     connection: asyncpg.Connection, provider: str, pages: AsyncIterator[Sequence[Moved]], moved: Callable[[str], Awaitable[bool]]
-) -> Result:
+) -> InvariantResult:
     """`pages`: all that moved at the rail; `moved`: whether it says so of one key, asked only where the two counts differ.
 
     Both books may grow meanwhile: a leg's intent is always on record before its rail moves anything, and so found after it.
     """
-    result = Result(name=MOVED, says=SAYS, looked_at=0)
+    result = InvariantResult(name=MOVED, says=SAYS, looked_at=0)
     arrived = 0
     async for page in pages:
         result.looked_at += len(page)
@@ -53,7 +53,7 @@ async def check_rail(
     return result
 
 
-async def _check_page(connection: asyncpg.Connection, page: Sequence[Moved], result: Result) -> int:
+async def _check_page(connection: asyncpg.Connection, page: Sequence[Moved], result: InvariantResult) -> int:
     """How many of these movements our books have as arrived."""
     keys = [from_rail_key(movement.rail_key) for movement in page]
     known = [key for key in keys if key is not None]
@@ -85,7 +85,9 @@ def _wrong(movement: Moved, row: Any, now: datetime) -> str | None:
     return None
 
 
-async def _find_missing(connection: asyncpg.Connection, provider: str, moved: Callable[[str], Awaitable[bool]], result: Result) -> None:
+async def _find_missing(
+    connection: asyncpg.Connection, provider: str, moved: Callable[[str], Awaitable[bool]], result: InvariantResult
+) -> None:
     after = (UUID(int=0), UUID(int=0))
     while rows := await connection.fetch(_NEXT, provider, *after, LEGS_AT_ONCE):
         for row in rows:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from workflows.domain.changes import Change, Context
+from workflows.domain.enums import ActorRole, Channel
 from workflows.domain.errors import LeaseLost, Unavailable
 from workflows.domain.model import Actor, Leg, Payment, Snapshot
-from workflows.domain.words import ActorRole, Channel
 from workflows.run import Runtime, pause
-from workflows.storage.apply import Applied, Fence, Lost, Mark
-from workflows.storage.snapshot import Wanted
+from workflows.storage.apply import Applied, Fence, Lost, NotificationMark
+from workflows.storage.snapshot import SnapshotQuery
 
 CONFLICTS_MAX = 20
 
@@ -27,7 +27,7 @@ class Decided:
 
 async def load_leg(runtime: Runtime, payment_id: UUID, leg_id: UUID) -> tuple[Snapshot, Leg] | None:
     """The leg with its payment; None where there is no such leg."""
-    snapshot = await runtime.store.load(Wanted(payment_id=payment_id, leg_id=leg_id))
+    snapshot = await runtime.store.load(SnapshotQuery(payment_id=payment_id, leg_id=leg_id))
     leg = None if snapshot is None else snapshot.leg(leg_id)
     return None if snapshot is None or leg is None else (snapshot, leg)
 
@@ -39,7 +39,7 @@ async def change_leg(
     *,
     decide: Decide,
     fence: Callable[[Leg], Fence],
-    mark: Callable[[Change], Mark] | None = None,
+    mark: Callable[[Change], NotificationMark] | None = None,
 ) -> Decided | None:
     """Write what `decide` makes of the leg, together with the job's fate, which `fence` reads off the leg as it then is, and with what
     became of the rail's word that led to it (`mark`).

@@ -2,18 +2,18 @@
 
 from workflows.domain.changes import Change
 from workflows.domain.decisions import outcomes
+from workflows.domain.enums import AnomalyKind, OutcomeSource
 from workflows.domain.errors import LeaseLost
 from workflows.domain.ids import from_rail_key
 from workflows.domain.model import Anomaly, Leg, Snapshot
-from workflows.domain.ports import Said, Unknown
+from workflows.domain.ports import ProviderNotification, Unknown
 from workflows.domain.records import digest_text
-from workflows.domain.words import AnomalyKind, OutcomeSource
+from workflows.flows.execute_leg import Rails
 from workflows.flows.legs import change_leg, rail_context
-from workflows.flows.move import Rails
 from workflows.run import Runtime
-from workflows.storage.apply import Mark
+from workflows.storage.apply import NotificationMark
 from workflows.storage.jobs import Claim
-from workflows.storage.notifications import Stored
+from workflows.storage.notifications import StoredNotification
 
 
 async def handle_notification(runtime: Runtime, rails: Rails, claim: Claim) -> None:
@@ -41,7 +41,7 @@ async def handle_notification(runtime: Runtime, rails: Rails, claim: Claim) -> N
         source, next_at = OutcomeSource.notification, leg.next_attempt_at
         return outcomes.learn(snapshot, leg, said.outcome, source=source, next_attempt_at=next_at, context=context)
 
-    def mark(change: Change) -> Mark:
+    def mark(change: Change) -> NotificationMark:
         return _mark(runtime, claim, "anomaly" if change.anomalies else "applied")
 
     decided = await change_leg(runtime, *key, decide=decide, fence=lambda _: claim.done(), mark=mark)
@@ -52,8 +52,8 @@ async def handle_notification(runtime: Runtime, rails: Rails, claim: Claim) -> N
         await _settle(runtime, claim, "known", None)
 
 
-def _mark(runtime: Runtime, claim: Claim, verdict: str) -> Mark:
-    return Mark(payment_id=claim.payment_id, id=claim.subject_id, verdict=verdict, at=runtime.clock())
+def _mark(runtime: Runtime, claim: Claim, verdict: str) -> NotificationMark:
+    return NotificationMark(payment_id=claim.payment_id, id=claim.subject_id, verdict=verdict, at=runtime.clock())
 
 
 async def _settle(runtime: Runtime, claim: Claim, verdict: str, anomaly: Anomaly | None) -> None:
@@ -61,7 +61,7 @@ async def _settle(runtime: Runtime, claim: Claim, verdict: str, anomaly: Anomaly
         raise LeaseLost
 
 
-def _anomaly(runtime: Runtime, claim: Claim, stored: Stored, kind: AnomalyKind, said: Said | None) -> Anomaly:
+def _anomaly(runtime: Runtime, claim: Claim, stored: StoredNotification, kind: AnomalyKind, said: ProviderNotification | None) -> Anomaly:
     """A word that belongs to no leg, or that nobody can read: nothing of a payment changes, so none of its records tells of it."""
     return Anomaly(
         scope_id=claim.payment_id,

@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql
 from sqlmodel import SQLModel
 
 from workflows.domain.changes import Change
-from workflows.domain.model import KeptReply
+from workflows.domain.model import IdempotentResponse
 from workflows.storage import codec, tables
 from workflows.storage.guards import IMMUTABLE
 
@@ -36,16 +36,16 @@ class Lost:
     """Another worker has taken the job over. Nothing was written."""
 
 
-Answer = type[Applied] | type[Conflict] | type[Lost]
+ApplyResult = type[Applied] | type[Conflict] | type[Lost]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keep:
+class ResponseToKeep:
     """The reply to keep under the caller's idempotency key, together with its effect."""
 
     caller: str
     key: str
-    reply: KeptReply
+    reply: IdempotentResponse
     at: datetime
 
 
@@ -61,7 +61,7 @@ class Fence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class NotificationMark:
     """What became of a rail's stored word, written together with what it led to."""
 
     payment_id: UUID
@@ -111,14 +111,14 @@ _CHILDREN = (
     _table(tables.JobRow),
     _table(tables.AnomalyRow),
 )
-_REPLY = _table(tables.KeptReplyRow)
+_REPLY = _table(tables.IdempotentResponseRow)
 # What never changes is neither sent nor set.
 _PAYMENT_UPDATED = tuple(i for i, name in enumerate(_PAYMENT.columns) if name.strip('"') not in IMMUTABLE["payment"])
 
 
 async def apply(
-    connection: Any, change: Change, *, keep: Keep | None = None, fence: Fence | None = None, mark: Mark | None = None
-) -> Answer:
+    connection: Any, change: Change, *, keep: ResponseToKeep | None = None, fence: Fence | None = None, mark: NotificationMark | None = None
+) -> ApplyResult:
     """Write the change with the kept reply, the job's fate and the fate of a rail's word. `connection`: an asyncpg pool or connection."""
     payment = change.payment
     new = change.expected_version == 0
@@ -149,7 +149,7 @@ async def apply(
     try:
         row = await connection.fetchrow(_statement(shape), *arguments)
     except asyncpg.UniqueViolationError as violation:
-        if violation.constraint_name not in TWICE:
+        if violation.constraint_name not in CONFLICT_CONSTRAINTS:
             raise
         return Conflict
     if row["changed"]:
@@ -158,7 +158,7 @@ async def apply(
 
 
 # What must never happen twice. Two at once is no error: the one who comes second decides again, upon what the first has done.
-TWICE = frozenset(
+CONFLICT_CONSTRAINTS = frozenset(
     {
         "payment_pkey",
         "one_open_cancellation_per_payment",
@@ -174,7 +174,7 @@ TWICE = frozenset(
 )
 
 
-async def keep_reply(connection: Any, scope_id: UUID, keep: Keep) -> bool:
+async def keep_response(connection: Any, scope_id: UUID, keep: ResponseToKeep) -> bool:
     """Keep the reply to a request that changed nothing; False where one is kept under its key already."""
     found = await connection.fetchrow(_KEEP, *_reply_values(scope_id, keep))
     return found is not None
@@ -198,7 +198,7 @@ def _fate(fence: Fence | None) -> Literal["none", "done", "again", "held"]:
     return "done" if fence.run_at is None else "again"
 
 
-def _reply_values(scope_id: UUID, keep: Keep) -> codec.Values:
+def _reply_values(scope_id: UUID, keep: ResponseToKeep) -> codec.Values:
     reply = keep.reply
     headers = codec.json_text(reply.headers)
     return (scope_id, keep.caller, keep.key, reply.fingerprint, reply.status, reply.body, headers, keep.at)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from workflows.domain.words import JobKind
+from workflows.domain.enums import JobKind
 from workflows.storage.apply import Fence
 
 # Two ways of being due: never taken or put off, and taken by a worker that has not come back in time. The time is the database's,

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from workflows.domain.model import Anomaly
-from workflows.storage.apply import Fence, Mark
+from workflows.storage.apply import Fence, NotificationMark
 from workflows.storage.codec import anomaly_values
 from workflows.storage.tables import AnomalyRow
 
@@ -24,7 +24,7 @@ select count(*) from stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class StoredNotification:
     provider: str
     rail_id: str
     body: bytes
@@ -33,7 +33,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
+class ReceivedNotification:
     """A rail's word, authentic and unread. `rail_id` is the rail's own name for it."""
 
     payment_id: UUID
@@ -43,7 +43,7 @@ class Incoming:
     received_at: datetime
 
 
-async def store(connection: Any, incoming: Incoming, *, id: UUID, job_id: UUID) -> bool:
+async def store(connection: Any, incoming: ReceivedNotification, *, id: UUID, job_id: UUID) -> bool:
     """False where the same word came before: then there is nothing more to do."""
     new: int = await connection.fetchval(
         _STORE,
@@ -58,14 +58,14 @@ async def store(connection: Any, incoming: Incoming, *, id: UUID, job_id: UUID) 
     return new > 0
 
 
-async def load(connection: Any, payment_id: UUID, id: UUID) -> Stored | None:
+async def load(connection: Any, payment_id: UUID, id: UUID) -> StoredNotification | None:
     row = await connection.fetchrow(
         "select provider, rail_id, body, received_at, handled_at from notification where payment_id = $1 and id = $2", payment_id, id
     )
-    return None if row is None else Stored(**row)
+    return None if row is None else StoredNotification(**row)
 
 
-async def settle(connection: Any, mark: Mark, fence: Fence, anomaly: Anomaly | None) -> bool:
+async def settle(connection: Any, mark: NotificationMark, fence: Fence, anomaly: Anomaly | None) -> bool:
     """Say what became of a word that changes nothing of a payment, keep it as an anomaly where it is one, and end its job.
 
     False where another worker has taken the job over: nothing was written.

@@ -8,8 +8,7 @@ from sqlalchemy import ARRAY, BigInteger, CheckConstraint, DateTime, ForeignKeyC
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from workflows.domain.money import AMOUNT_MAX
-from workflows.domain.words import (
+from workflows.domain.enums import (
     CANCELLATION_OPEN,
     CANCELLATION_WAITING,
     ActorRole,
@@ -24,6 +23,7 @@ from workflows.domain.words import (
     Refusal,
     Route,
 )
+from workflows.domain.money import AMOUNT_MAX
 from workflows.storage.constraints import checked, listed, newest_first, one_of
 
 Time = DateTime(timezone=True)

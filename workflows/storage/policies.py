@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from workflows.domain.enums import ActorRole, Channel, RecordType
 from workflows.domain.model import Actor
 from workflows.domain.policy import Policy
 from workflows.domain.policy_form import parse_policy, policy_data
 from workflows.domain.ports import NewId
-from workflows.domain.records import GENESIS, Draft, chain_id, digest_text, seal
+from workflows.domain.records import GENESIS, RecordDraft, chain_id, digest_text, seal
 from workflows.domain.times import rfc3339
-from workflows.domain.words import ActorRole, Channel, RecordType
 from workflows.storage.codec import record_values
 
 SERVICE_CHAIN = "service"
@@ -65,7 +65,7 @@ async def publish_first(connection: Any, policy: Policy, *, now: datetime, new_i
         head = await connection.fetchrow(
             "select sequence, hash from record where chain_id = $1 order by sequence desc limit 1", chain_id(SERVICE_CHAIN)
         )
-        draft = Draft(
+        draft = RecordDraft(
             type=RecordType.policy_published,
             occurred_at=now,
             actor=actor,

@@ -6,26 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from workflows.domain.errors import Window
-from workflows.domain.model import (
-    Actor,
-    Anomaly,
-    Approval,
-    Cancellation,
-    Clock,
-    Earned,
-    Funding,
-    Item,
-    ItemQuantity,
-    Leg,
-    MerchantAnswer,
-    Payment,
-    PersonalText,
-    Refund,
-    Registered,
-    ReturnedGoods,
-)
-from workflows.domain.words import (
+from workflows.domain.enums import (
     ActorRole,
     Anchor,
     AnomalyKind,
@@ -46,6 +27,25 @@ from workflows.domain.words import (
     ReturnCondition,
     Route,
     Source,
+)
+from workflows.domain.errors import Window
+from workflows.domain.model import (
+    Actor,
+    Anomaly,
+    Approval,
+    Cancellation,
+    Clock,
+    Earned,
+    Funding,
+    Item,
+    ItemQuantity,
+    Leg,
+    MerchantAnswer,
+    Payment,
+    PersonalText,
+    Refund,
+    RegisteredContent,
+    ReturnedGoods,
 )
 
 Row = Mapping[str, Any]  # a database row: whatever the columns hold
@@ -239,11 +239,11 @@ def _window(data: Row | None) -> Window | None:
     return Window(anchor=_word(Anchor, data["anchor"]), opens_at=_time(data["opens_at"]), closes_at=_time(data["closes_at"]))
 
 
-def _registered(text: str | None) -> Registered | None:
+def _registered(text: str | None) -> RegisteredContent | None:
     if text is None:
         return None
     data = json.loads(text)
-    return Registered(
+    return RegisteredContent(
         amount=data["amount"],
         funding=data["funding"],
         items=data["items"],

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from workflows.domain.model import KeptReply, Snapshot
-from workflows.domain.words import CANCELLATION_OPEN
+from workflows.domain.enums import CANCELLATION_OPEN
+from workflows.domain.model import IdempotentResponse, Snapshot
 from workflows.storage import codec, rows, tables
 from workflows.storage.rows import Row
 
@@ -72,7 +72,7 @@ REGISTER = f"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class SnapshotQuery:
     """What to load beside the payment and its unfinished cancellations."""
 
     payment_id: UUID
@@ -85,7 +85,7 @@ class Wanted:
     shown: bool = False  # with texts and the ids of all cancellations
 
 
-async def load(connection: Any, wanted: Wanted) -> Snapshot | None:
+async def load(connection: Any, wanted: SnapshotQuery) -> Snapshot | None:
     """The snapshot, or None where there is no such payment. `connection`: an asyncpg pool or connection."""
     row = await connection.fetchrow(
         SHOW if wanted.shown else DECIDE if wanted.leg_id is None else LEARN,
@@ -131,10 +131,10 @@ def _list(row: Row, name: str) -> list[Row]:
     return json.loads(text) if text else []
 
 
-def _reply(row: Row) -> KeptReply | None:
+def _reply(row: Row) -> IdempotentResponse | None:
     if row.get("reply_fingerprint") is None:
         return None
-    return KeptReply(
+    return IdempotentResponse(
         fingerprint=row["reply_fingerprint"],
         status=row["reply_status"],
         body=row["reply_body"],

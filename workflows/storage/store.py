@@ -9,11 +9,11 @@ from uuid import UUID
 from workflows.domain.changes import Change
 from workflows.domain.model import Anomaly, Snapshot
 from workflows.storage import apply, jobs, notifications, snapshot
-from workflows.storage.apply import Answer, Fence, Keep, Mark
+from workflows.storage.apply import ApplyResult, Fence, NotificationMark, ResponseToKeep
 from workflows.storage.jobs import Claim, Queue
-from workflows.storage.notifications import Incoming, Stored
+from workflows.storage.notifications import ReceivedNotification, StoredNotification
 from workflows.storage.policies import Policies
-from workflows.storage.snapshot import Wanted
+from workflows.storage.snapshot import SnapshotQuery
 
 
 class Store:
@@ -24,7 +24,7 @@ class Store:
         self.policies = Policies(pool)
         self._payment_of: dict[UUID, UUID] = {}
 
-    async def load(self, wanted: Wanted) -> Snapshot | None:
+    async def load(self, wanted: SnapshotQuery) -> Snapshot | None:
         return await snapshot.load(self.pool, wanted)
 
     async def load_many(self, payment_ids: Sequence[UUID], cancellation_ids: Sequence[UUID] = ()) -> dict[UUID, Snapshot]:
@@ -33,11 +33,13 @@ class Store:
     async def load_for_registration(self, payment_id: UUID, authorised_at: datetime) -> tuple[str | None, Snapshot | None]:
         return await snapshot.load_for_registration(self.pool, payment_id, authorised_at)
 
-    async def apply(self, change: Change, *, keep: Keep | None = None, fence: Fence | None = None, mark: Mark | None = None) -> Answer:
+    async def apply(
+        self, change: Change, *, keep: ResponseToKeep | None = None, fence: Fence | None = None, mark: NotificationMark | None = None
+    ) -> ApplyResult:
         return await apply.apply(self.pool, change, keep=keep, fence=fence, mark=mark)
 
-    async def keep_reply(self, scope_id: UUID, keep: Keep) -> bool:
-        return await apply.keep_reply(self.pool, scope_id, keep)
+    async def keep_response(self, scope_id: UUID, keep: ResponseToKeep) -> bool:
+        return await apply.keep_response(self.pool, scope_id, keep)
 
     async def claim(self, queues: Iterable[Queue], *, now: datetime | None, monotonic: float, lease: timedelta, limit: int) -> list[Claim]:
         return await jobs.claim(self.pool, queues, now=now, monotonic=monotonic, lease=lease, limit=limit)
@@ -45,13 +47,13 @@ class Store:
     async def finish_job(self, fence: Fence) -> bool:
         return await apply.finish_job(self.pool, fence)
 
-    async def store_notification(self, incoming: Incoming, *, id: UUID, job_id: UUID) -> bool:
+    async def store_notification(self, incoming: ReceivedNotification, *, id: UUID, job_id: UUID) -> bool:
         return await notifications.store(self.pool, incoming, id=id, job_id=job_id)
 
-    async def load_notification(self, payment_id: UUID, id: UUID) -> Stored | None:
+    async def load_notification(self, payment_id: UUID, id: UUID) -> StoredNotification | None:
         return await notifications.load(self.pool, payment_id, id)
 
-    async def settle_notification(self, mark: Mark, fence: Fence, anomaly: Anomaly | None) -> bool:
+    async def settle_notification(self, mark: NotificationMark, fence: Fence, anomaly: Anomaly | None) -> bool:
         return await notifications.settle(self.pool, mark, fence, anomaly)
 
     async def payment_of_cancellation(self, cancellation_id: UUID) -> UUID | None:

@@ -12,8 +12,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index,
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from workflows.domain.money import AMOUNT_MAX
-from workflows.domain.words import (
+from workflows.domain.enums import (
     LEG_FINAL,
     AnomalyKind,
     JobKind,
@@ -22,6 +21,7 @@ from workflows.domain.words import (
     OutcomeSource,
     Source,
 )
+from workflows.domain.money import AMOUNT_MAX
 from workflows.storage.constraints import checked, listed, newest_first, one_of
 from workflows.storage.payment_tables import CancellationRow, PaymentRow, Time
 
@@ -30,8 +30,8 @@ __all__ = [
     "NEVER_DELETED",
     "AnomalyRow",
     "CancellationRow",
+    "IdempotentResponseRow",
     "JobRow",
-    "KeptReplyRow",
     "LegRow",
     "NotificationRow",
     "PaymentRow",
@@ -190,7 +190,7 @@ class PersonalTextRow(SQLModel, table=True):
     salt: bytes = Field(sa_type=LargeBinary)
 
 
-class KeptReplyRow(SQLModel, table=True):
+class IdempotentResponseRow(SQLModel, table=True):
     """The first answer under an idempotency key, kept for thirty days. `scope_id` is the payment's id, or a collection's."""
 
     __tablename__ = "kept_reply"

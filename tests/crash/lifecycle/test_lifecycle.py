@@ -18,9 +18,9 @@ from tests.crash.lifecycle.auditor import Account, Book, Line, Shown
 from tests.crash.steps import Killed, Steps
 from tests.crash.world import LEASE, WALLET, World, terms, world_on
 from tests.database import Cluster
-from workflows.domain.decisions.requests import Ask
-from workflows.domain.model import Item, ItemQuantity, KeptReply, Snapshot
-from workflows.domain.words import LegState, PaymentState, Reason
+from workflows.domain.decisions.requests import CancellationRequest
+from workflows.domain.enums import LegState, PaymentState, Reason
+from workflows.domain.model import IdempotentResponse, Item, ItemQuantity, Snapshot
 
 T = TypeVar("T")
 PAYMENTS_MAX = 3
@@ -114,8 +114,8 @@ class Lifecycle(RuleBasedStateMachine):
         shown = self._shown(payment)
         expected = account.request(self.world.clock(), part, pieces, shown)
         items = tuple(ItemQuantity(reference=name, quantity=count) for name, count in pieces.items()) or None
-        ask = Ask(actor=WALLET, reason=Reason.changed_mind, amount=part, items=items)
-        reply = self._twice(lambda key: self.world.request(payment, key, ask))
+        requested = CancellationRequest(actor=WALLET, reason=Reason.changed_mind, amount=part, items=items)
+        reply = self._twice(lambda key: self.world.request(payment, key, requested))
         assert _said(reply, self._snapshot(payment)) == expected, (reply, shown, account)
 
     @precondition(lambda self: self.accounts)
@@ -276,10 +276,10 @@ class Lifecycle(RuleBasedStateMachine):
             returned=sum(m.amount for m in moved if m.returned_ms is not None),
         )
 
-    def _twice(self, send: Any) -> KeptReply:
+    def _twice(self, send: Any) -> IdempotentResponse:
         """A command and its repetition under the same key, which must get the same answer."""
         self.keys += 1
-        first: KeptReply = self.run(send(f"key-{self.keys}"))
+        first: IdempotentResponse = self.run(send(f"key-{self.keys}"))
         assert self.run(send(f"key-{self.keys}")) == first
         return first
 
@@ -297,11 +297,11 @@ def _items(lines: dict[str, Line]) -> tuple[Item, ...]:
     return tuple(Item(reference=name, quantity=line.quantity, amount=line.amount) for name, line in lines.items())
 
 
-def _done(reply: KeptReply) -> str:
+def _done(reply: IdempotentResponse) -> str:
     return "done" if reply.status == 200 else "refused"
 
 
-def _said(reply: KeptReply, after: Snapshot) -> str:
+def _said(reply: IdempotentResponse, after: Snapshot) -> str:
     """The refusal's name, or the route that the newest cancellation took."""
     if reply.status != 200:
         return reply.body.decode()

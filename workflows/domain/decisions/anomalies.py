@@ -2,12 +2,9 @@
 
 from dataclasses import replace
 
-from workflows.domain.changes import Change, Context, Draught
+from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.decisions.execution import start_refund
-from workflows.domain.errors import InvalidState, SecondApproverRequired
-from workflows.domain.machines import PAYMENT
-from workflows.domain.model import Approval, Cancellation, Snapshot
-from workflows.domain.words import (
+from workflows.domain.enums import (
     ActorRole,
     Allocation,
     AnomalyKind,
@@ -17,6 +14,9 @@ from workflows.domain.words import (
     RecordType,
     Route,
 )
+from workflows.domain.errors import InvalidState, SecondApproverRequired
+from workflows.domain.machines import PAYMENT
+from workflows.domain.model import Approval, Cancellation, Snapshot
 
 
 def refund_late_capture(snapshot: Snapshot, *, approval: Approval, context: Context) -> Change:
@@ -34,16 +34,16 @@ def refund_late_capture(snapshot: Snapshot, *, approval: Approval, context: Cont
         raise InvalidState(state=payment.state.value)
     if approval.by == context.actor.id or approval.role is not ActorRole.supervisor:
         raise SecondApproverRequired
-    draught = Draught(snapshot, context)
-    row = draught.put_cancellation(_row(draught, approval, sum(parts)))
+    builder = ChangeBuilder(snapshot, context)
+    row = builder.put_cancellation(_row(builder, approval, sum(parts)))
     reserved = payment.amount_reserved + row.amount
     # It was captured after all, at a moment that nobody told.
-    completed_at = payment.completed_at or max(draught.context.now, payment.authorised_at)
-    draught.set_payment(replace(payment, amount_reserved=reserved, completed_at=completed_at))
-    draught.record_cancellation(RecordType.cancellation_requested, row, {"because": AnomalyKind.captured_late.value})
-    draught.record_cancellation(RecordType.cancellation_approved, row, {"approval": 1, "by": approval.by, "role": approval.role.value})
-    start_refund(draught, row, Allocation.pro_rata, frozenset(), PaymentTrigger.refund_late_capture, parts=parts)
-    return draught.build()
+    completed_at = payment.completed_at or max(builder.context.now, payment.authorised_at)
+    builder.set_payment(replace(payment, amount_reserved=reserved, completed_at=completed_at))
+    builder.record_cancellation(RecordType.cancellation_requested, row, {"because": AnomalyKind.captured_late.value})
+    builder.record_cancellation(RecordType.cancellation_approved, row, {"approval": 1, "by": approval.by, "role": approval.role.value})
+    start_refund(builder, row, Allocation.pro_rata, frozenset(), PaymentTrigger.refund_late_capture, parts=parts)
+    return builder.build()
 
 
 def _captured(snapshot: Snapshot) -> list[int]:
@@ -54,8 +54,8 @@ def _captured(snapshot: Snapshot) -> list[int]:
     return [source.amount if everywhere or at in named else 0 for at, source in enumerate(snapshot.payment.funding)]
 
 
-def _row(draught: Draught, approval: Approval, amount: int) -> Cancellation:
-    payment, context = draught.payment, draught.context
+def _row(builder: ChangeBuilder, approval: Approval, amount: int) -> Cancellation:
+    payment, context = builder.payment, builder.context
     return Cancellation(
         id=context.new_id(),
         payment_id=payment.id,

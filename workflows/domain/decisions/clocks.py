@@ -7,15 +7,10 @@ very clock still runs, and where it does not, there is nothing to do. So no race
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from workflows.domain.changes import Change, Context, Draught
+from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.decisions.execution import execute, release
-from workflows.domain.decisions.terms import Terms
-from workflows.domain.machines import CANCELLATION, Facts
-from workflows.domain.model import Cancellation, Clock, DataValue, Snapshot
-from workflows.domain.policy import Deadlines, Timeout, needs_second_approval
-from workflows.domain.times import rfc3339
-from workflows.domain.windows import deadline
-from workflows.domain.words import (
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.enums import (
     CANCELLATION_WAITING,
     ActorRole,
     CancellationState,
@@ -24,29 +19,34 @@ from workflows.domain.words import (
     OnDeadline,
     RecordType,
 )
+from workflows.domain.machines import CANCELLATION, GuardFacts
+from workflows.domain.model import Cancellation, Clock, DataValue, Snapshot
+from workflows.domain.policy import Deadlines, Timeout, needs_second_approval
+from workflows.domain.times import rfc3339
+from workflows.domain.windows import deadline
 
 # When the merchant is reminded, as shares of the time that he has.
 REMINDERS = ((1, 2), (9, 10))
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def strike(snapshot: Snapshot, cancellation: Cancellation, terms: Terms, context: Context) -> Change | None:
+def fire_deadline(snapshot: Snapshot, cancellation: Cancellation, terms: PolicyContext, context: Context) -> Change | None:
     """Do what is due of a running clock: remind the merchant, or what silence leads to. None: nothing is due yet, or never.
 
     Whoever comes too late for a reminder does not send it after the fact; the deadline itself is never left out.
     """
-    due = next_strike(cancellation)
+    due = next_deadline_at(cancellation)
     if due is None or cancellation.deadline_at is None or context.now < due:
         return None
-    draught = Draught(snapshot, context)
+    builder = ChangeBuilder(snapshot, context)
     if context.now < cancellation.deadline_at:
-        _remind(draught, cancellation)
+        _remind(builder, cancellation)
     else:
-        _time_out(draught, cancellation, terms)
-    return draught.build()
+        _time_out(builder, cancellation, terms)
+    return builder.build()
 
 
-def next_strike(cancellation: Cancellation) -> datetime | None:
+def next_deadline_at(cancellation: Cancellation) -> datetime | None:
     """When the running clock has something to do; None where none runs."""
     clock, end = cancellation.clock, cancellation.deadline_at
     if clock is None or end is None:
@@ -56,10 +56,10 @@ def next_strike(cancellation: Cancellation) -> datetime | None:
 
 
 def arrive(
-    draught: Draught,
+    builder: ChangeBuilder,
     cancellation: Cancellation,
     state: CancellationState,
-    terms: Terms,
+    terms: PolicyContext,
     *,
     said: RecordType,
     data: dict[str, DataValue] | None = None,
@@ -68,27 +68,27 @@ def arrive(
     moved = state is not cancellation.state
     row = stopped(replace(cancellation, state=state))
     if state in CANCELLATION_WAITING:
-        row = waiting(draught, row, terms)
+        row = waiting(builder, row, terms)
     if state is CancellationState.declined:
-        row = replace(row, declined_by=draught.context.actor.role)
-    row = draught.put_cancellation(row)
-    draught.record_cancellation(said, row, data)
+        row = replace(row, declined_by=builder.context.actor.role)
+    row = builder.put_cancellation(row)
+    builder.record_cancellation(said, row, data)
     if moved and (waits := _WAITS.get(state)) is not None:
-        draught.record_cancellation(waits, row, clock_data(row))
+        builder.record_cancellation(waits, row, clock_data(row))
     if state is CancellationState.executing:
-        execute(draught, row, terms.law(row))
+        execute(builder, row, terms.effective_terms(row))
     elif state is CancellationState.declined:
-        release(draught, row)
+        release(builder, row)
     return row
 
 
-def waiting(draught: Draught, cancellation: Cancellation, terms: Terms) -> Cancellation:
+def waiting(builder: ChangeBuilder, cancellation: Cancellation, terms: PolicyContext) -> Cancellation:
     """The cancellation with the clock that runs in its state, and the job that strikes it. Not yet put."""
-    row, now = cancellation, draught.context.now
-    law = terms.law(row)
+    row, now = cancellation, builder.context.now
+    effective_terms = terms.effective_terms(row)
     if row.state is CancellationState.awaiting_agent and not row.second_approval:
         row = replace(row, second_approval=two_needed(row, terms, agent_decides=True))
-    timeout = _timeout(row, law.deadlines)
+    timeout = _timeout(row, effective_terms.deadlines)
     end = deadline(now, timeout.length, terms.policy.zone, terms.calendar)
     started = now
     if row.state is CancellationState.awaiting_merchant and row.merchant_time_left_us is not None:
@@ -97,10 +97,10 @@ def waiting(draught: Draught, cancellation: Cancellation, terms: Terms) -> Cance
         end = now + row.merchant_time_left_us * _MICROSECOND
         started = end - span
     reminders = sum(moment <= now for moment in _reminder_moments(started, end))
-    clock = Clock(id=draught.context.new_id(), started_at=started, reminders=reminders if _merchant_owes(row) else 0)
+    clock = Clock(id=builder.context.new_id(), started_at=started, reminders=reminders if _merchant_owes(row) else 0)
     left = row.merchant_time_left_us if row.state is CancellationState.offered else None  # kept until the customer has answered
     row = replace(row, clock=clock, deadline_at=end, on_deadline=timeout.then, merchant_time_left_us=left, raised=False)
-    draught.enqueue(JobKind.deadline, clock.id, next_strike(row) or end)
+    builder.enqueue(JobKind.deadline, clock.id, next_deadline_at(row) or end)
     return row
 
 
@@ -109,12 +109,14 @@ def stopped(cancellation: Cancellation) -> Cancellation:
     return replace(cancellation, clock=None, deadline_at=None, on_deadline=None, raised=False)
 
 
-def two_needed(cancellation: Cancellation, terms: Terms, *, agent_decides: bool) -> bool:
+def two_needed(cancellation: Cancellation, terms: PolicyContext, *, agent_decides: bool) -> bool:
     """Whether a second person must approve what the cancellation now comes to."""
     if cancellation.override_ticket is not None:
         return True
     role = cancellation.requested_by.role
-    return needs_second_approval(terms.law(cancellation), role, cancellation.amount, cancellation.currency, agent_decides=agent_decides)
+    return needs_second_approval(
+        terms.effective_terms(cancellation), role, cancellation.amount, cancellation.currency, agent_decides=agent_decides
+    )
 
 
 def clock_data(cancellation: Cancellation) -> dict[str, DataValue]:
@@ -158,35 +160,35 @@ def _reminder_moments(started: datetime, end: datetime) -> list[datetime]:
     return [started + (end - started) * part // whole for part, whole in REMINDERS]
 
 
-def _remind(draught: Draught, cancellation: Cancellation) -> None:
+def _remind(builder: ChangeBuilder, cancellation: Cancellation) -> None:
     """No state changes, and nobody's If-Match fails for it: only the record, and the count of what was sent."""
     clock, end = cancellation.clock, cancellation.deadline_at
     if clock is None or end is None:
         raise ValueError("a reminder without a clock")
-    sent = sum(moment <= draught.context.now for moment in _reminder_moments(clock.started_at, end))
+    sent = sum(moment <= builder.context.now for moment in _reminder_moments(clock.started_at, end))
     part, whole = REMINDERS[sent - 1]
-    row = draught.put_cancellation(replace(cancellation, clock=replace(clock, reminders=sent)), unseen=True)
+    row = builder.put_cancellation(replace(cancellation, clock=replace(clock, reminders=sent)), unseen=True)
     data: dict[str, DataValue] = {"whom": "merchant", "passed": f"{part}/{whole}"}
-    draught.record_cancellation(RecordType.cancellation_reminded, row, data | clock_data(row))
+    builder.record_cancellation(RecordType.cancellation_reminded, row, data | clock_data(row))
 
 
-def _time_out(draught: Draught, cancellation: Cancellation, terms: Terms) -> None:
-    facts = Facts(second_approval=cancellation.second_approval, on_deadline=cancellation.on_deadline, raised=cancellation.raised)
+def _time_out(builder: ChangeBuilder, cancellation: Cancellation, terms: PolicyContext) -> None:
+    facts = GuardFacts(second_approval=cancellation.second_approval, on_deadline=cancellation.on_deadline, raised=cancellation.raised)
     state = CANCELLATION.step(cancellation.state, CancellationTrigger.timeout, facts)
     data: dict[str, DataValue] = {"clock": cancellation.state.value, **clock_data(cancellation)}
     if state is cancellation.state:
-        _raise(draught, cancellation, data)
+        _raise(builder, cancellation, data)
         return
     row = cancellation
     if row.state is CancellationState.awaiting_second_approval:
         row = replace(row, approvals=())  # the agents begin anew; the records keep who had approved
     if state is CancellationState.awaiting_agent:
         row = replace(row, assigned_to=None)
-    arrive(draught, row, state, terms, said=RecordType.cancellation_timed_out, data=data)
+    arrive(builder, row, state, terms, said=RecordType.cancellation_timed_out, data=data)
 
 
-def _raise(draught: Draught, cancellation: Cancellation, data: dict[str, DataValue]) -> None:
+def _raise(builder: ChangeBuilder, cancellation: Cancellation, data: dict[str, DataValue]) -> None:
     """The agents' time is over: a supervisor has the case, and the deadline that was missed stays to be seen."""
-    row = draught.put_cancellation(replace(cancellation, clock=None, raised=True, assigned_to=None))
-    draught.record_cancellation(RecordType.cancellation_timed_out, row, data)
-    draught.record_cancellation(RecordType.cancellation_escalated, row, {"to": ActorRole.supervisor.value})
+    row = builder.put_cancellation(replace(cancellation, clock=None, raised=True, assigned_to=None))
+    builder.record_cancellation(RecordType.cancellation_timed_out, row, data)
+    builder.record_cancellation(RecordType.cancellation_escalated, row, {"to": ActorRole.supervisor.value})

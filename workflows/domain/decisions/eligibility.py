@@ -6,13 +6,14 @@ from datetime import datetime
 from itertools import product
 
 from workflows.domain.decisions.execution import split
-from workflows.domain.decisions.requests import Ask, Assessment, assess, policy_facts
-from workflows.domain.decisions.terms import Terms
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.decisions.requests import Assessment, CancellationRequest, assess, policy_facts
+from workflows.domain.enums import ActorRole, Channel, PaymentState, Reason, Refusal, Route, Source
 from workflows.domain.errors import Invalid, RefundryError
 from workflows.domain.model import Actor, Payment, Snapshot
-from workflows.domain.policy import Denied, Facts, Law, Limits, Rule, Subject, Verdict, kindness, needs_second_approval
+from workflows.domain.policy import Denied, EffectiveTerms, Limits, Rule, Subject, Verdict, kindness, needs_second_approval
+from workflows.domain.policy_facts import PolicyFacts
 from workflows.domain.windows import CLOSED, locate
-from workflows.domain.words import ActorRole, Channel, PaymentState, Reason, Refusal, Route, Source
 
 Shares = tuple[tuple[Source, int], ...]  # by funding source, in minor units; sources without a share are left out
 
@@ -39,14 +40,14 @@ class Outlook:
     second_approval: bool = False
 
 
-def foresee(snapshot: Snapshot, ask: Ask, terms: Terms, now: datetime) -> Outlook:
+def foresee(snapshot: Snapshot, requested: CancellationRequest, terms: PolicyContext, now: datetime) -> Outlook:
     """What `ask` would come to now; without a reason, the best that any reason would bring.
 
     Raises Invalid where the request itself is at fault; every other refusal is part of the answer.
     """
-    reasons = tuple(Reason) if ask.reason is None else (ask.reason,)
+    reasons = tuple(Reason) if requested.reason is None else (requested.reason,)
     try:
-        assessments = {reason: assess(snapshot, replace(ask, reason=reason), terms, now) for reason in reasons}
+        assessments = {reason: assess(snapshot, replace(requested, reason=reason), terms, now) for reason in reasons}
     except Invalid:
         raise
     except RefundryError as error:
@@ -64,17 +65,21 @@ def foresee(snapshot: Snapshot, ask: Ask, terms: Terms, now: datetime) -> Outloo
         forfeited=forfeited,
         is_void=snapshot.payment.state is PaymentState.pending,
         second_approval=needs_second_approval(
-            verdict.law, ask.actor.role, best.amount, snapshot.payment.currency, agent_decides=verdict.route is Route.agent
+            verdict.effective_terms,
+            requested.actor.role,
+            best.amount,
+            snapshot.payment.currency,
+            agent_decides=verdict.route is Route.agent,
         ),
     )
 
 
-def would_forfeit(payment: Payment, amount: int, law: Law) -> int:
+def would_forfeit(payment: Payment, amount: int, effective_terms: EffectiveTerms) -> int:
     """What of promotions a refund of `amount` would not give back, in minor units."""
-    return sum(split(payment, amount, law)[1]) if law.forfeit else 0
+    return sum(split(payment, amount, effective_terms)[1]) if effective_terms.forfeit else 0
 
 
-def refundable_until(snapshot: Snapshot, terms: Terms, now: datetime) -> datetime | None:
+def refundable_until(snapshot: Snapshot, terms: PolicyContext, now: datetime) -> datetime | None:
     """Until when the payment's own customer may ask for anything, as things stand: the latest end of a window that is not over.
 
     An open cancellation or a dispute does not move it. None: there is nothing left to ask for, or no window with an end is left.
@@ -83,11 +88,11 @@ def refundable_until(snapshot: Snapshot, terms: Terms, now: datetime) -> datetim
     state = payment.origin_state or (PaymentState.completed if payment.state is PaymentState.refunding else payment.state)
     if state not in {PaymentState.pending, PaymentState.completed} or payment.amount_refundable == 0:
         return None
-    facts = replace(policy_facts(snapshot, Ask(actor=_CUSTOMER, reason=None), payment.amount_refundable, now), state=state)
+    facts = replace(policy_facts(snapshot, CancellationRequest(actor=_CUSTOMER, reason=None), payment.amount_refundable, now), state=state)
     ends = [
         window.closes_at
         for rule in terms.policy.rules
-        if rule.window is not None and _reachable(rule, facts, terms.policy.law(rule.name).limits)
+        if rule.window is not None and _reachable(rule, facts, terms.policy.effective_terms(rule.name).limits)
         for phase, window in [
             locate(rule.window, facts.anchors.get(rule.window.anchor), now, zone=terms.policy.zone, calendar=terms.calendar)
         ]
@@ -99,7 +104,7 @@ def refundable_until(snapshot: Snapshot, terms: Terms, now: datetime) -> datetim
 _CUSTOMER = Actor(role=ActorRole.wallet, id="customer", channel=Channel.app)
 
 
-def _reachable(rule: Rule, facts: Facts, limits: Limits) -> bool:
+def _reachable(rule: Rule, facts: PolicyFacts, limits: Limits) -> bool:
     """Whether the customer can name a reason, and an amount up to what is refundable, for which the rule holds."""
     amounts = {facts.amount}
     if facts.state is not PaymentState.pending:  # that is cancelled whole or not at all
@@ -150,7 +155,7 @@ def _shares(snapshot: Snapshot, assessment: Assessment) -> tuple[Shares, Shares]
         return (), ()
     if payment.state is PaymentState.pending:
         return tuple((funding.source, funding.amount) for funding in payment.funding), ()
-    back, lost = split(payment, assessment.amount, verdict.law)
+    back, lost = split(payment, assessment.amount, verdict.effective_terms)
     return _named(snapshot, back), _named(snapshot, lost)
 
 

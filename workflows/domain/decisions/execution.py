@@ -8,13 +8,8 @@ from dataclasses import replace
 from typing import Literal
 
 from workflows.domain import ids
-from workflows.domain.changes import Draught
-from workflows.domain.machines import CANCELLATION, LEG, PAYMENT, Facts
-from workflows.domain.model import Cancellation, DataValue, ItemQuantity, Leg, Payment, Refund
-from workflows.domain.money import allocate
-from workflows.domain.policy import Law
-from workflows.domain.ports import Order
-from workflows.domain.words import (
+from workflows.domain.changes import ChangeBuilder
+from workflows.domain.enums import (
     LEG_IN_FLIGHT,
     Allocation,
     AnomalyKind,
@@ -29,6 +24,11 @@ from workflows.domain.words import (
     RecordType,
     Source,
 )
+from workflows.domain.machines import CANCELLATION, LEG, PAYMENT, GuardFacts
+from workflows.domain.model import Cancellation, DataValue, ItemQuantity, Leg, Payment, Refund
+from workflows.domain.money import allocate
+from workflows.domain.policy import EffectiveTerms
+from workflows.domain.ports import Order
 
 # A refund's state is its legs' worst; this is the order, worst first.
 _WORST = (
@@ -64,42 +64,42 @@ def worst(legs: Iterable[Leg]) -> LegState:
     return min((leg.state for leg in legs if leg.id not in replaced), key=_WORST.index)
 
 
-def execute(draught: Draught, cancellation: Cancellation, law: Law) -> None:
+def execute(builder: ChangeBuilder, cancellation: Cancellation, effective_terms: EffectiveTerms) -> None:
     """Schedule what an approved cancellation moves, by the terms of the rule that decided it. The payment must be cancel_requested."""
-    if draught.payment.origin_state is PaymentState.pending:
-        for position, funding in enumerate(draught.payment.funding):
-            _schedule(draught, cancellation, position=position, amount=funding.amount, refund=None)
+    if builder.payment.origin_state is PaymentState.pending:
+        for position, funding in enumerate(builder.payment.funding):
+            _schedule(builder, cancellation, position=position, amount=funding.amount, refund=None)
         return
-    start_refund(draught, cancellation, law.allocation, law.forfeit)
+    start_refund(builder, cancellation, effective_terms.allocation, effective_terms.forfeit)
 
 
-def settle_open_cancellation(draught: Draught) -> None:
+def settle_open_cancellation(builder: ChangeBuilder) -> None:
     """The payment has just completed: a void that was not sent is dropped, and a refund takes its place unless one is under way."""
-    cancellation = draught.now.open_cancellation
+    cancellation = builder.now.open_cancellation
     if cancellation is None or cancellation.state not in UNFINISHED:
         return
-    if draught.now.legs_of(cancellation.id, LegKind.void):
-        drop_unsent_voids(draught, cancellation, "payment_settled")
-        after_void(draught, cancellation)
+    if builder.now.legs_of(cancellation.id, LegKind.void):
+        drop_unsent_voids(builder, cancellation, "payment_settled")
+        after_void(builder, cancellation)
 
 
-def moot(draught: Draught, cancellation: Cancellation) -> None:
+def end_with_payment(builder: ChangeBuilder, cancellation: Cancellation) -> None:
     """The payment failed, nothing had moved: what was not sent is dropped, what is under way ends by itself, the wish is fulfilled."""
-    drop_unsent_voids(draught, cancellation, "payment_failed")
-    state = CANCELLATION.step(cancellation.state, CancellationTrigger.moot)
-    draught.put_cancellation(replace(cancellation, state=state, clock=None, deadline_at=None, on_deadline=None, raised=False))
-    draught.set_payment(replace(draught.payment, amount_reserved=draught.payment.amount_reserved - cancellation.amount))
-    draught.record_cancellation(RecordType.cancellation_completed, cancellation, {"because": "payment_failed"})
+    drop_unsent_voids(builder, cancellation, "payment_failed")
+    state = CANCELLATION.step(cancellation.state, CancellationTrigger.end_with_payment)
+    builder.put_cancellation(replace(cancellation, state=state, clock=None, deadline_at=None, on_deadline=None, raised=False))
+    builder.set_payment(replace(builder.payment, amount_reserved=builder.payment.amount_reserved - cancellation.amount))
+    builder.record_cancellation(RecordType.cancellation_completed, cancellation, {"because": "payment_failed"})
 
 
-def release(draught: Draught, cancellation: Cancellation) -> None:
+def release(builder: ChangeBuilder, cancellation: Cancellation) -> None:
     """A cancellation came to nothing: give back what it had reserved, and the payment its earlier state."""
-    payment = draught.payment
-    state = PAYMENT.step(payment.state, PaymentTrigger.keep, Facts(origin=payment.origin_state))
-    if others_unfinished(draught, cancellation):
+    payment = builder.payment
+    state = PAYMENT.step(payment.state, PaymentTrigger.keep, GuardFacts(origin=payment.origin_state))
+    if others_unfinished(builder, cancellation):
         # Money of an earlier refund came back meanwhile, and still waits for a person.
         state = PAYMENT.step(state, PaymentTrigger.reopen_refund)
-    draught.set_payment(
+    builder.set_payment(
         replace(
             payment,
             state=state,
@@ -116,9 +116,9 @@ def cancelled_quantities(payment: Payment, items: Iterable[ItemQuantity], sign: 
     return tuple(has + sign * taken.get(item.reference, 0) for item, has in zip(payment.items, payment.cancelled_quantities, strict=True))
 
 
-def others_unfinished(draught: Draught, cancellation: Cancellation) -> bool:
+def others_unfinished(builder: ChangeBuilder, cancellation: Cancellation) -> bool:
     """Whether another cancellation of the payment has money on its way, or stuck."""
-    return any(c.id != cancellation.id and c.state in UNFINISHED for c in draught.now.cancellations)
+    return any(c.id != cancellation.id and c.state in UNFINISHED for c in builder.now.cancellations)
 
 
 def moved(payment: Payment, amount: int) -> Payment:
@@ -144,76 +144,76 @@ def allocated(payment: Payment, position: int, amount: int) -> Payment:
     return replace(payment, allocated=tuple(taken))
 
 
-def split(payment: Payment, amount: int, law: Law) -> tuple[list[int], tuple[int, ...]]:
+def split(payment: Payment, amount: int, effective_terms: EffectiveTerms) -> tuple[list[int], tuple[int, ...]]:
     """What of a refund of `amount` goes back to each funding source, and what of each is forfeited, in minor units."""
-    return _split(payment, amount, law.allocation, law.forfeit)
+    return _split(payment, amount, effective_terms.allocation, effective_terms.forfeit)
 
 
-def confirm(draught: Draught, cancellation: Cancellation) -> None:
+def confirm(builder: ChangeBuilder, cancellation: Cancellation) -> None:
     """The payment's own step once a refund arrived; it goes on refunding while another cancellation of it is unfinished."""
-    payment = draught.payment
-    if payment.state is not PaymentState.refunding or others_unfinished(draught, cancellation):
+    payment = builder.payment
+    if payment.state is not PaymentState.refunding or others_unfinished(builder, cancellation):
         return
-    state = PAYMENT.step(payment.state, PaymentTrigger.confirm_refund, Facts(left=payment.amount_left))
-    draught.set_payment(replace(payment, state=state))
+    state = PAYMENT.step(payment.state, PaymentTrigger.confirm_refund, GuardFacts(left=payment.amount_left))
+    builder.set_payment(replace(payment, state=state))
     if state is PaymentState.refunded:
-        draught.record_payment(RecordType.payment_refunded, {"cancellation_id": ids.public("can", cancellation.id)})
+        builder.record_payment(RecordType.payment_refunded, {"cancellation_id": ids.public("can", cancellation.id)})
 
 
-def fulfil(draught: Draught, cancellation: Cancellation) -> Cancellation:
+def fulfil(builder: ChangeBuilder, cancellation: Cancellation) -> Cancellation:
     """All that was asked for is done, be it after a person was called."""
     if cancellation.state is CancellationState.needs_attention:
         cancellation = replace(cancellation, state=CANCELLATION.step(cancellation.state, CancellationTrigger.retry))
-    row = draught.put_cancellation(replace(cancellation, state=CANCELLATION.step(cancellation.state, CancellationTrigger.done)))
-    draught.record_cancellation(RecordType.cancellation_completed, row)
+    row = builder.put_cancellation(replace(cancellation, state=CANCELLATION.step(cancellation.state, CancellationTrigger.done)))
+    builder.record_cancellation(RecordType.cancellation_completed, row)
     return row
 
 
-def stuck(draught: Draught, cancellation: Cancellation) -> None:
+def stuck(builder: ChangeBuilder, cancellation: Cancellation) -> None:
     row = replace(cancellation, state=CANCELLATION.step(cancellation.state, CancellationTrigger.stuck))
-    draught.record_cancellation(RecordType.cancellation_needs_attention, draught.put_cancellation(row))
+    builder.record_cancellation(RecordType.cancellation_needs_attention, builder.put_cancellation(row))
 
 
-def after_void(draught: Draught, cancellation: Cancellation) -> None:
+def after_void(builder: ChangeBuilder, cancellation: Cancellation) -> None:
     """Once no void of the payment is under way: cancelled if all worked, refunded if it had settled, else a person's matter."""
-    payment = draught.payment
-    legs = draught.now.legs_of(cancellation.id, LegKind.void)
+    payment = builder.payment
+    legs = builder.now.legs_of(cancellation.id, LegKind.void)
     if any(leg.state in WAITING for leg in legs):
         return
     if any(leg.state is LegState.requires_action for leg in legs):
         if cancellation.state is CancellationState.executing:
-            stuck(draught, cancellation)
+            stuck(builder, cancellation)
         return
     voided = [leg for leg in legs if leg.state is LegState.succeeded]
     if len(voided) == len(payment.funding):
-        _confirm_void(draught, cancellation)
+        _confirm_void(builder, cancellation)
     elif payment.origin_state is PaymentState.completed:
         if cancellation.state is CancellationState.needs_attention:
             state = CANCELLATION.step(cancellation.state, CancellationTrigger.retry)
-            cancellation = draught.put_cancellation(replace(cancellation, state=state))
+            cancellation = builder.put_cancellation(replace(cancellation, state=state))
         for leg in voided:
             # This source was released, not paid out: its part of the money is with the customer all the same.
-            draught.set_payment(allocated(moved(draught.payment, leg.amount), leg.position, leg.amount))
-        start_refund(draught, cancellation, Allocation.pro_rata, frozenset())  # a void gives every promotion back
+            builder.set_payment(allocated(moved(builder.payment, leg.amount), leg.position, leg.amount))
+        start_refund(builder, cancellation, Allocation.pro_rata, frozenset())  # a void gives every promotion back
     elif cancellation.state is CancellationState.executing:
-        stuck(draught, cancellation)
+        stuck(builder, cancellation)
 
 
-def _confirm_void(draught: Draught, cancellation: Cancellation) -> None:
-    payment = draught.payment
+def _confirm_void(builder: ChangeBuilder, cancellation: Cancellation) -> None:
+    payment = builder.payment
     contradicted = payment.origin_state is PaymentState.completed
-    row = fulfil(draught, cancellation)
+    row = fulfil(builder, cancellation)
     state = PAYMENT.step(payment.state, PaymentTrigger.confirm_void)
-    draught.set_payment(replace(payment, state=state, origin_state=None, amount_reserved=payment.amount_reserved - row.amount))
+    builder.set_payment(replace(payment, state=state, origin_state=None, amount_reserved=payment.amount_reserved - row.amount))
     data: dict[str, DataValue] = {"cancellation_id": ids.public("can", row.id)}
-    draught.record_payment(RecordType.payment_voided, data)
+    builder.record_payment(RecordType.payment_voided, data)
     if contradicted:
         said = "voided_after_completed"
-        draught.note_anomaly(AnomalyKind.voided_late, said, provider=None, leg=None, data=data | {"said": said})
+        builder.note_anomaly(AnomalyKind.voided_late, said, provider=None, leg=None, data=data | {"said": said})
 
 
 def start_refund(
-    draught: Draught,
+    builder: ChangeBuilder,
     cancellation: Cancellation,
     allocation: Allocation,
     forfeit: frozenset[Source],
@@ -225,12 +225,12 @@ def start_refund(
 
     `parts`: each source's share, in minor units, where it does not follow from `allocation`.
     """
-    payment, context = draught.payment, draught.context
-    voided = sum(leg.amount for leg in draught.now.legs_of(cancellation.id, LegKind.void) if leg.state is LegState.succeeded)
+    payment, context = builder.payment, builder.context
+    voided = sum(leg.amount for leg in builder.now.legs_of(cancellation.id, LegKind.void) if leg.state is LegState.succeeded)
     amount = cancellation.amount - voided
     partial = cancellation.amount < payment.amount
     state = PAYMENT.step(payment.state, trigger)
-    draught.set_payment(
+    builder.set_payment(
         replace(
             payment,
             state=state,
@@ -242,17 +242,17 @@ def start_refund(
     given, forfeited = _split(payment, amount, allocation, forfeit)
     parts = given if parts is None else parts
     if any(forfeited):
-        cancellation = _forfeit(draught, cancellation, forfeited)
+        cancellation = _forfeit(builder, cancellation, forfeited)
     if not any(parts):
-        confirm(draught, fulfil(draught, cancellation))  # all of it was a promotion that does not go back: there is nothing to move
+        confirm(builder, fulfil(builder, cancellation))  # all of it was a promotion that does not go back: there is nothing to move
         return
-    _schedule_refund(draught, cancellation, parts)
+    _schedule_refund(builder, cancellation, parts)
 
 
-def _schedule_refund(draught: Draught, cancellation: Cancellation, parts: list[int]) -> None:
+def _schedule_refund(builder: ChangeBuilder, cancellation: Cancellation, parts: list[int]) -> None:
     """The refund, and a leg for each funding source that has a share, in minor units."""
-    payment, context = draught.payment, draught.context
-    refund = draught.put_refund(
+    payment, context = builder.payment, builder.context
+    refund = builder.put_refund(
         Refund(
             id=context.new_id(),
             payment_id=payment.id,
@@ -267,8 +267,8 @@ def _schedule_refund(draught: Draught, cancellation: Cancellation, parts: list[i
     )
     for position, share in enumerate(parts):
         if share:
-            draught.set_payment(allocated(draught.payment, position, share))
-            _schedule(draught, cancellation, position=position, amount=share, refund=refund)
+            builder.set_payment(allocated(builder.payment, position, share))
+            _schedule(builder, cancellation, position=position, amount=share, refund=refund)
 
 
 def _split(payment: Payment, amount: int, allocation: Allocation, forfeit: frozenset[Source]) -> tuple[list[int], tuple[int, ...]]:
@@ -277,23 +277,23 @@ def _split(payment: Payment, amount: int, allocation: Allocation, forfeit: froze
     return [part - less for part, less in zip(parts, lost, strict=True)], lost
 
 
-def _forfeit(draught: Draught, cancellation: Cancellation, forfeited: tuple[int, ...]) -> Cancellation:
+def _forfeit(builder: ChangeBuilder, cancellation: Cancellation, forfeited: tuple[int, ...]) -> Cancellation:
     """Promotions that policy does not give back: their share is settled without any movement."""
     for position, amount in enumerate(forfeited):
         if amount:
-            source = draught.payment.funding[position].source
-            draught.set_payment(allocated(draught.payment, position, amount))
-            draught.record_cancellation(RecordType.refund_forfeited, cancellation, {"source": source.value, "amount_forfeited": amount})
-    payment, lost = draught.payment, sum(forfeited)
-    draught.set_payment(replace(payment, amount_reserved=payment.amount_reserved - lost, amount_forfeited=payment.amount_forfeited + lost))
-    return draught.put_cancellation(replace(cancellation, forfeited=forfeited))
+            source = builder.payment.funding[position].source
+            builder.set_payment(allocated(builder.payment, position, amount))
+            builder.record_cancellation(RecordType.refund_forfeited, cancellation, {"source": source.value, "amount_forfeited": amount})
+    payment, lost = builder.payment, sum(forfeited)
+    builder.set_payment(replace(payment, amount_reserved=payment.amount_reserved - lost, amount_forfeited=payment.amount_forfeited + lost))
+    return builder.put_cancellation(replace(cancellation, forfeited=forfeited))
 
 
-def _schedule(draught: Draught, cancellation: Cancellation, *, position: int, amount: int, refund: Refund | None) -> None:
-    payment, context = draught.payment, draught.context
+def _schedule(builder: ChangeBuilder, cancellation: Cancellation, *, position: int, amount: int, refund: Refund | None) -> None:
+    payment, context = builder.payment, builder.context
     funding = payment.funding[position]
     leg_id = context.new_id()
-    draught.put_leg(
+    builder.put_leg(
         Leg(
             id=leg_id,
             payment_id=payment.id,
@@ -319,21 +319,21 @@ def _schedule(draught: Draught, cancellation: Cancellation, *, position: int, am
             updated_at=context.now,
         )
     )
-    draught.enqueue(JobKind.move, leg_id, context.now, provider=funding.provider)
+    builder.enqueue(JobKind.move, leg_id, context.now, provider=funding.provider)
 
 
-def drop_unsent_voids(draught: Draught, cancellation: Cancellation, why: str) -> None:
-    for leg in draught.now.legs_of(cancellation.id, LegKind.void):
+def drop_unsent_voids(builder: ChangeBuilder, cancellation: Cancellation, why: str) -> None:
+    for leg in builder.now.legs_of(cancellation.id, LegKind.void):
         if leg.state in {LegState.scheduled, LegState.held}:
             state = LEG.step(leg.state, LegTrigger.fail)
-            draught.put_leg(replace(leg, state=state, failure_code=why, next_attempt_at=None))
+            builder.put_leg(replace(leg, state=state, failure_code=why, next_attempt_at=None))
 
 
-def refresh_refund(draught: Draught, leg: Leg) -> None:
+def refresh_refund(builder: ChangeBuilder, leg: Leg) -> None:
     """Keep the refund's own state equal to its legs' worst."""
-    refund = next((r for r in draught.now.refunds if r.id == leg.refund_id), None)
+    refund = next((r for r in builder.now.refunds if r.id == leg.refund_id), None)
     if refund is None:
         return
-    state = worst(draught.now.legs_of(leg.cancellation_id, LegKind.refund))
+    state = worst(builder.now.legs_of(leg.cancellation_id, LegKind.refund))
     if state is not refund.state:
-        draught.put_refund(replace(refund, state=state))
+        builder.put_refund(replace(refund, state=state))

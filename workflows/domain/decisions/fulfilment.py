@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal
 
-from workflows.domain.changes import Change, Context, Draught
+from workflows.domain.changes import Change, ChangeBuilder, Context
+from workflows.domain.enums import CANCELLATION_OPEN, PAYMENT_FINAL, ActorRole, Fulfilment, RecordType
 from workflows.domain.errors import Forbidden, Invalid, InvalidState
 from workflows.domain.model import DataValue, Payment, Snapshot
 from workflows.domain.times import rfc3339
-from workflows.domain.words import CANCELLATION_OPEN, PAYMENT_FINAL, ActorRole, Fulfilment, RecordType
 
 CLOCK_SKEW_MAX = timedelta(minutes=5)  # how far ahead of ours a caller's clock may run
 _ORDER = (Fulfilment.none, Fulfilment.preparing, Fulfilment.shipped, Fulfilment.delivered, Fulfilment.returned)
@@ -100,20 +100,20 @@ def _correct(snapshot: Snapshot, told: FulfilmentTold, context: Context) -> Chan
 
 
 def _change(snapshot: Snapshot, after: Payment, texts: dict[str, str], data: dict[str, DataValue], context: Context) -> Change:
-    draught = Draught(snapshot, context)
-    draught.set_payment(after)
+    builder = ChangeBuilder(snapshot, context)
+    builder.set_payment(after)
     data = {"status": after.fulfilment.value, **data}
     for name in _MOMENTS.values():
         at: datetime | None = getattr(after, name)
         data[name] = None if at is None else rfc3339(at)
     for text, value in texts.items():
-        digest = draught.keep_text(after.id, text, value)
+        digest = builder.keep_text(after.id, text, value)
         data |= {text: value} if text == "carrier" else digest  # a company's name is nobody's secret
-    draught.record_payment(RecordType.payment_fulfilment_changed, data)
+    builder.record_payment(RecordType.payment_fulfilment_changed, data)
     for cancellation in snapshot.cancellations:
         if cancellation.state in CANCELLATION_OPEN:
-            draught.put_cancellation(cancellation)  # it is shown with how far the goods have come
-    return draught.build()
+            builder.put_cancellation(cancellation)  # it is shown with how far the goods have come
+    return builder.build()
 
 
 def _missing_texts(snapshot: Snapshot, told: FulfilmentTold) -> dict[str, str]:

@@ -3,22 +3,11 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from workflows.domain.changes import Change, Context, Draught
+from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.decisions.clocks import arrive, two_needed
 from workflows.domain.decisions.execution import cancelled_quantities
-from workflows.domain.decisions.terms import Terms
-from workflows.domain.errors import (
-    AmountExceedsRefundable,
-    CancellationOpen,
-    Invalid,
-    InvalidState,
-    PartialNotSupported,
-    PaymentDisputed,
-    Refused,
-)
-from workflows.domain.machines import CANCELLATION, PAYMENT, Facts
-from workflows.domain.model import Cancellation, DataValue, MerchantAnswer, Payment, Snapshot
-from workflows.domain.words import (
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.enums import (
     PAYMENT_FINAL,
     ActorRole,
     CancellationState,
@@ -28,6 +17,17 @@ from workflows.domain.words import (
     PaymentTrigger,
     RecordType,
 )
+from workflows.domain.errors import (
+    AmountExceedsRefundable,
+    CancellationOpen,
+    Invalid,
+    InvalidState,
+    PartialNotSupported,
+    PaymentDisputed,
+    Refused,
+)
+from workflows.domain.machines import CANCELLATION, PAYMENT, GuardFacts
+from workflows.domain.model import Cancellation, DataValue, MerchantAnswer, Payment, Snapshot
 
 ESCALATION_MAX = timedelta(days=7)  # how long after the merchant's no the customer may turn to an agent
 _MICROSECOND = timedelta(microseconds=1)
@@ -54,7 +54,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class MerchantResponse:
     """What the merchant says. `amount`, in minor units, belongs to an offer and to nothing else."""
 
     decision: MerchantDecision
@@ -64,71 +64,71 @@ class Answer:
     evidence: tuple[Evidence, ...] = ()
 
 
-def decide(snapshot: Snapshot, cancellation: Cancellation, answer: Answer, terms: Terms, context: Context) -> Change:
+def decide(snapshot: Snapshot, cancellation: Cancellation, answer: MerchantResponse, terms: PolicyContext, context: Context) -> Change:
     """The merchant answers a hand-off.
 
     Raises InvalidState, Invalid for an offer that is no less than what was asked for, and PartialNotSupported for one on a payment
     that has not settled: a void gives all of it back.
     """
-    facts = Facts(second_approval=cancellation.second_approval, offers=cancellation.offers)
+    facts = GuardFacts(second_approval=cancellation.second_approval, offers=cancellation.offers)
     state = CANCELLATION.step(cancellation.state, _TRIGGERS[answer.decision], facts)
-    draught = Draught(snapshot, context)
-    now = draught.context.now
+    builder = ChangeBuilder(snapshot, context)
+    now = builder.context.now
     row = replace(
         cancellation,
         merchant=MerchantAnswer(
-            decision=answer.decision, reason_code=answer.reason_code, decided_at=now, decided_by=draught.context.actor.id
+            decision=answer.decision, reason_code=answer.reason_code, decided_at=now, decided_by=builder.context.actor.id
         ),
     )
     data: dict[str, DataValue] = {"decision": answer.decision.value, "reason_code": answer.reason_code}
     if answer.decision is MerchantDecision.offer:
-        if draught.payment.origin_state is PaymentState.pending:
+        if builder.payment.origin_state is PaymentState.pending:
             raise PartialNotSupported
         row = _with_offer(row, answer.amount, now)
         data |= {"offer_amount": row.offer_amount, "offer": row.offers}
-    data |= _kept(draught, row, answer)
-    arrive(draught, row, state, terms, said=_SAID[answer.decision], data=data)
-    return draught.build()
+    data |= _kept(builder, row, answer)
+    arrive(builder, row, state, terms, said=_SAID[answer.decision], data=data)
+    return builder.build()
 
 
-def respond(snapshot: Snapshot, cancellation: Cancellation, *, accept: bool, terms: Terms, context: Context) -> Change:
+def respond(snapshot: Snapshot, cancellation: Cancellation, *, accept: bool, terms: PolicyContext, context: Context) -> Change:
     """The customer takes the merchant's offer, or does not: then the merchant's clock goes on with the time that was left."""
-    draught = Draught(snapshot, context)
+    builder = ChangeBuilder(snapshot, context)
     if not accept:
         state = CANCELLATION.step(cancellation.state, CancellationTrigger.decline_offer)
-        arrive(draught, cancellation, state, terms, said=RecordType.cancellation_offer_declined, data=_offer_data(cancellation))
-        return draught.build()
+        arrive(builder, cancellation, state, terms, said=RecordType.cancellation_offer_declined, data=_offer_data(cancellation))
+        return builder.build()
     offered = cancellation.offer_amount
     if cancellation.state is not CancellationState.offered or offered is None:
         raise InvalidState(state=cancellation.state.value)
     # What is not asked for any more is refundable again; the pieces that were asked for stay settled by the agreement.
-    payment = draught.payment
-    draught.set_payment(replace(payment, amount_reserved=payment.amount_reserved - (cancellation.amount - offered)))
+    payment = builder.payment
+    builder.set_payment(replace(payment, amount_reserved=payment.amount_reserved - (cancellation.amount - offered)))
     row = replace(cancellation, amount=offered, partial=True, merchant_time_left_us=None)
     row = replace(row, second_approval=two_needed(row, terms, agent_decides=False))
-    state = CANCELLATION.step(row.state, CancellationTrigger.accept_offer, Facts(second_approval=row.second_approval))
+    state = CANCELLATION.step(row.state, CancellationTrigger.accept_offer, GuardFacts(second_approval=row.second_approval))
     data = _offer_data(cancellation) | {"amount_before": cancellation.amount}
-    arrive(draught, row, state, terms, said=RecordType.cancellation_offer_accepted, data=data)
-    return draught.build()
+    arrive(builder, row, state, terms, said=RecordType.cancellation_offer_accepted, data=data)
+    return builder.build()
 
 
-def escalate(snapshot: Snapshot, cancellation: Cancellation, terms: Terms, context: Context) -> Change:
+def escalate(snapshot: Snapshot, cancellation: Cancellation, terms: PolicyContext, context: Context) -> Change:
     """The customer turns to an agent: while the merchant is silent, or within seven days of his no.
 
     After the no the amount is reserved anew, where it is still there. Raises InvalidState, CancellationOpen, PaymentDisputed,
     AmountExceedsRefundable.
     """
     state = CANCELLATION.step(cancellation.state, CancellationTrigger.escalate)
-    draught = Draught(snapshot, context)
+    builder = ChangeBuilder(snapshot, context)
     row = cancellation
     if row.state is CancellationState.declined:
-        if not may_escalate(row, draught.context.now):
+        if not may_escalate(row, builder.context.now):
             raise InvalidState(state=row.state.value)
-        _reserve_anew(draught, row)
+        _reserve_anew(builder, row)
         row = replace(row, declined_by=None)
     data: dict[str, DataValue] = {"to": ActorRole.agent.value, "because": row.state.value}
-    arrive(draught, row, state, terms, said=RecordType.cancellation_escalated, data=data)
-    return draught.build()
+    arrive(builder, row, state, terms, said=RecordType.cancellation_escalated, data=data)
+    return builder.build()
 
 
 def may_escalate(cancellation: Cancellation, now: datetime) -> bool:
@@ -165,13 +165,13 @@ def _offer_data(cancellation: Cancellation) -> dict[str, DataValue]:
     return {"offer_amount": cancellation.offer_amount, "offer": cancellation.offers}
 
 
-def _kept(draught: Draught, row: Cancellation, answer: Answer) -> dict[str, DataValue]:
+def _kept(builder: ChangeBuilder, row: Cancellation, answer: MerchantResponse) -> dict[str, DataValue]:
     data: dict[str, DataValue] = {}
     if answer.note is not None:
-        data |= draught.keep_text(row.id, "merchant_note", answer.note)
+        data |= builder.keep_text(row.id, "merchant_note", answer.note)
     if answer.evidence:
         data["evidence"] = [one.sha256 for one in answer.evidence]
-        data |= draught.keep_text(row.id, "evidence", [{"name": one.name, "sha256": one.sha256} for one in answer.evidence])
+        data |= builder.keep_text(row.id, "evidence", [{"name": one.name, "sha256": one.sha256} for one in answer.evidence])
     return data
 
 
@@ -190,11 +190,11 @@ def _check_reservable(snapshot: Snapshot, row: Cancellation) -> None:
         raise AmountExceedsRefundable(payment.amount_refundable)
 
 
-def _reserve_anew(draught: Draught, row: Cancellation) -> None:
-    _check_reservable(draught.now, row)
-    payment = draught.payment
+def _reserve_anew(builder: ChangeBuilder, row: Cancellation) -> None:
+    _check_reservable(builder.now, row)
+    payment = builder.payment
     state = PAYMENT.step(payment.state, PaymentTrigger.request_cancellation)
-    draught.set_payment(
+    builder.set_payment(
         replace(
             payment,
             state=state,

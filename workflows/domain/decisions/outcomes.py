@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from workflows.domain.canonical import INTEGER_MAX
-from workflows.domain.changes import Change, Context, Draught
+from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.decisions.execution import (
     UNFINISHED,
     WAITING,
@@ -16,11 +16,7 @@ from workflows.domain.decisions.execution import (
     refresh_refund,
     stuck,
 )
-from workflows.domain.errors import InvalidState
-from workflows.domain.machines import CANCELLATION, LEG, PAYMENT, Facts
-from workflows.domain.model import Cancellation, DataValue, Leg, Snapshot
-from workflows.domain.ports import Absent, Declined, Done, NeedsAction, Outcome, Pending, Returned, Settled, Unavailable, Unknown
-from workflows.domain.words import (
+from workflows.domain.enums import (
     LEG_IN_FLIGHT,
     PAYMENT_FINAL,
     AnomalyKind,
@@ -34,6 +30,10 @@ from workflows.domain.words import (
     PaymentTrigger,
     RecordType,
 )
+from workflows.domain.errors import InvalidState
+from workflows.domain.machines import CANCELLATION, LEG, PAYMENT, GuardFacts
+from workflows.domain.model import Cancellation, DataValue, Leg, Snapshot
+from workflows.domain.ports import Absent, Declined, Done, NeedsAction, Outcome, Pending, ProviderUnavailable, Returned, Settled, Unknown
 
 _SENT = LEG_IN_FLIGHT | {LegState.requires_action}
 RETURNED = "returned"  # how the failure code of a leg begins whose money went out and came back
@@ -45,19 +45,19 @@ MAY_BE_SENT = frozenset({LegState.scheduled, LegState.submitted, LegState.unknow
 
 def submit(snapshot: Snapshot, leg: Leg, context: Context) -> Change:
     """The intent to send, written before the rail is called. Sending again under the same key is an attempt more."""
-    draught = Draught(snapshot, context)
+    builder = ChangeBuilder(snapshot, context)
     state = LEG.step(leg.state, LegTrigger.submit) if leg.state is LegState.scheduled else leg.state
     row = replace(leg, state=state, attempts=leg.attempts + 1, next_attempt_at=None, sent_at=context.now)
-    draught.put_leg(row, silent=leg.state is not LegState.scheduled)
-    refresh_refund(draught, row)
-    return draught.build()
+    builder.put_leg(row, silent=leg.state is not LegState.scheduled)
+    refresh_refund(builder, row)
+    return builder.build()
 
 
 def postpone(snapshot: Snapshot, leg: Leg, *, next_attempt_at: datetime, context: Context) -> Change:
     """The rail did nothing, or is still at it; try or ask again later. No state changes, so no record."""
-    draught = Draught(snapshot, context)
-    draught.put_leg(replace(leg, next_attempt_at=next_attempt_at), silent=True)
-    return draught.build()
+    builder = ChangeBuilder(snapshot, context)
+    builder.put_leg(replace(leg, next_attempt_at=next_attempt_at), silent=True)
+    return builder.build()
 
 
 def learn(
@@ -73,26 +73,26 @@ def learn(
 
     A word that no transition allows is kept as an anomaly and changes no state. The snapshot must hold the payment's anomalies.
     """
-    draught = Draught(snapshot, context)
+    builder = ChangeBuilder(snapshot, context)
     if isinstance(outcome, Done) and (outcome.amount, outcome.currency) != (leg.amount, leg.currency):
         # A record holds no integer that not every reader could, and a rail may say anything.
         rail_amount = outcome.amount if abs(outcome.amount) <= INTEGER_MAX else str(outcome.amount)
         data: dict[str, DataValue] = {"rail_amount": rail_amount, "rail_currency": outcome.currency}
-        return _contradicted(draught, leg, AnomalyKind.amount_mismatch, f"{outcome.amount} {outcome.currency}", data)
+        return _contradicted(builder, leg, AnomalyKind.amount_mismatch, f"{outcome.amount} {outcome.currency}", data)
     row = replace(leg, outcome_source=source, next_attempt_at=None)
     if isinstance(outcome, Settled):
-        return _settled(draught, leg, replace(row, failure_code="payment_settled"))
+        return _settled(builder, leg, replace(row, failure_code="payment_settled"))
     if (step := _read(outcome, row, next_attempt_at)) is None:
         return None
     row, trigger = step
-    if trigger is LegTrigger.lose and leg.state is not LegState.submitted:
+    if trigger is LegTrigger.mark_unknown and leg.state is not LegState.submitted:
         return None  # asked again, and again no answer: unknown before, unknown after
-    return _step(draught, leg, row, trigger)
+    return _step(builder, leg, row, trigger)
 
 
 def refuse_word(snapshot: Snapshot, leg: Leg, kind: AnomalyKind, said: str, context: Context) -> Change | None:
     """Keep a word about this leg that nobody can act on: it cannot be read, or another rail than the leg's own said it."""
-    return _anomaly(Draught(snapshot, context), leg, kind, said)
+    return _anomaly(ChangeBuilder(snapshot, context), leg, kind, said)
 
 
 def _read(outcome: Outcome, row: Leg, next_attempt_at: datetime | None) -> tuple[Leg, LegTrigger] | None:
@@ -104,7 +104,7 @@ def _read(outcome: Outcome, row: Leg, next_attempt_at: datetime | None) -> tuple
         case Declined(failure_code=code):
             return replace(row, failure_code=code), LegTrigger.fail
         case Returned(failure_code=code):
-            return replace(row, failure_code=code), LegTrigger.give_back
+            return replace(row, failure_code=code), LegTrigger.mark_returned
         case Pending(provider_refund_id=refund_id):
             refund_id = refund_id or row.provider_refund_id
             return replace(row, provider_refund_id=refund_id, next_attempt_at=next_attempt_at), LegTrigger.process
@@ -112,34 +112,39 @@ def _read(outcome: Outcome, row: Leg, next_attempt_at: datetime | None) -> tuple
             refund_id = refund_id or row.provider_refund_id
             return replace(row, provider_refund_id=refund_id, next_attempt_at=next_attempt_at), LegTrigger.require_action
         case Unknown():
-            return replace(row, next_attempt_at=next_attempt_at), LegTrigger.lose
-        case Unavailable() | Absent() | Settled():
+            return replace(row, next_attempt_at=next_attempt_at), LegTrigger.mark_unknown
+        case ProviderUnavailable() | Absent() | Settled():
             return None
 
 
-def _step(draught: Draught, leg: Leg, row: Leg, trigger: LegTrigger) -> Change | None:
-    if trigger is LegTrigger.give_back and leg.kind is LegKind.void:
+def _word(trigger: LegTrigger) -> str:
+    """What the rail said, as the records name it. They were written before the trigger had its present name."""
+    return "give_back" if trigger is LegTrigger.mark_returned else trigger.value
+
+
+def _step(builder: ChangeBuilder, leg: Leg, row: Leg, trigger: LegTrigger) -> Change | None:
+    if trigger is LegTrigger.mark_returned and leg.kind is LegKind.void:
         # A void moves no money that could come back: the word settles nothing.
-        return _contradicted(draught, leg, AnomalyKind.contradiction, trigger.value)
-    if trigger is LegTrigger.give_back and leg.state in _SENT:
+        return _contradicted(builder, leg, AnomalyKind.contradiction, _word(trigger))
+    if trigger is LegTrigger.mark_returned and leg.state in _SENT:
         # It went out and came back before anybody told us that it had arrived: nothing arrived.
         code = RETURNED if row.failure_code is None else f"{RETURNED}_{row.failure_code}"
         row, trigger = replace(row, failure_code=code), LegTrigger.fail
     elif trigger is LegTrigger.fail and leg.kind is LegKind.refund and leg.state is LegState.succeeded:
-        trigger = LegTrigger.give_back  # a rail that says `failed` of what it had confirmed has returned it
+        trigger = LegTrigger.mark_returned  # a rail that says `failed` of what it had confirmed has returned it
     if trigger is LegTrigger.succeed and leg.state is LegState.failed and not _came_back(leg):
-        return _anomaly(draught, leg, _paid_kind(draught.now, leg), trigger.value)
-    if leg.state is LegState.failed and trigger in {LegTrigger.fail, LegTrigger.give_back} and _was_paid_after_all(draught.now, leg):
-        return _anomaly(draught, leg, AnomalyKind.contradiction, trigger.value)  # and now it says that it was not, or came back
+        return _anomaly(builder, leg, _paid_kind(builder.now, leg), _word(trigger))
+    if leg.state is LegState.failed and trigger in {LegTrigger.fail, LegTrigger.mark_returned} and _was_paid_after_all(builder.now, leg):
+        return _anomaly(builder, leg, AnomalyKind.contradiction, _word(trigger))  # and now it says that it was not, or came back
     try:
         state = LEG.step(leg.state, trigger)
     except InvalidState:
         if _says_the_same(leg.state, trigger) or (trigger is LegTrigger.succeed and _came_back(leg)):
             return None
-        return _anomaly(draught, leg, AnomalyKind.contradiction, trigger.value)
-    row = draught.put_leg(replace(row, state=state))
-    _consequences(draught, row)
-    return draught.build()
+        return _anomaly(builder, leg, AnomalyKind.contradiction, _word(trigger))
+    row = builder.put_leg(replace(row, state=state))
+    _consequences(builder, row)
+    return builder.build()
 
 
 def _came_back(leg: Leg) -> bool:
@@ -171,93 +176,95 @@ def _says_the_same(state: LegState, trigger: LegTrigger) -> bool:
         LegTrigger.fail: {LegState.failed, LegState.returned},
         LegTrigger.process: {LegState.processing, LegState.succeeded, LegState.failed, LegState.returned, LegState.requires_action},
         LegTrigger.require_action: {LegState.requires_action, LegState.succeeded, LegState.failed, LegState.returned},
-        LegTrigger.give_back: {LegState.returned, LegState.failed},
+        LegTrigger.mark_returned: {LegState.returned, LegState.failed},
     }
     return state in heard.get(trigger, set())
 
 
-def _contradicted(draught: Draught, leg: Leg, kind: AnomalyKind, said: str, data: dict[str, DataValue] | None = None) -> Change | None:
+def _contradicted(
+    builder: ChangeBuilder, leg: Leg, kind: AnomalyKind, said: str, data: dict[str, DataValue] | None = None
+) -> Change | None:
     """The rail speaks of something else than what was sent. That is no success and no failure: both are on record, once, and a
     person has to look.
     """
     row = leg
     if leg.state is LegState.requires_action and leg.failure_code != kind.value:
-        row = draught.put_leg(replace(leg, failure_code=kind.value), silent=True)
+        row = builder.put_leg(replace(leg, failure_code=kind.value), silent=True)
     elif leg.state is not LegState.requires_action and LEG.may(leg.state, LegTrigger.require_action):
         state = LEG.step(leg.state, LegTrigger.require_action)
-        row = draught.put_leg(replace(leg, state=state, failure_code=kind.value, next_attempt_at=None))
-        _consequences(draught, row)
-    noted = draught.note_anomaly(kind, said, provider=leg.provider, leg=row, data={"said": said, **(data or {})})
-    return draught.build() if noted or row is not leg else None
+        row = builder.put_leg(replace(leg, state=state, failure_code=kind.value, next_attempt_at=None))
+        _consequences(builder, row)
+    noted = builder.note_anomaly(kind, said, provider=leg.provider, leg=row, data={"said": said, **(data or {})})
+    return builder.build() if noted or row is not leg else None
 
 
-def _anomaly(draught: Draught, leg: Leg, kind: AnomalyKind, said: str) -> Change | None:
+def _anomaly(builder: ChangeBuilder, leg: Leg, kind: AnomalyKind, said: str) -> Change | None:
     """Nothing changes but that the word is kept. None where it was kept before."""
-    return draught.build() if draught.note_anomaly(kind, said, provider=leg.provider, leg=leg, data={"said": said}) else None
+    return builder.build() if builder.note_anomaly(kind, said, provider=leg.provider, leg=leg, data={"said": said}) else None
 
 
-def _consequences(draught: Draught, leg: Leg) -> None:
+def _consequences(builder: ChangeBuilder, leg: Leg) -> None:
     """Carry a leg's new state up: to the sums, the refund, the cancellation, the payment.
 
     What a leg took of its source stays taken while it failed or came back: it is reserved for that refund until a person ends it.
     """
-    cancellation = draught.now.cancellation(leg.cancellation_id)
+    cancellation = builder.now.cancellation(leg.cancellation_id)
     if cancellation is None:
         raise LookupError("a leg without its cancellation was loaded")
     if leg.kind is LegKind.void:
         if cancellation.state in UNFINISHED:
-            after_void(draught, cancellation)
+            after_void(builder, cancellation)
         return
     if leg.state is LegState.succeeded:
-        draught.set_payment(moved(draught.payment, leg.amount))
+        builder.set_payment(moved(builder.payment, leg.amount))
     elif leg.state is LegState.returned:
-        draught.set_payment(moved(draught.payment, -leg.amount))
-    refresh_refund(draught, leg)
-    _after_refund(draught, cancellation, leg)
+        builder.set_payment(moved(builder.payment, -leg.amount))
+    refresh_refund(builder, leg)
+    _after_refund(builder, cancellation, leg)
 
 
-def _after_refund(draught: Draught, cancellation: Cancellation, leg: Leg) -> None:
+def _after_refund(builder: ChangeBuilder, cancellation: Cancellation, leg: Leg) -> None:
     """Complete the cancellation when every leg arrived, call for a person when none is left that may still arrive."""
-    legs = draught.now.legs_of(cancellation.id, LegKind.refund)
+    legs = builder.now.legs_of(cancellation.id, LegKind.refund)
     replaced = {each.replaces for each in legs}
     live = [each for each in legs if each.id not in replaced]
     if leg.state is LegState.returned:
-        _reopen(draught, cancellation)
+        _reopen(builder, cancellation)
     elif all(each.state is LegState.succeeded for each in live):
-        confirm(draught, fulfil(draught, cancellation))
+        confirm(builder, fulfil(builder, cancellation))
     elif cancellation.state is CancellationState.executing and not any(each.state in WAITING for each in live):
-        stuck(draught, cancellation)
+        stuck(builder, cancellation)
 
 
-def _reopen(draught: Draught, cancellation: Cancellation) -> None:
+def _reopen(builder: ChangeBuilder, cancellation: Cancellation) -> None:
     """The rail returned money that it had confirmed: a person has to find another way."""
-    payment = draught.payment
-    draught.set_payment(replace(payment, state=PAYMENT.step(payment.state, PaymentTrigger.reopen_refund)))
+    payment = builder.payment
+    builder.set_payment(replace(payment, state=PAYMENT.step(payment.state, PaymentTrigger.reopen_refund)))
     if cancellation.state is CancellationState.completed:
         state = CANCELLATION.step(cancellation.state, CancellationTrigger.reopen)
-        row = draught.put_cancellation(replace(cancellation, state=state, reopened=True))
-        draught.record_cancellation(RecordType.cancellation_reopened, row)
+        row = builder.put_cancellation(replace(cancellation, state=state, reopened=True))
+        builder.record_cancellation(RecordType.cancellation_reopened, row)
 
 
-def _settled(draught: Draught, leg: Leg, row: Leg) -> Change | None:
+def _settled(builder: ChangeBuilder, leg: Leg, row: Leg) -> Change | None:
     """A void found that the payment had been captured: the payment is completed, and what was not voided is refunded."""
-    payment, said = draught.payment, "settled"
+    payment, said = builder.payment, "settled"
     if leg.kind is not LegKind.void:
-        return _contradicted(draught, leg, AnomalyKind.contradiction, said)
+        return _contradicted(builder, leg, AnomalyKind.contradiction, said)
     if leg.state is LegState.failed and leg.failure_code == "payment_settled":
         return None
     if leg.state not in _SENT:
         late = payment.state in PAYMENT_FINAL
-        return _anomaly(draught, leg, AnomalyKind.captured_late if late else AnomalyKind.contradiction, said)
-    row = draught.put_leg(replace(row, state=LEG.step(leg.state, LegTrigger.fail)))
+        return _anomaly(builder, leg, AnomalyKind.captured_late if late else AnomalyKind.contradiction, said)
+    row = builder.put_leg(replace(row, state=LEG.step(leg.state, LegTrigger.fail)))
     if payment.state is PaymentState.cancel_requested and payment.origin_state is PaymentState.pending:
-        PAYMENT.step(payment.state, PaymentTrigger.complete, Facts(origin=payment.origin_state))
-        completed_at = max(draught.context.now, payment.authorised_at)
-        draught.set_payment(replace(payment, origin_state=PaymentState.completed, completed_at=completed_at))
-        draught.record_payment(RecordType.payment_completed, {"because": "rail_had_captured"})
-        if (cancellation := draught.now.cancellation(leg.cancellation_id)) is not None:
-            drop_unsent_voids(draught, cancellation, "payment_settled")
-    _consequences(draught, row)
+        PAYMENT.step(payment.state, PaymentTrigger.complete, GuardFacts(origin=payment.origin_state))
+        completed_at = max(builder.context.now, payment.authorised_at)
+        builder.set_payment(replace(payment, origin_state=PaymentState.completed, completed_at=completed_at))
+        builder.record_payment(RecordType.payment_completed, {"because": "rail_had_captured"})
+        if (cancellation := builder.now.cancellation(leg.cancellation_id)) is not None:
+            drop_unsent_voids(builder, cancellation, "payment_settled")
+    _consequences(builder, row)
     if payment.state is PaymentState.failed:
-        draught.note_anomaly(AnomalyKind.captured_late, said, provider=leg.provider, leg=row, data={"said": said})
-    return draught.build()
+        builder.note_anomaly(AnomalyKind.captured_late, said, provider=leg.provider, leg=row, data={"said": said})
+    return builder.build()

@@ -7,16 +7,10 @@ from hashlib import sha256
 from uuid import UUID
 
 from workflows.domain.canonical import canonical
-from workflows.domain.changes import Change, Context, Draught
-from workflows.domain.decisions.execution import moot, settle_open_cancellation
+from workflows.domain.changes import Change, ChangeBuilder, Context
+from workflows.domain.decisions.execution import end_with_payment, settle_open_cancellation
 from workflows.domain.decisions.fulfilment import CLOCK_SKEW_MAX, OUT_OF_BOUNDS, check_order, said_authorised_at
-from workflows.domain.errors import CancellationOpen, Invalid, InvalidState, PaymentReferenceConflict
-from workflows.domain.ids import payment_id
-from workflows.domain.machines import PAYMENT, Facts
-from workflows.domain.model import DataValue, Earned, Funding, Item, Payment, Registered, Snapshot
-from workflows.domain.records import GENESIS, digest_text
-from workflows.domain.times import rfc3339
-from workflows.domain.words import (
+from workflows.domain.enums import (
     PAYMENT_FINAL,
     AnomalyKind,
     Category,
@@ -27,10 +21,16 @@ from workflows.domain.words import (
     RecordType,
     Source,
 )
+from workflows.domain.errors import CancellationOpen, Invalid, InvalidState, PaymentReferenceConflict
+from workflows.domain.ids import payment_id
+from workflows.domain.machines import PAYMENT, GuardFacts
+from workflows.domain.model import DataValue, Earned, Funding, Item, Payment, RegisteredContent, Snapshot
+from workflows.domain.records import GENESIS, digest_text
+from workflows.domain.times import rfc3339
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class PaymentDetails:
     """A payment as the wallet describes it. None means that the wallet did not say."""
 
     reference: str
@@ -55,7 +55,7 @@ class Terms:
         return self.authorised_at or self.completed_at or now
 
 
-def register(terms: Terms, *, policy_version: str, uetr: UUID, default_provider: str, context: Context) -> Change:
+def register(terms: PaymentDetails, *, policy_version: str, uetr: UUID, default_provider: str, context: Context) -> Change:
     """A new payment under the policy that was in force when it was authorised. Raises Invalid for times that cannot be."""
     now = context.now
     authorised_at = terms.authorised(now)
@@ -99,17 +99,17 @@ def register(terms: Terms, *, policy_version: str, uetr: UUID, default_provider:
         updated_at=now,
     )
     payment = replace(payment, registered=_registered(payment, authorised_at_said=terms.authorised_at is not None))
-    draught = Draught(Snapshot(payment=payment), context, new=True)
-    draught.record_payment(RecordType.payment_registered, _registered_data(payment) | _kept_texts(draught, terms))
-    return draught.build()
+    builder = ChangeBuilder(Snapshot(payment=payment), context, new=True)
+    builder.record_payment(RecordType.payment_registered, _registered_data(payment) | _kept_texts(builder, terms))
+    return builder.build()
 
 
-def default_funding(terms: Terms, provider: str) -> Funding:
+def default_funding(terms: PaymentDetails, provider: str) -> Funding:
     """Where the wallet names no source: its own balance, at a rail that knows the payment by our reference."""
     return Funding(source=Source.balance, amount=terms.amount, provider=provider, provider_reference=terms.reference)
 
 
-def check_same(snapshot: Snapshot, terms: Terms) -> None:
+def check_same(snapshot: Snapshot, terms: PaymentDetails) -> None:
     """Registered before: every member given now must equal what was registered then, whatever happened to the payment since.
 
     Raises PaymentReferenceConflict.
@@ -145,8 +145,8 @@ def check_same(snapshot: Snapshot, terms: Terms) -> None:
 _DIGESTED = frozenset({"funding", "items"})
 
 
-def _registered(payment: Payment, *, authorised_at_said: bool = True) -> Registered:
-    return Registered(
+def _registered(payment: Payment, *, authorised_at_said: bool = True) -> RegisteredContent:
+    return RegisteredContent(
         authorised_at_said=authorised_at_said,
         amount=payment.amount,
         funding=_digest(payment.funding),
@@ -175,18 +175,18 @@ def complete(snapshot: Snapshot, *, completed_at: datetime | None, provider_refe
     """
     payment = snapshot.payment
     if payment.state in PAYMENT_FINAL:
-        draught, refusal = Draught(snapshot, context), InvalidState(state=payment.state.value)
+        builder, refusal = ChangeBuilder(snapshot, context), InvalidState(state=payment.state.value)
         said = "captured"
-        if not draught.note_anomaly(AnomalyKind.captured_late, said, provider=None, leg=None, data={"said": said}):
+        if not builder.note_anomaly(AnomalyKind.captured_late, said, provider=None, leg=None, data={"said": said}):
             raise refusal
-        return draught.build(refusal=refusal)
-    state = PAYMENT.step(payment.state, PaymentTrigger.complete, Facts(origin=payment.origin_state))
+        return builder.build(refusal=refusal)
+    state = PAYMENT.step(payment.state, PaymentTrigger.complete, GuardFacts(origin=payment.origin_state))
     at = completed_at or max(context.now, payment.authorised_at)
     earliest = said_authorised_at(payment)
     if (earliest is not None and at < earliest) or at > context.now + CLOCK_SKEW_MAX:
         raise Invalid(pointer="/completed_at", detail=OUT_OF_BOUNDS)
-    draught = Draught(snapshot, context)
-    draught.set_payment(
+    builder = ChangeBuilder(snapshot, context)
+    builder.set_payment(
         replace(
             payment,
             state=state,
@@ -197,27 +197,27 @@ def complete(snapshot: Snapshot, *, completed_at: datetime | None, provider_refe
     )
     data: dict[str, DataValue] = {"completed_at": rfc3339(at)}
     if provider_reference is not None:
-        data["funding"] = _funding_data(draught.payment.funding)
-    draught.record_payment(RecordType.payment_completed, data)
-    settle_open_cancellation(draught)
-    if (open_one := draught.now.open_cancellation) is not None:
-        draught.put_cancellation(open_one)  # what its customer is told depends on whether the payment has settled
-    return draught.build()
+        data["funding"] = _funding_data(builder.payment.funding)
+    builder.record_payment(RecordType.payment_completed, data)
+    settle_open_cancellation(builder)
+    if (open_one := builder.now.open_cancellation) is not None:
+        builder.put_cancellation(open_one)  # what its customer is told depends on whether the payment has settled
+    return builder.build()
 
 
 def fail(snapshot: Snapshot, *, code: PaymentFailure, detail: str | None, context: Context) -> Change:
     """The payment itself failed. A cancellation of it has nothing left to undo, and is completed."""
     payment = snapshot.payment
-    state = PAYMENT.step(payment.state, PaymentTrigger.fail, Facts(origin=payment.origin_state))
-    draught = Draught(snapshot, context)
-    draught.set_payment(replace(payment, state=state, origin_state=None, failure_code=code))
+    state = PAYMENT.step(payment.state, PaymentTrigger.fail, GuardFacts(origin=payment.origin_state))
+    builder = ChangeBuilder(snapshot, context)
+    builder.set_payment(replace(payment, state=state, origin_state=None, failure_code=code))
     data: dict[str, DataValue] = {"code": code.value}
     if detail is not None:
-        data |= draught.keep_text(payment.id, "failure_detail", detail)
-    draught.record_payment(RecordType.payment_failed, data)
+        data |= builder.keep_text(payment.id, "failure_detail", detail)
+    builder.record_payment(RecordType.payment_failed, data)
     if (open_one := snapshot.open_cancellation) is not None:
-        moot(draught, open_one)
-    return draught.build()
+        end_with_payment(builder, open_one)
+    return builder.build()
 
 
 def modify(  # noqa: PLR0913 -- the members of the request
@@ -245,8 +245,8 @@ def modify(  # noqa: PLR0913 -- the members of the request
     if not items and payment.items:
         raise Invalid(pointer="/items", detail="Must be given anew: the payment has items.")
     items = items or ()
-    draught = Draught(snapshot, context)
-    draught.set_payment(
+    builder = ChangeBuilder(snapshot, context)
+    builder.set_payment(
         replace(
             payment,
             amount=amount,
@@ -259,14 +259,14 @@ def modify(  # noqa: PLR0913 -- the members of the request
     data: dict[str, DataValue] = {"amount_before": payment.amount, "funding": _funding_data(funding)}
     if items:
         data["items_digest"] = _items_digest(items)
-    data |= draught.keep_text(payment.id, "modification_reason", reason)
+    data |= builder.keep_text(payment.id, "modification_reason", reason)
     if item_names and any(item_names):
-        data |= draught.keep_text(payment.id, "item_names", list(item_names))
-    draught.record_payment(RecordType.payment_modified, data)
-    return draught.build()
+        data |= builder.keep_text(payment.id, "item_names", list(item_names))
+    builder.record_payment(RecordType.payment_modified, data)
+    return builder.build()
 
 
-def _check_times(terms: Terms, authorised_at: datetime, now: datetime) -> None:
+def _check_times(terms: PaymentDetails, authorised_at: datetime, now: datetime) -> None:
     latest = now + CLOCK_SKEW_MAX
     if terms.authorised_at is not None and authorised_at > latest:
         raise Invalid(pointer="/authorised_at", detail="Must not lie in the future.")
@@ -309,12 +309,12 @@ def _registered_data(payment: Payment) -> dict[str, DataValue]:
     return data
 
 
-def _kept_texts(draught: Draught, terms: Terms) -> dict[str, DataValue]:
+def _kept_texts(builder: ChangeBuilder, terms: PaymentDetails) -> dict[str, DataValue]:
     data: dict[str, DataValue] = {}
     if terms.metadata:
-        data |= draught.keep_text(draught.payment.id, "metadata", terms.metadata)
+        data |= builder.keep_text(builder.payment.id, "metadata", terms.metadata)
     if terms.item_names and any(terms.item_names):
-        data |= draught.keep_text(draught.payment.id, "item_names", list(terms.item_names))
+        data |= builder.keep_text(builder.payment.id, "item_names", list(terms.item_names))
     return data
 
 

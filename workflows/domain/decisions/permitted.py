@@ -4,16 +4,16 @@ from datetime import datetime
 
 from workflows.domain.decisions.handoffs import may_escalate, may_reserve
 from workflows.domain.decisions.reviews import may_approve, may_review
-from workflows.domain.machines import CANCELLATION, Facts
+from workflows.domain.enums import CANCELLATION_OPEN, CancellationState, CancellationTrigger
+from workflows.domain.machines import CANCELLATION, GuardFacts
 from workflows.domain.model import Actor, Cancellation, Snapshot
-from workflows.domain.words import CANCELLATION_OPEN, CancellationState, CancellationTrigger
 
 ASSIGN = "assign"  # moves no state, so no machine knows it
 
 
 def actions(snapshot: Snapshot, cancellation: Cancellation, actor: Actor, now: datetime) -> tuple[str, ...]:
     """The steps that are open to this person, in the table's order. Whether the role may take them at all is asked elsewhere."""
-    facts = Facts(second_approval=cancellation.second_approval, offers=cancellation.offers, intact=True)
+    facts = GuardFacts(second_approval=cancellation.second_approval, offers=cancellation.offers, intact=True)
     found = [
         trigger.value
         for trigger in CANCELLATION.actions_from(cancellation.state)

@@ -3,10 +3,23 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from workflows.domain.changes import Change, Context, Draught
+from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.decisions.clocks import clock_data, stopped, two_needed, waiting
 from workflows.domain.decisions.execution import cancelled_quantities, execute, release
-from workflows.domain.decisions.terms import Terms
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.enums import (
+    CANCELLATION_WAITING,
+    ActorRole,
+    Anchor,
+    CancellationState,
+    CancellationTrigger,
+    Channel,
+    PaymentState,
+    PaymentTrigger,
+    Reason,
+    RecordType,
+    Route,
+)
 from workflows.domain.errors import (
     AmountExceedsRefundable,
     CancellationOpen,
@@ -23,22 +36,9 @@ from workflows.domain.errors import (
 from workflows.domain.machines import CANCELLATION, PAYMENT
 from workflows.domain.model import Actor, Cancellation, DataValue, ItemQuantity, Payment, Snapshot
 from workflows.domain.money import line_amount
-from workflows.domain.policy import Allowed, Denied, Verdict, decide_route, facts_data
-from workflows.domain.policy import Facts as PolicyFacts
+from workflows.domain.policy import Allowed, Denied, Verdict, decide_route
+from workflows.domain.policy_facts import PolicyFacts, facts_data
 from workflows.domain.times import rfc3339
-from workflows.domain.words import (
-    CANCELLATION_WAITING,
-    ActorRole,
-    Anchor,
-    CancellationState,
-    CancellationTrigger,
-    Channel,
-    PaymentState,
-    PaymentTrigger,
-    Reason,
-    RecordType,
-    Route,
-)
 
 _OVER = frozenset({PaymentState.refunded, PaymentState.cancelled, PaymentState.failed})
 _OURS = frozenset({Channel.system})
@@ -46,13 +46,13 @@ _ASK_FOR_OTHERS = frozenset({ActorRole.agent, ActorRole.supervisor})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Override:
+class OverrideRequest:
     justification: str
     ticket: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class CancellationRequest:
     """What somebody wants undone. Neither amount nor items: all that is refundable."""
 
     actor: Actor
@@ -63,7 +63,7 @@ class Ask:
     client_reference: str | None = None
     expected_refundable: int | None = None
     verification: dict[str, str] | None = None
-    override: Override | None = None
+    override: OverrideRequest | None = None
     fingerprint: str = ""
 
 
@@ -88,7 +88,7 @@ def actor_channel(role: ActorRole, channel: Channel | None) -> Channel:
     return channel or (Channel.merchant if role is ActorRole.merchant else Channel.app)
 
 
-def assess(snapshot: Snapshot, ask: Ask, terms: Terms, now: datetime) -> Assessment:
+def assess(snapshot: Snapshot, requested: CancellationRequest, terms: PolicyContext, now: datetime) -> Assessment:
     """Everything that decides about a wish, in the order in which the refusals are promised; no side effect.
 
     Raises InvalidState, CancellationOpen, PaymentDisputed, RefundableAmountChanged, PartialNotSupported, AmountExceedsRefundable,
@@ -104,14 +104,14 @@ def assess(snapshot: Snapshot, ask: Ask, terms: Terms, now: datetime) -> Assessm
     if not PAYMENT.may(payment.state, PaymentTrigger.request_cancellation):
         raise InvalidState(state=payment.state.value)
     refundable = payment.amount_refundable
-    if ask.expected_refundable is not None and ask.expected_refundable != refundable:
+    if requested.expected_refundable is not None and requested.expected_refundable != refundable:
         raise RefundableAmountChanged(refundable)
-    amount, items = _wanted(payment, ask)
+    amount, items = _wanted(payment, requested)
     if amount > refundable or (amount == 0 and not items):
         raise AmountExceedsRefundable(refundable)
     if payment.state is PaymentState.pending and amount < payment.amount:
         raise PartialNotSupported
-    facts = policy_facts(snapshot, ask, amount, now)
+    facts = policy_facts(snapshot, requested, amount, now)
     return Assessment(amount=amount, items=items, facts=facts, verdict=decide_route(terms.policy, facts, now, terms.calendar))
 
 
@@ -120,12 +120,12 @@ def is_repeated(snapshot: Snapshot, client_reference: str | None) -> bool:
     return client_reference is not None and any(c.client_reference == client_reference for c in snapshot.cancellations)
 
 
-def find_repeated(snapshot: Snapshot, ask: Ask) -> Cancellation | None:
+def find_repeated(snapshot: Snapshot, requested: CancellationRequest) -> Cancellation | None:
     """The cancellation that was asked for before under the same client_reference. Raises ClientReferenceConflict."""
-    if ask.client_reference is None:
+    if requested.client_reference is None:
         return None
-    known = next((c for c in snapshot.cancellations if c.client_reference == ask.client_reference), None)
-    if known is not None and known.fingerprint != ask.fingerprint:
+    known = next((c for c in snapshot.cancellations if c.client_reference == requested.client_reference), None)
+    if known is not None and known.fingerprint != requested.fingerprint:
         raise ClientReferenceConflict
     return known
 
@@ -144,30 +144,30 @@ def refusal_of(cancellation: Cancellation) -> PolicyRefused:
     )
 
 
-def request(snapshot: Snapshot, ask: Ask, terms: Terms, context: Context) -> Change:
+def request(snapshot: Snapshot, requested: CancellationRequest, terms: PolicyContext, context: Context) -> Change:
     """Ask for a cancellation. Policy's no is recorded too: the change then carries it as `refusal`."""
-    if ask.reason is None:
+    if requested.reason is None:
         raise ValueError("a request has a reason")
-    if ask.override is not None and ask.actor.role is not ActorRole.supervisor:
+    if requested.override is not None and requested.actor.role is not ActorRole.supervisor:
         raise Forbidden
-    assessment = assess(snapshot, ask, terms, context.now)
+    assessment = assess(snapshot, requested, terms, context.now)
     verdict = assessment.verdict
-    draught = Draught(snapshot, context)
-    if isinstance(verdict, Denied) and (ask.override is None or assessment.amount == 0):
-        return _refuse(draught, ask, assessment, verdict)
+    builder = ChangeBuilder(snapshot, context)
+    if isinstance(verdict, Denied) and (requested.override is None or assessment.amount == 0):
+        return _refuse(builder, requested, assessment, verdict)
     if not isinstance(verdict, Denied) and assessment.amount == 0:
-        return _count(draught, ask, assessment, verdict.route)
-    return _open(draught, ask, assessment, terms)
+        return _count(builder, requested, assessment, verdict.route)
+    return _open(builder, requested, assessment, terms)
 
 
 def withdraw(snapshot: Snapshot, cancellation: Cancellation, context: Context) -> Change:
     """The customer takes the wish back, as long as nothing is executed."""
     state = CANCELLATION.step(cancellation.state, CancellationTrigger.withdraw)
-    draught = Draught(snapshot, context)
-    row = draught.put_cancellation(stopped(replace(cancellation, state=state)))
-    draught.record_cancellation(RecordType.cancellation_withdrawn, row)
-    release(draught, row)
-    return draught.build()
+    builder = ChangeBuilder(snapshot, context)
+    row = builder.put_cancellation(stopped(replace(cancellation, state=state)))
+    builder.record_cancellation(RecordType.cancellation_withdrawn, row)
+    release(builder, row)
+    return builder.build()
 
 
 def must_find(snapshot: Snapshot, cancellation: Cancellation | None) -> Cancellation:
@@ -176,13 +176,13 @@ def must_find(snapshot: Snapshot, cancellation: Cancellation | None) -> Cancella
     return cancellation
 
 
-def _wanted(payment: Payment, ask: Ask) -> tuple[int, tuple[ItemQuantity, ...]]:
+def _wanted(payment: Payment, requested: CancellationRequest) -> tuple[int, tuple[ItemQuantity, ...]]:
     """The amount asked for, in minor units, and the items that it stands for."""
-    if ask.items is None:
-        return (payment.amount_refundable if ask.amount is None else ask.amount), ()
+    if requested.items is None:
+        return (payment.amount_refundable if requested.amount is None else requested.amount), ()
     positions = {item.reference: position for position, item in enumerate(payment.items)}
     amount = 0
-    for index, wanted in enumerate(ask.items):
+    for index, wanted in enumerate(requested.items):
         position = positions.get(wanted.reference)
         if position is None:
             raise Invalid(pointer=f"/items/{index}/reference", detail="Must be the reference of one of the payment's items.")
@@ -191,10 +191,10 @@ def _wanted(payment: Payment, ask: Ask) -> tuple[int, tuple[ItemQuantity, ...]]:
         if after > line.quantity:
             raise AmountExceedsRefundable(payment.amount_refundable)
         amount += line_amount(line.amount, line.quantity, after) - line_amount(line.amount, line.quantity, taken)
-    return amount, ask.items
+    return amount, requested.items
 
 
-def policy_facts(snapshot: Snapshot, ask: Ask, amount: int, now: datetime) -> PolicyFacts:
+def policy_facts(snapshot: Snapshot, requested: CancellationRequest, amount: int, now: datetime) -> PolicyFacts:
     """What policy may look at. A moment that a faster clock than ours told counts as now, one that only the merchant told as told then."""
     payment = snapshot.payment
 
@@ -209,9 +209,9 @@ def policy_facts(snapshot: Snapshot, ask: Ask, amount: int, now: datetime) -> Po
         merchant_id=payment.merchant_id,
         currency=payment.currency,
         amount=amount,
-        role=ask.actor.role,
-        channel=ask.actor.channel,
-        reason=ask.reason,
+        role=requested.actor.role,
+        channel=requested.actor.channel,
+        reason=requested.reason,
         sources=tuple(funding.source for funding in payment.funding),
         anchors={anchor: happened(anchor) for anchor in Anchor},
         partial=amount < payment.amount,
@@ -221,25 +221,25 @@ def policy_facts(snapshot: Snapshot, ask: Ask, amount: int, now: datetime) -> Po
     )
 
 
-def _refuse(draught: Draught, ask: Ask, assessment: Assessment, denied: Denied) -> Change:
-    row = _row(draught, ask, assessment, state=CancellationState.refused, route=None)
-    row = draught.put_cancellation(replace(row, refusal=denied.refusal, refusal_next_steps=denied.next_steps))
-    draught.record_cancellation(RecordType.cancellation_refused, row, _decision_data(draught, ask, row))
-    return draught.build(refusal=refusal_of(row))
+def _refuse(builder: ChangeBuilder, requested: CancellationRequest, assessment: Assessment, denied: Denied) -> Change:
+    row = _row(builder, requested, assessment, state=CancellationState.refused, route=None)
+    row = builder.put_cancellation(replace(row, refusal=denied.refusal, refusal_next_steps=denied.next_steps))
+    builder.record_cancellation(RecordType.cancellation_refused, row, _decision_data(builder, requested, row))
+    return builder.build(refusal=refusal_of(row))
 
 
-def _open(draught: Draught, ask: Ask, assessment: Assessment, terms: Terms) -> Change:
-    verdict, payment = assessment.verdict, draught.payment
+def _open(builder: ChangeBuilder, requested: CancellationRequest, assessment: Assessment, terms: PolicyContext) -> Change:
+    verdict, payment = assessment.verdict, builder.payment
     route = Route.automatic if isinstance(verdict, Denied) else verdict.route
-    row = _row(draught, ask, assessment, state=CancellationState.executing, route=route)
-    if ask.override is None and ask.actor.role in _ASK_FOR_OTHERS and ask.verification is None:
+    row = _row(builder, requested, assessment, state=CancellationState.executing, route=route)
+    if requested.override is None and requested.actor.role in _ASK_FOR_OTHERS and requested.verification is None:
         _check_verified(row, terms)
     row = replace(row, second_approval=two_needed(row, terms, agent_decides=route is Route.agent))
     row = replace(row, state=_first_state(route, row.second_approval))
     if row.state in CANCELLATION_WAITING:
-        row = waiting(draught, row, terms)
-    row = draught.put_cancellation(row)
-    draught.set_payment(
+        row = waiting(builder, row, terms)
+    row = builder.put_cancellation(row)
+    builder.set_payment(
         replace(
             payment,
             state=PAYMENT.step(payment.state, PaymentTrigger.request_cancellation),
@@ -248,37 +248,40 @@ def _open(draught: Draught, ask: Ask, assessment: Assessment, terms: Terms) -> C
             cancelled_quantities=cancelled_quantities(payment, row.items, 1),
         )
     )
-    law = terms.law(row)
-    data = _decision_data(draught, ask, row) | {"second_approval": row.second_approval, "allocation": law.allocation.value}
-    if law.forfeit:
-        data["forfeit"] = sorted(source.value for source in law.forfeit)
-    draught.record_cancellation(RecordType.cancellation_requested, row, data)
-    if row.override_ticket is not None and ask.override is not None:
+    effective_terms = terms.effective_terms(row)
+    data = _decision_data(builder, requested, row) | {
+        "second_approval": row.second_approval,
+        "allocation": effective_terms.allocation.value,
+    }
+    if effective_terms.forfeit:
+        data["forfeit"] = sorted(source.value for source in effective_terms.forfeit)
+    builder.record_cancellation(RecordType.cancellation_requested, row, data)
+    if row.override_ticket is not None and requested.override is not None:
         passed: dict[str, DataValue] = {"ticket": row.override_ticket, "allowed_by_policy": isinstance(verdict, Allowed)}
-        passed |= draught.keep_text(row.id, "justification", ask.override.justification)
-        draught.record_cancellation(RecordType.cancellation_overridden, row, passed)
+        passed |= builder.keep_text(row.id, "justification", requested.override.justification)
+        builder.record_cancellation(RecordType.cancellation_overridden, row, passed)
     if (waits := _WAITS.get(row.state)) is not None:
-        draught.record_cancellation(waits, row, clock_data(row))
+        builder.record_cancellation(waits, row, clock_data(row))
     if row.state is CancellationState.executing:
-        execute(draught, row, law)
-    return draught.build()
+        execute(builder, row, effective_terms)
+    return builder.build()
 
 
-def _count(draught: Draught, ask: Ask, assessment: Assessment, route: Route) -> Change:
+def _count(builder: ChangeBuilder, requested: CancellationRequest, assessment: Assessment, route: Route) -> Change:
     """Pieces worth nothing (gifts, or three for one cent) are cancelled at once, whoever would decide about money: none moves."""
-    if ask.override is not None:
+    if requested.override is not None:
         raise Invalid(pointer="/override", detail="Has nothing to pass: these pieces are worth nothing, and no money moves.")
-    row = draught.put_cancellation(_row(draught, ask, assessment, state=CancellationState.completed, route=route))
-    payment = draught.payment
-    draught.set_payment(replace(payment, cancelled_quantities=cancelled_quantities(payment, row.items, 1)))
-    draught.record_cancellation(RecordType.cancellation_requested, row, _decision_data(draught, ask, row))
-    draught.record_cancellation(RecordType.cancellation_completed, row)
-    return draught.build()
+    row = builder.put_cancellation(_row(builder, requested, assessment, state=CancellationState.completed, route=route))
+    payment = builder.payment
+    builder.set_payment(replace(payment, cancelled_quantities=cancelled_quantities(payment, row.items, 1)))
+    builder.record_cancellation(RecordType.cancellation_requested, row, _decision_data(builder, requested, row))
+    builder.record_cancellation(RecordType.cancellation_completed, row)
+    return builder.build()
 
 
-def _check_verified(row: Cancellation, terms: Terms) -> None:
+def _check_verified(row: Cancellation, terms: PolicyContext) -> None:
     """Where policy wants it, whoever speaks for a customer says how he made sure that it is the customer."""
-    if row.channel in terms.law(row).verification:
+    if row.channel in terms.effective_terms(row).verification:
         raise Invalid(pointer="/verification", detail="Is required on this channel: say how the customer was verified.")
 
 
@@ -302,9 +305,11 @@ def _first_state(route: Route, second_approval: bool) -> CancellationState:
             return CancellationState.awaiting_second_approval if second_approval else CancellationState.executing
 
 
-def _row(draught: Draught, ask: Ask, assessment: Assessment, *, state: CancellationState, route: Route | None) -> Cancellation:
-    payment, context, verdict = draught.payment, draught.context, assessment.verdict
-    if ask.reason is None:
+def _row(
+    builder: ChangeBuilder, requested: CancellationRequest, assessment: Assessment, *, state: CancellationState, route: Route | None
+) -> Cancellation:
+    payment, context, verdict = builder.payment, builder.context, assessment.verdict
+    if requested.reason is None:
         raise ValueError("a request has a reason")
     return Cancellation(
         id=context.new_id(),
@@ -312,15 +317,15 @@ def _row(draught: Draught, ask: Ask, assessment: Assessment, *, state: Cancellat
         version=1,
         state=state,
         route=route,
-        reason=ask.reason,
+        reason=requested.reason,
         amount=assessment.amount,
         currency=payment.currency,
         items=assessment.items,
         partial=assessment.facts.partial,
-        channel=ask.actor.channel,
-        requested_by=ask.actor,
-        client_reference=ask.client_reference,
-        fingerprint=ask.fingerprint,
+        channel=requested.actor.channel,
+        requested_by=requested.actor,
+        client_reference=requested.client_reference,
+        fingerprint=requested.fingerprint,
         rule=verdict.rule,
         policy_version=verdict.policy_version,
         window=verdict.window,
@@ -330,7 +335,7 @@ def _row(draught: Draught, ask: Ask, assessment: Assessment, *, state: Cancellat
         deadline_at=None,
         on_deadline=None,
         second_approval=False,
-        override_ticket=ask.override.ticket if ask.override else None,
+        override_ticket=requested.override.ticket if requested.override else None,
         assigned_to=None,
         approvals=(),
         reopened=False,
@@ -339,7 +344,7 @@ def _row(draught: Draught, ask: Ask, assessment: Assessment, *, state: Cancellat
     )
 
 
-def _decision_data(draught: Draught, ask: Ask, row: Cancellation) -> dict[str, DataValue]:
+def _decision_data(builder: ChangeBuilder, requested: CancellationRequest, row: Cancellation) -> dict[str, DataValue]:
     """What the record says of a request: the wish, the rule that decided, its window, and a digest of every free text."""
     data: dict[str, DataValue] = {
         "reason": row.reason.value,
@@ -355,11 +360,11 @@ def _decision_data(draught: Draught, ask: Ask, row: Cancellation) -> dict[str, D
         data["items"] = [{"reference": item.reference, "quantity": item.quantity} for item in row.items]
     if row.client_reference is not None:
         data["client_reference"] = row.client_reference
-    if ask.note is not None:
-        data |= draught.keep_text(row.id, "note", ask.note)
-    if ask.verification is not None:
-        data["verification_method"] = ask.verification["method"]
-        data |= draught.keep_text(row.id, "verification_reference", ask.verification["reference"])
+    if requested.note is not None:
+        data |= builder.keep_text(row.id, "note", requested.note)
+    if requested.verification is not None:
+        data["verification_method"] = requested.verification["method"]
+        data |= builder.keep_text(row.id, "verification_reference", requested.verification["reference"])
     return data
 
 

@@ -6,54 +6,54 @@ A person is its `sub`, whatever role its token names this time. The database hol
 
 from dataclasses import replace
 
-from workflows.domain.changes import Change, Context, Draught
+from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.decisions.clocks import arrive
-from workflows.domain.decisions.terms import Terms
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.enums import CANCELLATION_OPEN, ActorRole, CancellationState, CancellationTrigger, RecordType
 from workflows.domain.errors import Forbidden, InvalidState, SecondApproverRequired
-from workflows.domain.machines import CANCELLATION, Facts
+from workflows.domain.machines import CANCELLATION, GuardFacts
 from workflows.domain.model import Actor, Approval, Cancellation, DataValue, Snapshot
 from workflows.domain.times import rfc3339
-from workflows.domain.words import CANCELLATION_OPEN, ActorRole, CancellationState, CancellationTrigger, RecordType
 
 
 def assign(snapshot: Snapshot, cancellation: Cancellation, *, to: str | None, context: Context) -> Change:
     """An agent takes the case, or hands it on to a colleague. Whose it is decides nothing about who may act."""
     if cancellation.state not in CANCELLATION_OPEN:
         raise InvalidState(state=cancellation.state.value)
-    draught = Draught(snapshot, context)
-    assigned_to = to or draught.context.actor.id
-    row = draught.put_cancellation(replace(cancellation, assigned_to=assigned_to))
-    draught.record_cancellation(RecordType.cancellation_assigned, row, {"to": assigned_to, "from": cancellation.assigned_to})
-    return draught.build()
+    builder = ChangeBuilder(snapshot, context)
+    assigned_to = to or builder.context.actor.id
+    row = builder.put_cancellation(replace(cancellation, assigned_to=assigned_to))
+    builder.record_cancellation(RecordType.cancellation_assigned, row, {"to": assigned_to, "from": cancellation.assigned_to})
+    return builder.build()
 
 
-def approve(snapshot: Snapshot, cancellation: Cancellation, *, note: str | None, terms: Terms, context: Context) -> Change:
+def approve(snapshot: Snapshot, cancellation: Cancellation, *, note: str | None, terms: PolicyContext, context: Context) -> Change:
     """A person of ours says yes: the first one, or the second. Raises InvalidState, SecondApproverRequired, Forbidden."""
-    facts = Facts(second_approval=cancellation.second_approval)
+    facts = GuardFacts(second_approval=cancellation.second_approval)
     state = CANCELLATION.step(cancellation.state, CancellationTrigger.approve, facts)
     check_reviewer(cancellation, context.actor)
     if not may_approve(cancellation, context.actor):
         raise SecondApproverRequired
-    draught = Draught(snapshot, context)
-    actor, position = draught.context.actor, len(cancellation.approvals)
-    approval = Approval(by=actor.id, role=actor.role, at=draught.context.now)
+    builder = ChangeBuilder(snapshot, context)
+    actor, position = builder.context.actor, len(cancellation.approvals)
+    approval = Approval(by=actor.id, role=actor.role, at=builder.context.now)
     row = replace(cancellation, approvals=(*cancellation.approvals, approval))
     data: dict[str, DataValue] = {"approval": position + 1}
     if note is not None:
-        data |= draught.keep_text(row.id, "approval_note", {"by": actor.id, "at": rfc3339(approval.at), "note": note})
-    arrive(draught, row, state, terms, said=RecordType.cancellation_approved, data=data)
-    return draught.build()
+        data |= builder.keep_text(row.id, "approval_note", {"by": actor.id, "at": rfc3339(approval.at), "note": note})
+    arrive(builder, row, state, terms, said=RecordType.cancellation_approved, data=data)
+    return builder.build()
 
 
-def deny(snapshot: Snapshot, cancellation: Cancellation, *, reason_code: str, note: str, terms: Terms, context: Context) -> Change:
+def deny(snapshot: Snapshot, cancellation: Cancellation, *, reason_code: str, note: str, terms: PolicyContext, context: Context) -> Change:
     """A person of ours says no, with a reason. Anyone who reviews may, also who had approved before. Raises InvalidState, Forbidden."""
     state = CANCELLATION.step(cancellation.state, CancellationTrigger.deny)
     check_reviewer(cancellation, context.actor)
-    draught = Draught(snapshot, context)
+    builder = ChangeBuilder(snapshot, context)
     data: dict[str, DataValue] = {"reason_code": reason_code}
-    data |= draught.keep_text(cancellation.id, "denial", {"reason_code": reason_code, "note": note})
-    arrive(draught, cancellation, state, terms, said=RecordType.cancellation_denied, data=data)
-    return draught.build()
+    data |= builder.keep_text(cancellation.id, "denial", {"reason_code": reason_code, "note": note})
+    arrive(builder, cancellation, state, terms, said=RecordType.cancellation_denied, data=data)
+    return builder.build()
 
 
 def may_approve(cancellation: Cancellation, actor: Actor) -> bool:

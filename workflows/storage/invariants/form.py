@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from workflows.domain import ids
-from workflows.domain.words import CANCELLATION_OPEN, LegState
+from workflows.domain.enums import CANCELLATION_OPEN, LegState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

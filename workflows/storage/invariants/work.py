@@ -1,7 +1,7 @@
 """The work that is waiting, and the records: nothing is forgotten, nothing is untold."""
 
 from workflows.domain import ids
-from workflows.domain.words import JobKind
+from workflows.domain.enums import JobKind
 from workflows.storage.invariants.form import AMOUNT_TOLD, CAN, LEG, ON_ITS_WAY, PAY, Invariant, id_of
 
 # Where replies are kept that belong to no payment: the collections whose POST takes an idempotency key.

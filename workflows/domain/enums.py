@@ -66,7 +66,7 @@ class CancellationTrigger(StrEnum):
     redirect = "redirect"
     close = "close"
     reopen = "reopen"
-    moot = "moot"  # the payment itself failed: there is nothing to undo
+    end_with_payment = "end_with_payment"  # the payment itself failed: there is nothing to undo
 
 
 class LegState(StrEnum):
@@ -86,11 +86,11 @@ class LegTrigger(StrEnum):
     process = "process"
     succeed = "succeed"
     fail = "fail"
-    lose = "lose"  # the answer was lost on the way
+    mark_unknown = "mark_unknown"  # the answer was lost on the way
     require_action = "require_action"
     hold = "hold"
     release = "release"
-    give_back = "give_back"  # the rail returned what it had confirmed
+    mark_returned = "mark_returned"  # the rail returned what it had confirmed
 
 
 class LegKind(StrEnum):

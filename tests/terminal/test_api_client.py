@@ -5,13 +5,13 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from service.terminal.api_client import ATTEMPTS_MAX, ApiClient, by_environment
 from service.terminal.failure import UserError
-from service.terminal.reach import ATTEMPTS_MAX, Reach, by_environment
 
 URL = "http://fake"
 
 
-def reach(answers: list[httpx.Response | Exception], pauses: list[float]) -> Reach:
+def reach(answers: list[httpx.Response | Exception], pauses: list[float]) -> ApiClient:
     def answer(_: httpx.Request) -> httpx.Response:
         given = answers.pop(0)
         if isinstance(given, Exception):
@@ -21,7 +21,7 @@ def reach(answers: list[httpx.Response | Exception], pauses: list[float]) -> Rea
     async def pause(seconds: float) -> None:
         pauses.append(seconds)
 
-    return Reach(URL, "t", transport=httpx.MockTransport(answer), pause=pause)
+    return ApiClient(URL, "t", transport=httpx.MockTransport(answer), pause=pause)
 
 
 async def test_a_lost_or_postponed_answer_is_asked_for_again_under_the_same_key() -> None:
@@ -64,7 +64,7 @@ async def test_a_service_that_stays_away_is_given_up() -> None:
 @pytest.mark.parametrize("url", ["nonsense", "ftp://x", "http://x:port"])
 def test_what_is_no_address_is_told_at_once(url: str) -> None:
     with pytest.raises(UserError, match="no address"):
-        Reach(url, "t")
+        ApiClient(url, "t")
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 
 from workflows.domain.model import Cancellation
-from workflows.domain.policy import Law, Policy
+from workflows.domain.policy import EffectiveTerms, Policy
 from workflows.domain.ports import Calendar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class PolicyContext:
     policy: Policy
     calendar: Calendar
 
-    def law(self, cancellation: Cancellation) -> Law:
+    def effective_terms(self, cancellation: Cancellation) -> EffectiveTerms:
         """What the rule that decided the cancellation says about its clocks, its second person, and its shares."""
-        return self.policy.law(cancellation.rule)
+        return self.policy.effective_terms(cancellation.rule)

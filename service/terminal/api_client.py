@@ -43,7 +43,7 @@ class Reply:
         return f"{self.status} {self.code}: {self.body.get('detail', '')}" if self.code else str(self.status)
 
 
-class Reach:
+class ApiClient:
     """A client of one service, for one caller. Every call is safe to repeat: a read, or one with an idempotency key of its own."""
 
     def __init__(self, url: str, token: str, *, transport: httpx.AsyncBaseTransport | None = None, pause: Pause = asyncio.sleep) -> None:

@@ -16,10 +16,10 @@ from workflows.domain.changes import Change
 from workflows.domain.decisions import outcomes
 from workflows.domain.decisions.execution import order
 from workflows.domain.decisions.outcomes import MAY_BE_SENT
+from workflows.domain.enums import LegKind, LegState, OutcomeSource
 from workflows.domain.model import Leg, Snapshot
 from workflows.domain.ports import Absent, Outcome, Provider
-from workflows.domain.ports import Unavailable as RailUnavailable
-from workflows.domain.words import LegKind, LegState, OutcomeSource
+from workflows.domain.ports import ProviderUnavailable as RailUnavailable
 from workflows.flows.legs import change_leg, load_leg, rail_context, worker_context
 from workflows.run import Runtime
 from workflows.storage.apply import Fence
@@ -46,7 +46,7 @@ class _Overtaken(Exception):
     """Between loading and sending somebody else changed what there is to do, or the time to do it in has gone."""
 
 
-async def move(runtime: Runtime, rails: Rails, claim: Claim) -> None:
+async def execute_leg(runtime: Runtime, rails: Rails, claim: Claim) -> None:
     """Do what is due for a leg, and end or put off its job. Raises LeaseLost where another worker has it now."""
     found = await load_leg(runtime, claim.payment_id, claim.subject_id)
     if found is None or found[1].state not in _ASKED | {LegState.scheduled}:

@@ -4,7 +4,7 @@ import threading
 import time
 from uuid import UUID, uuid4
 
-from workflows.chance import new_id
+from workflows.clock_and_ids import new_id
 
 
 def test_ids_grow_within_a_process_and_name_their_moment() -> None:
