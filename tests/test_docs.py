@@ -1,7 +1,9 @@
-"""The documents: their links lead somewhere, the commands that they name exist, and decisions have their form."""
+"""The documents: links, the commands that they name, the form of decisions, and the picture of the states."""
 
 import re
 from pathlib import Path
+
+from workflows.domain.machines import PAYMENT
 
 ROOT = Path(__file__).parents[1]
 GITHUB = ROOT / ".github"
@@ -52,3 +54,12 @@ def test_the_index_names_every_decision_by_its_title() -> None:
     index = re.findall(r"^\| \[(\d{4})\]\(([^)]+)\) \| (.+) \|$", text(GITHUB / "decisions" / "README.md"), re.MULTILINE)
 
     assert index == [(path.name[:4], path.name, text(path).splitlines()[0].removeprefix(f"# {path.name[:4]} ")) for path in DECISIONS]
+
+
+def test_the_picture_shows_every_arrow_between_states() -> None:
+    picture = text(GITHUB / "states.svg")
+    arrows = re.findall(r'class="arrow[^"]*"[^>]* id="([a-z_]+)-([a-z_]+)"', picture)
+    names = re.findall(r'class="name"[^>]*>([a-z_]+)<', picture)
+
+    assert sorted(arrows) == sorted({(row.source.value, row.target.value) for row in PAYMENT.rows})
+    assert sorted(names) == sorted({state for arrow in arrows for state in arrow})
