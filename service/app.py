@@ -19,9 +19,9 @@ from service.api.measures import CALLS, SECONDS
 from service.api.problems import RequestProblem, problem_for
 from service.api.rights import OPERATIONS, Operation, allowed
 from service.api.sentences import language
-from service.jwks import FileKeys, KeySource, UrlKeys
-from service.keys import load_or_create_keys
-from service.security import Authenticator, Principal, TokenFault, Unauthenticated
+from service.auth.jwks import FileKeys, KeySource, UrlKeys
+from service.auth.keys import load_or_create_keys
+from service.auth.tokens import Authenticator, Principal, TokenFault, Unauthenticated
 from service.settings import Settings
 from workflows.domain.errors import Forbidden, Unavailable
 from workflows.domain.ports import Clock

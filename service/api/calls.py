@@ -19,8 +19,8 @@ from service.api.queries import Query, read_query
 from service.api.reading import JSON_TYPE, Inbound
 from service.api.rights import Operation
 from service.api.sentences import Language, language
-from service.keys import EvidenceKey
-from service.security import Authenticator, Principal
+from service.auth.keys import EvidenceKey
+from service.auth.tokens import Authenticator, Principal
 from service.settings import Settings
 from workflows.clock_and_ids import new_id
 from workflows.domain import ids

@@ -4,8 +4,8 @@ from starlette.responses import Response
 
 from service.api.calls import Call
 from service.api.reading import JSON_TYPE, read_body
+from service.auth.tokens import TokenFault, Unauthenticated
 from service.providers.sandbox import SandboxProvider, verify_notification
-from service.security import TokenFault, Unauthenticated
 from workflows.clock_and_ids import new_id
 from workflows.domain.errors import NotFound
 from workflows.domain.ids import from_rail_key, scope_id

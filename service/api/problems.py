@@ -11,7 +11,7 @@ from datetime import UTC, datetime, tzinfo
 
 from service.api.rights import available
 from service.api.sentences import Language, NextStep, fault, next_steps, refusal_message, sentence
-from service.security import KeysUnavailable, Principal, TokenFault, Unauthenticated
+from service.auth.tokens import KeysUnavailable, Principal, TokenFault, Unauthenticated
 from workflows.domain import errors, ids
 from workflows.domain.times import rfc3339
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from service.security import Principal
+from service.auth.tokens import Principal
 from workflows.domain.enums import Role
 
 Method = Literal["GET", "POST"]

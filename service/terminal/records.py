@@ -19,7 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Te
 from rich.table import Table
 from rich.text import Text
 
-from service.keys import KeysUnusable, Verifier, VerifierKeyUnreadable, load_or_create_keys
+from service.auth.keys import KeysUnusable, Verifier, VerifierKeyUnreadable, load_or_create_keys
 from service.terminal.api_client import by_environment
 from service.terminal.plain import plain, say
 from workflows.domain.exports import read_trailer

@@ -26,7 +26,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from service.keys import LocalKeys
+from service.auth.keys import LocalKeys
 from service.terminal.api_client import ApiClient, Pause, Reply
 from service.terminal.failure import UserError
 from service.terminal.replay_plan import Case, ReplayPlan, Run, Wish, read_plan

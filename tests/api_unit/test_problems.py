@@ -13,7 +13,7 @@ import pytest
 from service.api.problem_pages import PAGE_HEADERS, explanation, problem_index, problem_page
 from service.api.problems import PROBLEMS, ProblemReply, RequestProblem, problem_body, problem_for
 from service.api.sentences import Language
-from service.security import KeysUnavailable, Principal, TokenFault, Unauthenticated
+from service.auth.tokens import KeysUnavailable, Principal, TokenFault, Unauthenticated
 from workflows.domain import errors
 from workflows.domain.enums import Anchor, Refusal, Role
 

@@ -34,7 +34,7 @@ from service.api.sentences import (
     sentence,
     words,
 )
-from service.security import TokenFault
+from service.auth.tokens import TokenFault
 from tests.domain import made
 from workflows.domain.decisions.eligibility import Outlook, ReasonOutcome
 from workflows.domain.decisions.requests import Assessment

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, Ellip
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from service.jwks import KeySet, KeysUnavailable, parse_jwks
-from service.security import Authenticator
+from service.auth.jwks import KeySet, KeysUnavailable, parse_jwks
+from service.auth.tokens import Authenticator
 
 NOW = datetime(2026, 11, 22, 13, 30, tzinfo=UTC)
 ISSUER, AUDIENCE = "https://issuer.example", "refundry"

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service import jwks
-from service.jwks import FileKeys, JwksUnreadable, KeySet, KeysUnavailable, UrlKeys, parse_jwks
+from service.auth import jwks
+from service.auth.jwks import FileKeys, JwksUnreadable, KeySet, KeysUnavailable, UrlKeys, parse_jwks
 from tests.security.issuer import ed25519, encode, jwk, key_set, p256, rsa_key
 
 ED = ed25519()

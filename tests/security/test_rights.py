@@ -7,7 +7,7 @@ import pytest
 from service.api.problems import PROBLEMS
 from service.api.rights import ACTION_OPERATIONS, OPERATIONS, Operation, allowed, available, operation
 from service.app import HANDLERS
-from service.security import Principal
+from service.auth.tokens import Principal
 from workflows.domain.enums import CancellationTrigger, PaymentTrigger, Role
 
 # One column a role: wallet, agent, supervisor, merchant, auditor, operator. A star: the call needs an Idempotency-Key.

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from service.keys import LocalKeys, load_or_create_keys
+from service.auth.keys import LocalKeys, load_or_create_keys
 from service.terminal.api_client import Reply
 from service.terminal.failure import UserError
 from service.terminal.replay import Surroundings, run_import, run_replay

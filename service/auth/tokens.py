@@ -20,8 +20,8 @@ from joserfc.errors import JoseError
 from joserfc.jws import CompactSignature, JWSRegistry, extract_compact
 from joserfc.util import urlsafe_b64decode
 
-from service.jwks import KeySource, KeysUnavailable, VerificationKey
-from service.keys import MERCHANT_ID_LENGTH_MAX, SUB_LENGTH_MAX, is_name
+from service.auth.jwks import KeySource, KeysUnavailable, VerificationKey
+from service.auth.keys import MERCHANT_ID_LENGTH_MAX, SUB_LENGTH_MAX, is_name
 from workflows.domain.enums import Role
 from workflows.domain.ports import Clock
 

@@ -25,14 +25,14 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         signals = [signal.SIGTERM, signal.SIGINT] if self.interruptible else [signal.SIGTERM]
-        before = {number: signal.signal(number, self._told) for number in signals}
+        before = {number: signal.signal(number, self._on_signal) for number in signals}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _told(self, number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.force_exit = self.should_exit and number == signal.SIGINT  # a second Ctrl-C does not wait
         self.should_exit = True
 
@@ -51,7 +51,7 @@ def serve(app: ASGIApplication, listening: socket.socket, *, interruptible: bool
 
 
 def configuration(app: ASGIApplication, **more: Any) -> uvicorn.Config:
-    """How uvicorn serves whatever we serve: HTTP/1.1 and nothing else, telling nobody what it is."""
+    """Our uvicorn settings: HTTP/1.1 only, no access log, no `Server` header."""
     return uvicorn.Config(app, http=Http11Protocol, ws="none", access_log=False, server_header=False, proxy_headers=False, **more)
 
 
@@ -61,19 +61,19 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=_BACKLOG)
 
 
-def inherited(descriptor: int) -> socket.socket:
+def inherited_socket(descriptor: int) -> socket.socket:
     """The listening socket that a parent bound."""
     return socket.socket(fileno=descriptor)
 
 
-def address(listening: socket.socket) -> str:
-    """Where a program on this machine finds it."""
+def url_of(listening: socket.socket) -> str:
+    """The URL at which a program on this machine reaches it."""
     host, port = listening.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 -- compared with, not bound to
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def run_until_told(work: Callable[[asyncio.Event], Awaitable[None]], *, interruptible: bool = True) -> None:
+def run_until_signalled(work: Callable[[asyncio.Event], Awaitable[None]], *, interruptible: bool = True) -> None:
     """Run `work` with an event that SIGTERM (and Ctrl-C, where `interruptible`) sets."""
 
     async def run() -> None:

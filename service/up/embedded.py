@@ -26,8 +26,8 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from service.namespace import NOBODY
-from service.roles import prepare_role
+from service.database_role import prepare_role
+from service.up.user_namespace import NOBODY
 from workflows.storage.guards import APP_ROLE
 
 OWNER = "refundry"  # owns the tables and migrates them
@@ -73,11 +73,11 @@ class Server:
 
     def ensure_database(self, name: str = DATABASE) -> None:
         """Create the database and the application's role in it, where they are missing."""
-        _run(lambda: self._ensure_database(name))
+        _run_to_end(lambda: self._ensure_database(name))
 
     def running(self) -> bool:
         """Judged by connecting: a process id may be a zombie's, or somebody else's by now."""
-        return _run(lambda: _answers(self))
+        return _run_to_end(lambda: _accepts_connections(self))
 
     def stop(self) -> None:
         """A fast shutdown: sessions are ended, everything is on disk afterwards. Does nothing where it does not run."""
@@ -113,7 +113,7 @@ def start(data_dir: Path, settings: Mapping[str, str] | None = None) -> Server:
     home = data_dir.resolve() / "postgres"
     home.mkdir(mode=0o700, exist_ok=True)
     with _locked(home):
-        if (adopted := _adopt(home)) is not None:
+        if (adopted := _adopt_running(home)) is not None:
             return adopted
         account = _account(home)
         if not (home / "data").exists():
@@ -153,14 +153,14 @@ class _Account:
         if done.returncode != 0:
             raise EmbeddedError(f"{program} failed:\n{(done.stdout + done.stderr).strip()}")
 
-    def possible(self) -> bool:
+    def can_run(self) -> bool:
         try:
             self.run("postgres", "--version")
         except (EmbeddedError, OSError):
             return False
         return True
 
-    def own(self, path: Path) -> None:
+    def give(self, path: Path) -> None:
         if self.user is not None:
             os.chown(path, self.user, self.user)
 
@@ -168,14 +168,14 @@ class _Account:
 def _account(home: Path) -> _Account:
     if os.name != "posix" or os.getuid() != 0:
         return _Account()
-    inside_namespace = _Account(prefix=(sys.executable, "-I", "-S", str(Path(__file__).with_name("namespace.py"))))
+    inside_namespace = _Account(prefix=(sys.executable, "-I", "-S", str(Path(__file__).with_name("user_namespace.py"))))
     # Files that `nobody` made stay nobody's: what a directory was begun with, it goes on with.
     begun_by_nobody = home.stat().st_uid == NOBODY
-    if not begun_by_nobody and inside_namespace.possible():
+    if not begun_by_nobody and inside_namespace.can_run():
         return inside_namespace
     nobody = _Account(user=NOBODY)
-    if nobody.possible():
-        nobody.own(home)
+    if nobody.can_run():
+        nobody.give(home)
         return nobody
     raise EmbeddedError(
         "PostgreSQL does not run as root. This kernel allows no user namespace, and the user `nobody` cannot reach the programs in "
@@ -197,7 +197,7 @@ def _initialise(home: Path, account: _Account) -> None:
         path.unlink(missing_ok=True)
         path.touch(mode=0o600)
         path.write_text(secrets.token_hex(24))
-        account.own(path)
+        account.give(path)
     unfinished = home / "data.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     account.run("initdb", "-D", str(unfinished), "-U", OWNER, "--pwfile", str(home / "owner.password"), *_INITDB)
@@ -226,7 +226,7 @@ def _launch(home: Path, account: _Account, settings: Mapping[str, str]) -> Serve
     raise EmbeddedError(f"PostgreSQL started but does not answer; see {log}")
 
 
-def _adopt(home: Path) -> Server | None:
+def _adopt_running(home: Path) -> Server | None:
     """The server that already runs on this directory, waiting while it is still recovering. Clears up after one that died."""
     data = home / "data"
     deadline = time.monotonic() + _START_SECONDS_MAX
@@ -236,10 +236,10 @@ def _adopt(home: Path) -> Server | None:
         if port and server.running():
             (home / "port").write_text(str(port))
             return server
-        residents = _residents(data)
-        if residents is None and not _alive(process):
+        processes = _processes_in(data)
+        if processes is None and not _is_running(process):
             return None  # nothing to see here but the pid file, of which PostgreSQL itself takes care
-        if residents is not None and not residents:
+        if processes is not None and not processes:
             # Also where its number lives on, as a zombie or as another program: PostgreSQL would take that for itself and refuse.
             (data / "postmaster.pid").unlink(missing_ok=True)
             return None
@@ -261,15 +261,15 @@ def _stop(data: Path) -> None:
             return
         deadline = time.monotonic() + _STOP_SECONDS_MAX
         while time.monotonic() < deadline:
-            if not _alive(process):
+            if not _is_running(process):
                 return
             time.sleep(_POLL_SECONDS)
     raise EmbeddedError(f"PostgreSQL on {data} (process {process}) does not end.")
 
 
 def _is_ours(process: int, data: Path) -> bool:
-    residents = _residents(data)
-    return _alive(process) if residents is None else process in residents
+    processes = _processes_in(data)
+    return _is_running(process) if processes is None else process in processes
 
 
 def _postmaster(data: Path) -> tuple[int, int] | None:
@@ -281,7 +281,7 @@ def _postmaster(data: Path) -> tuple[int, int] | None:
         return None
 
 
-def _residents(data: Path) -> set[int] | None:
+def _processes_in(data: Path) -> set[int] | None:
     """The live processes that have `data` as their working directory: all of a server's, and nobody else's. None without /proc.
 
     More than the pid file can tell: after a killed postmaster, its children may still be writing for a moment.
@@ -291,14 +291,14 @@ def _residents(data: Path) -> set[int] | None:
     found = set()
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and (entry / "cwd").readlink() == data and _alive(int(entry.name)):
+            if entry.name.isdigit() and (entry / "cwd").readlink() == data and _is_running(int(entry.name)):
                 found.add(int(entry.name))
         except OSError:
             continue  # gone, or another user's
     return found
 
 
-def _alive(process: int) -> bool:
+def _is_running(process: int) -> bool:
     """Whether the process still runs; a zombie does not."""
     try:
         os.kill(process, 0)
@@ -341,7 +341,7 @@ def _locked(home: Path) -> Iterator[None]:
         yield
 
 
-async def _answers(server: Server) -> bool:
+async def _accepts_connections(server: Server) -> bool:
     """Whether *this* server answers: the password fits, and the data are ours."""
     try:
         connection: Any = await asyncpg.connect(server.owner_url("postgres"), ssl=False, timeout=5)
@@ -353,7 +353,7 @@ async def _answers(server: Server) -> bool:
         await connection.close()
 
 
-def _run(work: Callable[[], Awaitable[T]]) -> T:
+def _run_to_end(work: Callable[[], Awaitable[T]]) -> T:
     """Wait for asynchronous work from synchronous code, whether or not this thread has a loop of its own."""
 
     async def run() -> T:

@@ -1,6 +1,6 @@
-"""Runs a program for root as somebody who is not root, inside a user namespace of its own.
+"""Runs a program for root as a user who is not root, inside a user namespace of its own.
 
-    python -I -S namespace.py PROGRAM [ARGUMENT...]
+    python -I -S user_namespace.py PROGRAM [ARGUMENT...]
 
 PostgreSQL refuses to run as root. Inside the namespace root is called 65534, and so it starts; outside, its files stay root's and
 closed to everybody else, and no system user is made. A program of its own, since a process may enter a namespace only while it
@@ -16,7 +16,7 @@ NOBODY = 65534
 _CLONE_NEWUSER = 0x10000000
 
 
-def enter() -> None:
+def enter_user_namespace() -> None:
     """Move this process into a new user namespace in which its user is 65534. Raises OSError where the kernel forbids it."""
     user, group = os.getuid(), os.getgid()
     if sys.version_info >= (3, 12):
@@ -30,5 +30,5 @@ def enter() -> None:
 
 
 if __name__ == "__main__":
-    enter()
+    enter_user_namespace()
     os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606 -- running its arguments is all that this program is for
