@@ -4,23 +4,21 @@ Only public keys of three kinds are taken in, each bound to the algorithms of it
 """
 
 import asyncio
-import base64
-import binascii
 import ipaddress
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 import httpx
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, OKPKey, RSAKey
+from joserfc.errors import JoseError, SecurityWarning
+from joserfc.jwk import JWKRegistry, Key, KeySet
 
 JWKS_BYTES_MAX = 256 * 1024
 JWKS_KEYS_MAX = 100
-RSA_BITS_MIN, RSA_BITS_MAX = 2048, 8192
+RSA_MODULUS_LENGTH_MAX = 1366  # 8192 bits in base64url; joserfc itself warns of less than 2048
 FILE_LOOK_SECONDS = 1.0
 FETCH_TIMEOUT_SECONDS = 5.0
 FETCH_AGAIN_SECONDS = 600.0  # a set is taken to be current for so long
@@ -29,11 +27,9 @@ FETCH_FAILED_SECONDS = 5.0  # and so long after one that failed
 STALE_SECONDS = 3600.0  # a set goes on serving for so long while its source is down
 
 Monotonic = Callable[[], float]  # seconds that only grow
-Jwk = dict[str, object]
-Members = dict[str, str | list[str]]
 
-_PUBLIC_MEMBERS = {"OKP": ("kty", "crv", "x"), "EC": ("kty", "crv", "x", "y"), "RSA": ("kty", "n", "e")}
-_ED25519 = frozenset({"Ed25519", "EdDSA"})  # RFC 9864's name, and the older one for the same signature
+# A key's `kty` and `crv`, and what it may be used with: `Ed25519` is RFC 9864's name, `EdDSA` the older one for the same signature.
+_ALGORITHMS: Final = {("OKP", "Ed25519"): ("Ed25519", "EdDSA"), ("EC", "P-256"): ("ES256",), ("RSA", None): ("RS256",)}
 
 
 class KeysUnavailable(Exception):
@@ -44,48 +40,28 @@ class JwksUnreadable(ValueError):
     """The text is not a JWKS."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class VerificationKey:
-    """One public key, and the algorithms that its own kind allows."""
+class VerificationKeys(KeySet):
+    """The public keys of one JWKS, in its order. A key is in the set if its thumbprint is, whatever its `kid`."""
 
-    kid: str | None
-    algorithms: frozenset[str]
-    key: OKPKey | ECKey | RSAKey
-    thumbprint: str
+    def __init__(self, keys: list[Key]) -> None:
+        super().__init__(keys)
+        self.thumbprints = frozenset(key.thumbprint() for key in keys)
 
-
-class KeySet:
-    """The keys of one JWKS, in its order."""
-
-    def __init__(self, keys: tuple[VerificationKey, ...]) -> None:
-        self.keys = keys
-        self._thumbprints = frozenset(key.thumbprint for key in keys)
-
-    def __contains__(self, key: VerificationKey) -> bool:
-        return key.thumbprint in self._thumbprints
-
-    def knows(self, kid: str | None) -> bool:
-        return kid is None or any(key.kid == kid for key in self.keys)
-
-    def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
-        """The key of that name for that algorithm. A token that names none is checked only where there is no choice."""
-        fitting = [key for key in self.keys if algorithm in key.algorithms and kid in (None, key.kid)]
-        if not fitting or (kid is None and len(fitting) > 1):
-            return None
-        return fitting[0]
+    def __contains__(self, key: Key) -> bool:
+        return key.thumbprint() in self.thumbprints
 
 
 class KeySource(Protocol):
     """Where the keys come from. Both raise KeysUnavailable."""
 
-    async def current(self) -> KeySet: ...
+    async def current(self) -> VerificationKeys: ...
 
-    async def renewed(self) -> KeySet:
+    async def renewed(self) -> VerificationKeys:
         """The set after a look at the source, if one is due: a token named a key that is not in the current one."""
         ...
 
 
-def parse_jwks(text: bytes) -> KeySet:
+def parse_jwks(text: bytes) -> VerificationKeys:
     """Take in what can check signatures, pass over the rest: symmetric and encryption keys, small RSA, curves that are not ours."""
     try:
         document = json.loads(text)
@@ -94,57 +70,33 @@ def parse_jwks(text: bytes) -> KeySet:
     entries = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(entries, list) or len(entries) > JWKS_KEYS_MAX:
         raise JwksUnreadable(f"not an object with at most {JWKS_KEYS_MAX} keys")
-    return KeySet(tuple(_keys(entries)))
+    return VerificationKeys([key for entry in entries if (key := _public_key(entry)) is not None])
 
 
-def _keys(entries: list[object]) -> Iterator[VerificationKey]:
-    for entry in entries:
-        if isinstance(entry, dict) and _may_verify(entry):
-            key = _import(entry)
-            if key is not None:
-                yield key
+def algorithms_of(key: Key) -> tuple[str, ...]:
+    """The algorithms that a key may be used with."""
+    return _ALGORITHMS[key.key_type, key.get("crv")]  # type: ignore[index]  # `crv` is a string where it is there
 
 
-def _may_verify(entry: Jwk) -> bool:
-    operations = entry.get("key_ops", ["verify"])
-    return entry.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations
-
-
-def _import(entry: Jwk) -> VerificationKey | None:
-    """A key of our kinds, made of its public members only; None for any other."""
+def _public_key(entry: Any) -> Key | None:
+    """A key that may check signatures, made of its public members only; None for any other."""
     try:
-        members: Members = {name: str(entry[name]) for name in _PUBLIC_MEMBERS[str(entry["kty"])]}
-        key, algorithms = _of_kind(members)
-        thumbprint = key.thumbprint()
-    except (KeyError, ValueError, TypeError, JoseError):
+        algorithms = _ALGORITHMS[entry["kty"], entry.get("crv")]
+        if entry.get("alg") not in (None, *algorithms) or not isinstance(entry.get("key_ops", []), list):
+            return None
+        if len(entry.get("n", "")) > RSA_MODULUS_LENGTH_MAX:
+            return None
+        registered = JWKRegistry.key_types[entry["kty"]].value_registry
+        names = ["kty", *(name for name, member in registered.items() if not member.private)]
+        members = {name: entry[name] for name in names} | {name: entry[name] for name in ("kid", "use", "key_ops") if name in entry}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", SecurityWarning)  # what joserfc warns of, a small RSA key, is refused here
+            key = JWKRegistry.import_key(members)
+        key.check_use("sig")
+        key.check_key_op("verify")
+    except (KeyError, ValueError, TypeError, AttributeError, JoseError, SecurityWarning):
         return None
-    named, kid = entry.get("alg"), entry.get("kid")
-    if named is not None and named not in algorithms:
-        return None
-    if kid is not None and not isinstance(kid, str):
-        return None
-    return VerificationKey(kid, algorithms, key, thumbprint)
-
-
-def _of_kind(members: Members) -> tuple[OKPKey | ECKey | RSAKey, frozenset[str]]:
-    """The key and its algorithms; KeyError for a kind that is not ours."""
-    if members["kty"] == "RSA":
-        if not RSA_BITS_MIN <= _bits(str(members["n"])) <= RSA_BITS_MAX:
-            raise KeyError("n")
-        return RSAKey.import_key(members), frozenset({"RS256"})
-    match members["kty"], members["crv"]:
-        case "OKP", "Ed25519":
-            return OKPKey.import_key(members), _ED25519
-        case "EC", "P-256":
-            return ECKey.import_key(members), frozenset({"ES256"})
-    raise KeyError("crv")
-
-
-def _bits(number: str) -> int:
-    try:
-        return int.from_bytes(base64.urlsafe_b64decode(number + "=" * (-len(number) % 4)), "big").bit_length()
-    except binascii.Error:
-        return 0
+    return key
 
 
 class FileKeys:
@@ -153,12 +105,12 @@ class FileKeys:
     def __init__(self, path: Path, monotonic: Monotonic = time.monotonic) -> None:
         self._path = path
         self._monotonic = monotonic
-        self._keys: KeySet | None = None
+        self._keys: VerificationKeys | None = None
         self._seen: tuple[int, ...] | None = None
         self._looked_at = float("-inf")
         self._sound_at = float("-inf")
 
-    async def current(self) -> KeySet:
+    async def current(self) -> VerificationKeys:
         now = self._monotonic()
         if now - self._looked_at >= FILE_LOOK_SECONDS:
             self._looked_at = now
@@ -167,7 +119,7 @@ class FileKeys:
             raise KeysUnavailable("the file of keys cannot be read")
         return self._keys
 
-    async def renewed(self) -> KeySet:
+    async def renewed(self) -> VerificationKeys:
         return await self.current()
 
     def _look(self, now: float) -> None:
@@ -198,12 +150,12 @@ class UrlKeys:
         self._http = http
         self._monotonic = monotonic
         self._fetching = asyncio.Lock()
-        self._keys: KeySet | None = None
+        self._keys: VerificationKeys | None = None
         self._fetched_at = float("-inf")
         self._failed_at = float("-inf")
         self._renewed_at = float("-inf")
 
-    async def current(self) -> KeySet:
+    async def current(self) -> VerificationKeys:
         """Whoever may use the old set does not wait for another's fetch."""
         if self._age() >= FETCH_AGAIN_SECONDS and not (self._fetching.locked() and self._is_usable()):
             async with self._fetching:
@@ -211,7 +163,7 @@ class UrlKeys:
                     await self._fetch()
         return self._usable()
 
-    async def renewed(self) -> KeySet:
+    async def renewed(self) -> VerificationKeys:
         """Waits for a fetch that is under way: the key may be in it."""
         async with self._fetching:
             if self._monotonic() - self._renewed_at >= FETCH_UNKNOWN_SECONDS:
@@ -224,7 +176,7 @@ class UrlKeys:
     def _is_usable(self) -> bool:
         return self._keys is not None and self._age() <= STALE_SECONDS
 
-    def _usable(self) -> KeySet:
+    def _usable(self) -> VerificationKeys:
         if self._keys is None or not self._is_usable():
             raise KeysUnavailable("the source of keys does not answer")
         return self._keys
