@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     data_dir: Path = Field(
-        Path(".refundry"), description="Where `up` keeps its database, keys and book, and where the other commands find them"
+        Path(".refundry"), description="Where `up` keeps its database, keys and the rail's ledger, and where the other commands find them"
     )
 
     database_url: DatabaseUrl = Field(

@@ -46,7 +46,7 @@ NONE = Faults()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chance:
+class RandomFaults:
     """Random faults, the same for the same seed, operation, key and attempt, in whatever order the calls come."""
 
     rate: float = 0.0

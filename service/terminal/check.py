@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.providers.sandbox import SandboxProvider
-from service.providers.sandbox_book import sandbox_book
+from service.providers.sandbox_ledger import sandbox_ledger
 from service.settings import Settings
 from service.terminal.plain import plain, say
 from workflows.flows.check import InvariantResult, Watch, run_checks
@@ -22,13 +22,13 @@ _SESSION = {"application_name": "refundry check", "timezone": "UTC", "jit": "off
 
 
 def run_check(settings: Settings, console: Console | None = None) -> int:
-    """0: every invariant holds. 1: one is broken. The sandbox rail's own book is compared where the rail can be reached."""
+    """0: every invariant holds. 1: one is broken. The sandbox rail's own ledger is compared where the rail can be reached."""
     console = console or Console()
     started = time.monotonic()
     with _progress(console) as progress:
         results, rail_compared = asyncio.run(_run(settings, _watch(progress)))
     if not rail_compared:
-        say(console, "The sandbox rail was not reached, so its book was not compared with ours.", "yellow")
+        say(console, "The sandbox rail was not reached, so its ledger was not compared with ours.", "yellow")
     print_results(console, results, seconds=time.monotonic() - started)
     return 1 if any(result.broken for result in results) else 0
 
@@ -57,17 +57,17 @@ def print_results(console: Console, results: Sequence[InvariantResult], *, secon
 
 
 async def _run(settings: Settings, watch: Watch) -> tuple[list[InvariantResult], bool]:
-    """The results, and whether the rail's book was among what was looked at (true where there is no rail to ask)."""
+    """The results, and whether the rail's ledger was among what was looked at (true where there is no rail to ask)."""
     # Without the time limit that the service's own connections have: a whole database may take long.
     connection = await asyncpg.connect(settings.database_url, server_settings=_SESSION)
     try:
         results = await run_checks(connection, watch=watch)
         if settings.sandbox_url is None:
             return results, True
-        watch("the rail's own book", 0, 1)
+        watch("the rail's own ledger", 0, 1)
         try:
-            async with sandbox_book(settings.sandbox_url) as book:
-                return [*results, await check_rail(connection, SandboxProvider.name, book.pages(), book.moved)], True
+            async with sandbox_ledger(settings.sandbox_url) as ledger:
+                return [*results, await check_rail(connection, SandboxProvider.name, ledger.pages(), ledger.moved)], True
         except httpx.HTTPError:
             return results, False
     finally:

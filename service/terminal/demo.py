@@ -109,7 +109,7 @@ def _tour(tour: _Tour) -> None:
     tour.follow(tour.requested(lost))
     rail = tour.call("GET", "/v1/meta")["sandbox_url"]
     moved = httpx.get(f"{rail}/sandbox/movements", params={"payment_reference": lost["reference"]}, trust_env=False).json()["data"]
-    console.print(f"   The rail's own book shows [bold]{len(moved)}[/bold] movement.")
+    console.print(f"   The rail's own ledger shows [bold]{len(moved)}[/bold] movement.")
 
     tour.chapter("3. Three days later: the merchant is asked")
     later = tour.requested(tour.payment(age=timedelta(days=3)))

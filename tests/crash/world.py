@@ -183,7 +183,7 @@ class World:
         if due is None:
             return False
         self.clock.now = max(self.clock.now, due) + timedelta(milliseconds=1)
-        await self.rail.mature()
+        await self.rail.apply_due()
         return True
 
     async def surviving(self, action: Callable[[], Any]) -> str | None:

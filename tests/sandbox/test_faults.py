@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.sandbox.faults import KINDS_DEFAULT, NONE, Chance, Faults, UnreadableFault, for_attempt, parse
+from service.sandbox.faults import KINDS_DEFAULT, NONE, Faults, RandomFaults, UnreadableFault, for_attempt, parse
 
 
 @pytest.mark.parametrize(
@@ -80,14 +80,14 @@ def test_chance_comes_on_top_of_what_was_asked() -> None:
 
 @given(st.integers(), st.text(max_size=20), st.integers(1, 50))
 def test_chance_repeats_itself(seed: int, rail_key: str, attempt: int) -> None:
-    first, again = (Chance(rate=0.5, kinds=KINDS_DEFAULT, seed=seed) for _ in range(2))
+    first, again = (RandomFaults(rate=0.5, kinds=KINDS_DEFAULT, seed=seed) for _ in range(2))
 
     assert first.draw("send", rail_key, attempt) == again.draw("send", rail_key, attempt)
 
 
 def test_chance_keeps_its_rate_and_depends_on_seed_and_attempt() -> None:
     def drawn(seed: int, attempt: int) -> list[bool]:
-        chance = Chance(rate=0.2, kinds=KINDS_DEFAULT, seed=seed)
+        chance = RandomFaults(rate=0.2, kinds=KINDS_DEFAULT, seed=seed)
         return [chance.draw("send", str(key), attempt) != NONE for key in range(5000)]
 
     assert 900 < sum(drawn(1, 1)) < 1100
@@ -95,12 +95,12 @@ def test_chance_keeps_its_rate_and_depends_on_seed_and_attempt() -> None:
     assert drawn(1, 1) != drawn(1, 2)
 
 
-@pytest.mark.parametrize("chance", [Chance(), Chance(rate=0.0, kinds=KINDS_DEFAULT), Chance(rate=1.0, kinds=())])
-def test_without_rate_or_kinds_there_is_no_chance(chance: Chance) -> None:
+@pytest.mark.parametrize("chance", [RandomFaults(), RandomFaults(rate=0.0, kinds=KINDS_DEFAULT), RandomFaults(rate=1.0, kinds=())])
+def test_without_rate_or_kinds_there_is_no_chance(chance: RandomFaults) -> None:
     assert all(chance.draw("send", str(key), 1) == NONE for key in range(100))
 
 
 def test_at_full_rate_every_attempt_is_befallen() -> None:
-    chance = Chance(rate=1.0, kinds=("garbage",), seed=4)
+    chance = RandomFaults(rate=1.0, kinds=("garbage",), seed=4)
 
     assert {chance.draw("find", str(key), 1) for key in range(100)} == {Faults(garbage=True)}

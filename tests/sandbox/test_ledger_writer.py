@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from service.sandbox.book import Book, Heard, Instruction, KeyReused
-from service.sandbox.notifier import Mailbox
-from service.sandbox.scribe import Scribe
+from service.sandbox.ledger import Instruction, KeyReused, Ledger, SendResult
+from service.sandbox.ledger_writer import LedgerWriter
+from service.sandbox.notifier import WebhookClient
 
 
 def asked(key: str, amount: int = 5) -> Instruction:
@@ -16,65 +16,65 @@ def asked(key: str, amount: int = 5) -> Instruction:
 
 
 def moved_keys(path: Path) -> list[str]:
-    book = Book(path, notifies=False)
-    keys = [movement.rail_key for movement in book.movements("p", 0, 1000)]
-    book.close()
+    ledger = Ledger(path, notifies=False)
+    keys = [movement.rail_key for movement in ledger.movements("p", 0, 1000)]
+    ledger.close()
     return keys
 
 
 async def test_one_that_fails_takes_only_itself_back(tmp_path: Path) -> None:
-    def breaks(book: Book) -> None:
-        book.send(asked("b"), 1)
+    def breaks(ledger: Ledger) -> None:
+        ledger.send(asked("b"), 1)
         raise KeyError("b")
 
-    scribe = Scribe(tmp_path / "book.db", notifies=False)
-    await scribe.open()
+    writer = LedgerWriter(tmp_path / "ledger.db", notifies=False)
+    await writer.open()
     outcomes = await asyncio.gather(
-        scribe(lambda book: book.send(asked("a"), 1)),
-        scribe(breaks),
-        scribe(lambda book: book.send(asked("c"), 1)),
-        scribe(lambda book: book.send(asked("a", 6), 1)),
+        writer(lambda ledger: ledger.send(asked("a"), 1)),
+        writer(breaks),
+        writer(lambda ledger: ledger.send(asked("c"), 1)),
+        writer(lambda ledger: ledger.send(asked("a", 6), 1)),
         return_exceptions=True,
     )
-    await scribe.close()
+    await writer.close()
 
-    assert [type(outcome) for outcome in outcomes] == [Heard, KeyError, Heard, KeyReused]
-    assert moved_keys(tmp_path / "book.db") == ["a", "c"]
+    assert [type(outcome) for outcome in outcomes] == [SendResult, KeyError, SendResult, KeyReused]
+    assert moved_keys(tmp_path / "ledger.db") == ["a", "c"]
 
 
 async def test_a_full_disk_is_told_and_survived(tmp_path: Path) -> None:
-    scribe = Scribe(tmp_path / "book.db", notifies=False)
-    await scribe.open()
-    await scribe(lambda book: book.execute("pragma max_page_count = 1"))  # SQLite takes the present size
+    writer = LedgerWriter(tmp_path / "ledger.db", notifies=False)
+    await writer.open()
+    await writer(lambda ledger: ledger.execute("pragma max_page_count = 1"))  # SQLite takes the present size
     acknowledged: list[str] = []
 
     async def fill() -> None:
         for number in range(1000):
             key = f"{number:064d}"
-            await scribe(lambda book, key=key: book.send(asked(key), 1))  # type: ignore[misc]  # mypy infers no lambda with defaults
+            await writer(lambda ledger, key=key: ledger.send(asked(key), 1))  # type: ignore[misc]  # mypy infers no lambda with defaults
             acknowledged.append(key)
 
     with pytest.raises(sqlite3.OperationalError, match="full"):
         await fill()
 
-    await scribe(lambda book: book.execute("pragma max_page_count = 100000"))
-    assert isinstance(await scribe(lambda book: book.send(asked("later"), 1)), Heard)
-    await scribe.close()
+    await writer(lambda ledger: ledger.execute("pragma max_page_count = 100000"))
+    assert isinstance(await writer(lambda ledger: ledger.send(asked("later"), 1)), SendResult)
+    await writer.close()
 
-    assert moved_keys(tmp_path / "book.db") == [*acknowledged, "later"]
+    assert moved_keys(tmp_path / "ledger.db") == [*acknowledged, "later"]
 
 
-async def test_a_book_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
-    scribe = Scribe(tmp_path, notifies=False)
+async def test_a_ledger_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    writer = LedgerWriter(tmp_path, notifies=False)
 
     with pytest.raises(sqlite3.OperationalError):
-        await scribe.open()
+        await writer.open()
 
 
 @pytest.mark.parametrize("url", ["", "ftp://host/x", "http:///x", "/x", "http://host/a b", "http://host/é"])
 def test_an_odd_address_is_refused_at_once(url: str) -> None:
     with pytest.raises(ValueError, match="not an address"):
-        Mailbox(url)
+        WebhookClient(url)
 
 
 @pytest.mark.parametrize(
@@ -90,10 +90,10 @@ async def test_only_2xx_takes_a_notification(answer: bytes, taken: bool) -> None
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    mailbox = Mailbox(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x?y=z")
+    webhook = WebhookClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x?y=z")
 
-    assert await mailbox.post({}, b"{}") is taken
+    assert await webhook.post({}, b"{}") is taken
 
     server.close()
     await server.wait_closed()
-    assert await mailbox.post({}, b"{}") is False
+    assert await webhook.post({}, b"{}") is False

@@ -1,4 +1,4 @@
-"""The sandbox rail's own book, read over HTTP: what really moved there, for `refundry check` to compare."""
+"""The sandbox rail's own ledger, read over HTTP: what really moved there, for `refundry check` to compare."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ PAGE_ROWS = 10_000
 _MOVED = frozenset({"succeeded", "returned"})
 
 
-class SandboxBook:
+class SandboxLedger:
     """Whatever goes wrong with the rail is raised as httpx.HTTPError."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
@@ -41,9 +41,9 @@ class SandboxBook:
 
 
 @asynccontextmanager
-async def sandbox_book(url: str) -> AsyncIterator[SandboxBook]:
+async def sandbox_ledger(url: str) -> AsyncIterator[SandboxLedger]:
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
-        yield SandboxBook(client)
+        yield SandboxLedger(client)
 
 
 def _moved(line: dict[str, Any]) -> Moved:
