@@ -14,7 +14,7 @@ _MOVED = frozenset({"succeeded", "returned"})
 
 
 class SandboxLedger:
-    """Whatever goes wrong with the rail is raised as httpx.HTTPError."""
+    """The rail's movements. Raises httpx.HTTPError for whatever goes wrong with the rail."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
@@ -23,9 +23,9 @@ class SandboxLedger:
         """Every movement, oldest first."""
         after: int | None = 0
         while after is not None:
-            said = await self._get("/sandbox/movements", after=after, limit=PAGE_ROWS)
-            yield [_moved(line) for line in said["data"]]
-            after = said["next_after"]
+            page = await self._get("/sandbox/movements", after=after, limit=PAGE_ROWS)
+            yield [_moved(line) for line in page["data"]]
+            after = page["next_after"]
 
     async def moved(self, rail_key: str) -> bool:
         """Whether money moved under one key."""
@@ -36,8 +36,8 @@ class SandboxLedger:
 
     async def _get(self, path: str, **query: int) -> dict[str, Any]:
         response = await self._client.get(path, params=query)
-        said: dict[str, Any] = response.raise_for_status().json()
-        return said
+        page: dict[str, Any] = response.raise_for_status().json()
+        return page
 
 
 @asynccontextmanager

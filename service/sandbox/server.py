@@ -56,10 +56,10 @@ def create_app(ledger_path: Path, *, notify_url: str | None, secret: str, clock:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await rail.writer.open()
-        tasks = [asyncio.create_task(_for_ever(rail.keep_time))]
+        tasks = [asyncio.create_task(_repeat(rail.apply_due))]
         if notify_url is not None:
             rail.notifier = Notifier(rail.writer, notify_url, secret, clock)
-            tasks.append(asyncio.create_task(_for_ever(rail.notifier.deliver_due)))
+            tasks.append(asyncio.create_task(_repeat(rail.notifier.deliver_due)))
         yield
         for task in tasks:
             task.cancel()
@@ -73,7 +73,7 @@ def create_app(ledger_path: Path, *, notify_url: str | None, secret: str, clock:
             UnreadableFault: _invalid,
             _BodyTooLarge: _too_large,
             HTTPException: _http_error,
-            ClientDisconnect: _gone,
+            ClientDisconnect: _incomplete,
         },
         routes=[
             Route("/sandbox/refunds", rail.endpoint("refund"), methods=["POST"]),
@@ -99,7 +99,7 @@ class Rail:
     def endpoint(self, kind: Kind) -> "_SendEndpoint":
         return _SendEndpoint(self, kind)
 
-    async def answer(self, request: Request, instruction: Instruction) -> Response:
+    async def execute(self, request: Request, instruction: Instruction) -> Response:
         """Carry one instruction out, as its faults allow; the caller holds the key's notifications until the reply is sent."""
         result = await self.writer(lambda ledger: ledger.send(instruction, self._now_ms()))
         if isinstance(result, KeyReused):
@@ -150,8 +150,8 @@ class Rail:
         await self.writer(lambda ledger: ledger.execute("select 1"))
         return JSONResponse({"status": "ok"})
 
-    async def keep_time(self) -> None:
-        """Confirm and return what is due."""
+    async def apply_due(self) -> None:
+        """One round: apply what is due, or wait until something is."""
         self._due.clear()
         due_ms = await self.writer(lambda ledger: ledger.apply_due(self._now_ms()))
         if self.notifier is not None:
@@ -179,7 +179,7 @@ class Rail:
         yield f'],"next_after":{json.dumps(last)}}}'
 
     async def _hang(self, request: Request, rail_key: str) -> Response:
-        """Say nothing until the caller has gone; what is owed to the receiver of notifications goes meanwhile."""
+        """Do not answer until the caller has disconnected; notifications about the key are delivered meanwhile."""
         with self._release(rail_key), suppress(TimeoutError):
             async with asyncio.timeout(HANG_SECONDS_MAX):
                 while (await request.receive())["type"] != "http.disconnect":
@@ -209,12 +209,12 @@ class _SendEndpoint:
         instruction = InstructionBody.model_validate_json(await _body(request)).instruction(self._kind)
         notifier = self._rail.notifier
         with nullcontext() if notifier is None else notifier.hold(instruction.rail_key):
-            response = await self._rail.answer(request, instruction)
+            response = await self._rail.execute(request, instruction)
             await response(scope, receive, send)
 
 
-async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
-    """Again and again, whatever happens: a full disk now must not silence the clock for good."""
+async def _repeat(work: Callable[[], Awaitable[None]]) -> None:
+    """Repeat the work, also after an error: a full disk now must not stop it for good."""
     while True:
         try:
             await work()
@@ -274,5 +274,5 @@ async def _http_error(_: Request, error: Exception) -> Response:
     return _problem(error.status_code, "http_error", error.detail)
 
 
-async def _gone(_: Request, __: Exception) -> Response:
+async def _incomplete(_: Request, __: Exception) -> Response:
     return _problem(400, "incomplete", "The body ended too early; nothing was done.")
