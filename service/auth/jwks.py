@@ -87,8 +87,8 @@ def _public_key(entry: Any) -> Key | None:
         if len(entry.get("n", "")) > RSA_MODULUS_LENGTH_MAX:
             return None
         registered = JWKRegistry.key_types[entry["kty"]].value_registry
-        names = ["kty", *(name for name, member in registered.items() if not member.private)]
-        members = {name: entry[name] for name in names} | {name: entry[name] for name in ("kid", "use", "key_ops") if name in entry}
+        members = {name: entry[name] for name in ("kty", *registered) if name == "kty" or not registered[name].private}
+        members |= {name: entry[name] for name in ("kid", "use", "key_ops") if entry.get(name) is not None}
         with warnings.catch_warnings():
             warnings.simplefilter("error", SecurityWarning)  # what joserfc warns of, a small RSA key, is refused here
             key = JWKRegistry.import_key(members)

@@ -69,6 +69,10 @@ def test_what_can_is_taken_in(more: dict[str, object]) -> None:
     assert kids(key_set(jwk(ED, "good", **more))) == ["good"]
 
 
+def test_a_key_whose_name_is_null_is_taken_in() -> None:
+    assert len(parse_jwks(document(jwk(ED) | {"kid": None})).keys) == 1
+
+
 def test_of_a_private_key_only_the_public_half_is_taken_in() -> None:
     keys = key_set(jwk(ED, d=encode(ED.private_bytes_raw()), key_ops=["sign", "verify"]))
 
