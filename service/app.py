@@ -15,10 +15,10 @@ from starlette.routing import Match, Route
 from service import wiring
 from service.api import about, cancellations, decisions, importing, notifications, payments, records, refunds
 from service.api.calls import Call, Services, instance, trace_id
+from service.api.i18n import language
 from service.api.measures import CALLS, SECONDS
 from service.api.problems import RequestProblem, problem_for
 from service.api.rights import OPERATIONS, Operation, allowed
-from service.api.sentences import language
 from service.jwks import FileKeys, KeySource, UrlKeys
 from service.keys import load_or_create_keys
 from service.security import Authenticator, Principal, TokenFault, Unauthenticated

@@ -331,6 +331,7 @@ class MetaAnswer(Form):
 
 class FieldErrorForm(Form):
     pointer: str = Field(description="RFC 6901; `/query/<name>` for a parameter.")
+    code: str = Field(description="What is wrong, as one word.")
     detail: str
 
 

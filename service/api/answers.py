@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from service.api.sentences import Advice, Failure
+from service.api.i18n import Advice, Failure
 from workflows.domain import ids
 from workflows.domain.decisions.eligibility import ReasonOutcome, Shares
 from workflows.domain.enums import Route

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from service.api.currencies import valid_at
-from service.api.field_errors import FieldError, field_error
+from service.api.field_errors import field_error
 from service.api.schemas import (
     AMOUNT_MAX,
     ENTRIES_MAX,
@@ -30,6 +30,7 @@ from service.api.schemas import (
 )
 from workflows.domain.decisions.fulfilment import CLOCK_SKEW_MAX
 from workflows.domain.enums import Category, Channel, EarnedKind, Fulfilment, PaymentFailure, Reason, Source
+from workflows.domain.faults import Fault, FaultCode
 
 _MOMENTS: Final = ("authorised_at", "completed_at", "shipped_at", "delivered_at", "at")
 
@@ -118,7 +119,7 @@ class RegisterPayment(Body):
         _funding_sums(self.funding, self.amount)
         _lines_sum(self.items, self.amount)
         if self.authorised_at and self.completed_at and self.authorised_at > self.completed_at:
-            raise problem("Must not be later than completed_at.", "/authorised_at")
+            raise problem(FaultCode.after_completed_at, "/authorised_at")
         return self
 
 
@@ -177,9 +178,9 @@ class ChangeFulfilment(Body):
     def _agrees(self) -> Self:
         for name in ("at", "note"):
             if self.correction and getattr(self, name) is None:
-                raise problem("Is required for a correction.", f"/{name}")
+                raise problem(FaultCode.required_when, f"/{name}", member="correction", value="true")
         if self.note is not None and not self.correction:
-            raise problem("Belongs to a correction only.", "/note")
+            raise problem(FaultCode.allowed_only_when, "/note", member="correction", value="true")
         return self
 
 
@@ -238,38 +239,38 @@ class RequestCancellation(Body):
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         if self.items is not None and self.amount is not None:
-            raise problem("Must not be given together with amount.", "/items")
+            raise problem(FaultCode.not_with_amount, "/items")
         if self.reason is Reason.other and self.note is None:
-            raise problem("Is required where the reason is other.", "/note")
+            raise problem(FaultCode.required_when, "/note", member="reason", value="other")
         _references_unique(self.items or ())
         return self
 
 
-def check_times(body: Body, now: datetime) -> list[FieldError]:
+def check_times(body: Body, now: datetime) -> list[Fault]:
     """The moments of `body` that lie further ahead of `now` than clocks may differ."""
     latest = now + CLOCK_SKEW_MAX
     moments = ((name, getattr(body, name, None)) for name in _MOMENTS)
-    return [field_error(f"/{name}", "Must not lie in the future.") for name, at in moments if isinstance(at, datetime) and at > latest]
+    return [field_error(f"/{name}", FaultCode.in_future) for name, at in moments if isinstance(at, datetime) and at > latest]
 
 
-def check_currency(body: RegisterPayment, now: datetime) -> list[FieldError]:
+def check_currency(body: RegisterPayment, now: datetime) -> list[Fault]:
     """Of a currency that was withdrawn before the payment was authorised."""
     authorised_at = body.authorised_at or body.completed_at or now
     if valid_at(body.currency, authorised_at):
         return []
-    return [field_error("/currency", "Must be a currency that was valid at authorised_at: this one was withdrawn before.")]
+    return [field_error("/currency", FaultCode.currency_withdrawn)]
 
 
 def _funding_sums(funding: Iterable[FundingBody] | None, amount: int) -> None:
     if funding is not None and sum(source.amount for source in funding) != amount:
-        raise problem("The sources must sum to amount.", "/funding")
+        raise problem(FaultCode.funding_sum, "/funding")
 
 
 def _lines_sum(items: Sequence[ItemBody] | None, amount: int) -> None:
     if not items:
         return
     if sum(line.amount for line in items) != amount:
-        raise problem("The lines must sum to amount.", "/items")
+        raise problem(FaultCode.items_sum, "/items")
     _references_unique(items)
 
 
@@ -277,5 +278,5 @@ def _references_unique(items: Iterable[ItemBody | ItemQuantityBody]) -> None:
     seen: set[str] = set()
     for position, line in enumerate(items):
         if line.reference in seen:
-            raise problem("Must not be the same as another line's.", f"/items/{position}/reference")
+            raise problem(FaultCode.duplicate_item, f"/items/{position}/reference")
         seen.add(line.reference)

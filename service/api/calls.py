@@ -14,11 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.api import answers
+from service.api.i18n import Language, language
 from service.api.problems import problem_for
 from service.api.queries import Query, read_query
 from service.api.reading import JSON_TYPE, Inbound
 from service.api.rights import Operation
-from service.api.sentences import Language, language
 from service.keys import EvidenceKey
 from service.security import Authenticator, Principal
 from service.settings import Settings

@@ -9,10 +9,10 @@ from service.api import answers, bodies, queries
 from service.api.answers import Answer, EligibilityView
 from service.api.calls import Call, Doing
 from service.api.cursor import Kind
+from service.api.i18n import NextStep, eligibility_message, next_steps
 from service.api.payments import next_cursor, place
 from service.api.problems import slug_of
 from service.api.reading import Inbound
-from service.api.sentences import NextStep, eligibility_message, next_steps
 from service.api.views import cancellation_view, payment_actions
 from workflows.domain import ids
 from workflows.domain.changes import Change, Context
@@ -46,7 +46,7 @@ async def eligibility(call: Call) -> Response:
         requested = CancellationRequest(actor=actor, reason=query.reason, amount=query.amount, items=query.items)
         outlook = foresee(snapshot, requested, terms, now)
     except Invalid as fault:
-        raise Invalid(f"/query{fault.pointer}", fault.detail) from None
+        raise Invalid(f"/query{fault.pointer}", fault.code, **fault.members) from None
     return call.json(answers.eligibility_answer(_eligibility(call, snapshot, outlook, terms, now)))
 
 

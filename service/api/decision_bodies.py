@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from service.api.schemas import Amount, Body, Digest, Label, Line, Note, Optionally, Pseudonym, ReasonCode, problem
 from workflows.domain.enums import Channel, MerchantDecision, ReturnCondition
+from workflows.domain.faults import FaultCode
 
 EVIDENCE_MAX = 20
 
@@ -54,9 +55,9 @@ class DecideHandOff(Body):
     def _agrees(self) -> Self:
         offers = self.decision is MerchantDecision.offer
         if offers and self.amount is None:
-            raise problem("Is required where the decision is offer.", "/amount")
+            raise problem(FaultCode.required_when, "/amount", member="decision", value="offer")
         if not offers and self.amount is not None:
-            raise problem("Belongs to the decision offer only.", "/amount")
+            raise problem(FaultCode.allowed_only_when, "/amount", member="decision", value="offer")
         return self
 
 

@@ -10,10 +10,10 @@ from service.api.docs_curl import SETUP, curl
 from service.api.docs_schema import Member, Reader
 from service.api.docs_style import DOCS_STYLE
 from service.api.docs_words import breakable, code, docs_words, inline, paragraphs, prose
+from service.api.i18n import Language, sentence
 from service.api.openapi import document
 from service.api.page_style import page, page_headers
 from service.api.problems import PROBLEMS
-from service.api.sentences import Language, sentence
 
 Json = dict[str, Any]  # an OpenAPI document, or a part of one
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from service.api.docs_words import breakable, code, docs_words, inline
+from service.api.i18n import Language
 from service.api.openapi_schemas import INSTANT
-from service.api.sentences import Language
 
 Json = dict[str, Any]  # JSON Schema
 

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-from service.api.sentences import Language
+from service.api.i18n import Language
 
 _INLINE: Final = re.compile(r"`(?P<code>[^`]+)`|\*\*(?P<strong>[^*]+)\*\*")
 _BLANK_LINE: Final = re.compile(r"\n\s*\n")

@@ -198,5 +198,5 @@ PROBLEM: Final[Example] = {
     "instance": "/v1/payments",
     "code": "validation-failed",
     "trace_id": "0af7651916cd43dd8448eb211c80319c",
-    "errors": [{"pointer": "/amount", "detail": "Must be at least 1."}],
+    "errors": [{"pointer": "/amount", "code": "below_minimum", "detail": "Must be at least 1."}],
 }

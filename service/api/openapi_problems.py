@@ -7,9 +7,9 @@ from functools import cache
 
 from pydantic import JsonValue
 
+from service.api.i18n import Language, NextStep, next_steps, refusal_message, sentence
 from service.api.openapi_texts import STATUS_TEXTS
 from service.api.problems import MEDIA_TYPE, PROBLEMS, RETRY_AFTER_SECONDS, problem_body
-from service.api.sentences import Language, NextStep, next_steps, refusal_message, sentence
 from workflows.domain.enums import Anchor, Refusal
 from workflows.domain.errors import Window
 from workflows.domain.times import parse_rfc3339
@@ -80,7 +80,7 @@ def _members() -> Mapping[str, object]:
         "available_actions": [],
         "current_version": 7,
         "amount_refundable": 1250,
-        "errors": [{"pointer": "/amount", "detail": "Must be at least 1."}],
+        "errors": [{"pointer": "/amount", "code": "below_minimum", "detail": "Must be at least 1."}],
         "refusal": Refusal.window_closed,
         "rule": "ask-the-merchant",
         "policy_version": "2026-11-a",

@@ -7,7 +7,7 @@ from typing import Final
 
 from starlette.responses import HTMLResponse
 
-from service.api.sentences import Language
+from service.api.i18n import Language
 
 STYLE: Final = """
 :root{color-scheme:light dark;--ink:#1d2733;--soft:#5b6876;--line:#dfe5eb;--page:#f6f8fa;--card:#fff;--mark:#0b6e6e;--bad:#a8391f}

@@ -18,6 +18,7 @@ from workflows.domain import ids
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import fulfilment, payments
 from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.faults import Fault, FaultCode
 from workflows.domain.model import Earned, Funding, Item, Snapshot
 from workflows.storage import search
 from workflows.storage.snapshot import SnapshotQuery
@@ -155,9 +156,9 @@ def next_cursor(kind: Kind, last: search.Place) -> str:
 def _funding(sources: tuple[bodies.FundingBody, ...], call: Call) -> tuple[Funding, ...]:
     for position, source in enumerate(sources):
         if source.provider not in call.services.rails.providers:
-            known = ", ".join(f"'{name}'" for name in sorted(call.services.rails.providers)) or "none"
-            detail = f"Must be a provider that is set up here: {known}."
-            raise RequestProblem("validation-failed", members={"errors": [{"pointer": f"/funding/{position}/provider", "detail": detail}]})
+            known = tuple(sorted(call.services.rails.providers))
+            unknown = Fault(f"/funding/{position}/provider", FaultCode.unknown_provider, {"allowed": known})
+            raise RequestProblem("validation-failed", members={"errors": [unknown]})
     return tuple(
         Funding(source=f.source, amount=f.amount, provider=f.provider, provider_reference=f.provider_reference, funder=f.funder)
         for f in sources

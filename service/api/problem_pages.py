@@ -9,10 +9,11 @@ from http import HTTPStatus
 from importlib.resources import files
 from typing import Final
 
+from service.api.i18n import Language, NextStep, next_steps, sentence, words
 from service.api.page_style import page, page_headers
-from service.api.problems import PROBLEMS, RETRY_AFTER_SECONDS, ProblemType, problem_body
-from service.api.sentences import Language, NextStep, next_steps, sentence, words
+from service.api.problems import PROBLEMS, RETRY_AFTER_SECONDS, ProblemType, fault_body, problem_body
 from workflows.domain.enums import Anchor, Refusal
+from workflows.domain.faults import Fault, FaultCode
 
 PAGE_HEADERS: Final = page_headers()
 
@@ -108,7 +109,7 @@ def _example(problem: ProblemType, language: Language) -> str:
         "available_actions": [],
         "current_version": 7,
         "amount_refundable": 1250,
-        "errors": [{"pointer": "/amount", "detail": words(language, "words")["example_fault"]}],
+        "errors": [fault_body(Fault("/amount", FaultCode.below_minimum, {"minimum": 1}), language)],
         "refusal": Refusal.window_closed,
         "rule": "ask-the-merchant",
         "policy_version": "2026-11-a",

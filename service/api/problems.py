@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 
+from service.api.i18n import Language, NextStep, fault_message, next_steps, refusal_message, sentence
 from service.api.rights import available
-from service.api.sentences import Language, NextStep, fault, next_steps, refusal_message, sentence
 from service.security import KeysUnavailable, Principal, TokenFault, Unauthenticated
 from workflows.domain import errors, ids
+from workflows.domain.faults import Fault
 from workflows.domain.times import rfc3339
 
 MEDIA_TYPE = "application/problem+json"
@@ -182,16 +183,21 @@ def _members(error: Exception, listener: Listener) -> dict[str, object]:
         case errors.VersionMismatch():
             members = {"current_version": error.current_version}
         case errors.Invalid():
-            members = {"errors": [{"pointer": error.pointer, "detail": fault(error.detail, listener.language)}]}
+            members = {"errors": [fault_body(error.fault, listener.language)]}
     return members
 
 
 def _told(members: dict[str, object], language: Language) -> dict[str, object]:
-    """The border finds faults in English too: told in the caller's language."""
+    """The members with their faults in the caller's language."""
     found = members.get("errors")
     if not isinstance(found, list):
         return members
-    return members | {"errors": [one | {"detail": fault(str(one["detail"]), language)} for one in found]}
+    return members | {"errors": [fault_body(one, language) for one in found]}
+
+
+def fault_body(fault: Fault, language: Language) -> dict[str, str]:
+    """One of a problem's `errors`."""
+    return {"pointer": fault.pointer, "code": fault.code.value, "detail": fault_message(fault, language)}
 
 
 def _policy_members(error: errors.PolicyRefused, listener: Listener) -> dict[str, object]:

@@ -20,11 +20,12 @@ from pydantic import (
 )
 
 from service.api.cursor import After, AfterUpdate, CursorMalformed, Kind, decode, decode_id
-from service.api.field_errors import FieldError, field_error, field_errors, pointer
+from service.api.field_errors import field_error, field_errors, pointer
 from service.api.problems import RequestProblem
-from service.api.schemas import AMOUNT_MAX, CURSOR, EXPECTED, QUANTITY_MAX, Instant, Line, Provider, Pseudonym, Reference, problem
+from service.api.schemas import AMOUNT_MAX, CURSOR, QUANTITY_MAX, Instant, Line, Provider, Pseudonym, Reference, problem
 from workflows.domain import ids
 from workflows.domain.enums import CancellationState, Channel, LegState, PaymentState, Reason, RecordType, Route
+from workflows.domain.faults import Fault, FaultCode
 from workflows.domain.model import ItemQuantity
 
 LIMIT_MAX: Final = 200
@@ -46,20 +47,20 @@ class Query(BaseModel):
 def _whole(text: object) -> object:
     """Digits and nothing else: no sign, space, underscore or point, which int() would take."""
     if not (isinstance(text, str) and _WHOLE.fullmatch(text)):
-        raise problem("Must be an integer.")
+        raise problem(FaultCode.not_integer)
     return int(text)
 
 
 def _flag(text: object) -> bool:
     if text not in ("true", "false"):
-        raise problem("Must be true or false.")
+        raise problem(FaultCode.not_boolean)
     return text == "true"
 
 
 def _public_id(prefix: ids.Prefix, text: object) -> UUID:
     found = ids.parse(prefix, text) if isinstance(text, str) else None
     if found is None:
-        raise problem(f"Must be an id: {prefix}_ and 32 lowercase hex digits.")
+        raise problem(FaultCode.invalid_id, prefix=prefix)
     return found
 
 
@@ -69,7 +70,7 @@ def _cursor(take: Callable[[Kind, str], T], kind: Kind, text: object) -> T:
             return take(kind, text)
     except CursorMalformed:
         pass
-    raise problem(EXPECTED[CURSOR])
+    raise problem(FaultCode.invalid_cursor)
 
 
 def _list_cursor(kind: Kind, updated: Kind, text: object) -> After:
@@ -85,13 +86,13 @@ def _list_cursor(kind: Kind, updated: Kind, text: object) -> After:
 
 def _sort(text: object) -> str:
     if text != "updated":
-        raise problem("Must be updated; left out: newest first.")
+        raise problem(FaultCode.unknown_value, allowed=("updated",))
     return "updated"
 
 
 def _export_format(text: object) -> str:
     if text not in ("ndjson", "csv"):
-        raise problem("Must be ndjson or csv; nothing else is there yet.")
+        raise problem(FaultCode.unknown_value, allowed=("ndjson", "csv"))
     return str(text)
 
 
@@ -102,9 +103,9 @@ def _items(text: object) -> tuple[ItemQuantity, ...]:
         written, _, quantity = entry.rpartition(":")
         reference = unquote(written, errors="replace")
         if not _REFERENCE.fullmatch(reference) or not _WHOLE.fullmatch(quantity) or not 1 <= int(quantity) <= QUANTITY_MAX:
-            raise problem("Must be reference:quantity, with commas between the lines.")
+            raise problem(FaultCode.invalid_items)
         if reference in found:
-            raise problem("Must not name a line twice.")
+            raise problem(FaultCode.duplicate_item)
         found[reference] = ItemQuantity(reference=reference, quantity=int(quantity))
     return tuple(found.values())
 
@@ -158,7 +159,7 @@ class _List(_Page):
     def _goes_on(self) -> Self:
         after: After | None = getattr(self, "cursor", None)
         if after is not None and isinstance(after, AfterUpdate) != self.by_update:
-            raise problem(EXPECTED[CURSOR], "/cursor")
+            raise problem(FaultCode.invalid_cursor, "/cursor")
         return self
 
 
@@ -228,7 +229,7 @@ class ExportRecords(_Span):
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         if self.bom and self.format != "csv":
-            raise problem("Belongs to the format csv only.", "/bom")
+            raise problem(FaultCode.allowed_only_when, "/bom", member="format", value="csv")
         return self
 
 
@@ -256,7 +257,7 @@ class Eligibility(Query):
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         if self.items is not None and self.amount is not None:
-            raise problem("Must not be given together with amount.", "/items")
+            raise problem(FaultCode.not_with_amount, "/items")
         return self
 
 
@@ -293,13 +294,13 @@ def _schema(form: dict[str, JsonValue], shared: dict[str, dict[str, JsonValue]])
     return {key: value for key, value in said.items() if (key, value) != ("default", None)}
 
 
-def _parameters(raw: bytes) -> tuple[dict[str, str], list[FieldError]]:
+def _parameters(raw: bytes) -> tuple[dict[str, str], list[Fault]]:
     try:
         pairs = parse_qsl(raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=_PARAMETERS_MAX)
     except UnicodeDecodeError:
-        return {}, [field_error("/query", "Must be percent-encoded UTF-8.")]
+        return {}, [field_error("/query", FaultCode.query_not_utf8)]
     except ValueError:
-        return {}, [field_error("/query", f"Must have at most {_PARAMETERS_MAX} parameters.")]
+        return {}, [field_error("/query", FaultCode.too_many_parameters, maximum=_PARAMETERS_MAX)]
     values = dict(pairs)
     twice = {name for name in values if sum(name == other for other, _ in pairs) > 1}
-    return values, [field_error("/query" + pointer([name]), "Must be given once.") for name in sorted(twice)]
+    return values, [field_error("/query" + pointer([name]), FaultCode.given_twice) for name in sorted(twice)]

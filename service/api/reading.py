@@ -11,12 +11,13 @@ from typing import Final, Generic, NoReturn, Self, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from service.api.field_errors import ERRORS_MAX, FieldError, field_error, field_errors, pointer
+from service.api.field_errors import ERRORS_MAX, field_error, field_errors, pointer
 from service.api.problems import RequestProblem
 from service.api.queries import NoQuery, read_query
 from service.api.rights import Operation
 from service.api.schemas import BODY_BYTES_MAX, ENTRIES_MAX
 from workflows.domain.canonical import canonical
+from workflows.domain.faults import Fault, FaultCode, FaultMember
 
 JSON_TYPE: Final = "application/json"
 NDJSON_TYPE: Final = "application/x-ndjson"
@@ -80,7 +81,7 @@ async def read_body(request: Request, *, media_type: str = JSON_TYPE, limit_byte
                 raise RequestProblem("body-too-large")
             chunks += chunk
     except ClientDisconnect:
-        raise _malformed("Must not end early.") from None
+        raise _malformed(FaultCode.body_incomplete) from None
     check_arrived(request.headers, len(chunks))
     if chunks:
         check_media_type(request.headers, media_type)
@@ -95,7 +96,7 @@ def check_arrived(headers: Mapping[str, str], length_bytes: int) -> None:
     announced = headers.get("content-length", "0")
     least = int(announced) if announced.isascii() and announced.isdigit() and len(announced) <= _DIGITS_MAX else 1
     if length_bytes < least or (length_bytes == 0 and "transfer-encoding" in headers):
-        raise _malformed("Was announced, and did not arrive.")
+        raise _malformed(FaultCode.body_incomplete)
 
 
 def check_media_type(headers: Mapping[str, str], media_type: str = JSON_TYPE) -> None:
@@ -119,15 +120,13 @@ def parse_json(raw: bytes) -> object:
     try:
         value: object = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
     except UnicodeDecodeError:
-        raise _malformed(_other_coding(raw) or "Must be UTF-8.") from None
+        raise (_other_encoding(raw) or _malformed(FaultCode.not_utf8)) from None
     except json.JSONDecodeError as error:
-        if wide := _other_coding(raw):
-            raise _malformed(wide) from None
-        raise _malformed(f"Must be JSON; it is not at line {error.lineno}, column {error.colno}.") from None
+        raise (_other_encoding(raw) or _malformed(FaultCode.not_json, line=error.lineno, column=error.colno)) from None
     except RecursionError:
-        raise _malformed("Must not be nested so deep.") from None
+        raise _malformed(FaultCode.nested_too_deep) from None
     except ValueError:  # Python reads no integer of more than some thousand digits
-        raise _malformed("Must not hold a number of so many digits.") from None
+        raise _malformed(FaultCode.number_too_long) from None
     return value
 
 
@@ -142,7 +141,7 @@ def validate(raw: bytes, value: object, model: type[B]) -> B:
         return model.model_validate_json(raw)
     except ValidationError as error:
         if _unreadable(error):
-            raise _malformed("Must be JSON whose strings are Unicode text, and not nested too deep.") from None
+            raise _malformed(FaultCode.not_unicode) from None
         raise RequestProblem("validation-failed", members={"errors": field_errors(error)}) from None
 
 
@@ -157,7 +156,7 @@ def idempotency_key(headers: Sequence[str], *, required: bool = True) -> str | N
         quoted = _QUOTED.fullmatch(text)
         text = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else ""
     if len(headers) > 1 or not _KEY.fullmatch(text):
-        raise _malformed("Must be given once, as 1 to 255 visible ASCII characters.", "/headers/idempotency-key")
+        raise _malformed(FaultCode.invalid_idempotency_key, "/headers/idempotency-key")
     return text
 
 
@@ -175,20 +174,18 @@ def fingerprint(method: str, path: str, value: object) -> str:
     return sha256(f"{method} {path}\n".encode(errors="surrogatepass") + canonical(value)).hexdigest()
 
 
-def _too_many(value: object) -> list[FieldError]:
+def _too_many(value: object) -> list[Fault]:
     """Found before pydantic sees it, which would collect an error for each of a hundred thousand wrong entries."""
     if not isinstance(value, dict):
-        return [field_error("", "Must be an object.")]
+        return [field_error("", FaultCode.not_object)]
     arrays = (name for name, member in value.items() if isinstance(member, list) and len(member) > ENTRIES_MAX)
-    return [field_error(pointer([name]), f"Must have at most {ENTRIES_MAX} entries.") for name in islice(arrays, ERRORS_MAX)]
+    return [field_error(pointer([name]), FaultCode.too_many_entries, maximum=ENTRIES_MAX) for name in islice(arrays, ERRORS_MAX)]
 
 
-def _other_coding(raw: bytes) -> str | None:
-    """What to say of a text in 16 or 32 bits a character; asked only of what is no JSON in UTF-8."""
-    found = json.detect_encoding(raw)
-    if found.startswith("utf-16"):
-        return "Must be UTF-8; this looks like UTF-16."
-    return "Must be UTF-8; this looks like UTF-32." if found.startswith("utf-32") else None
+def _other_encoding(raw: bytes) -> RequestProblem | None:
+    """The problem of a text in 16 or 32 bits a character; asked only of what is no JSON in UTF-8."""
+    found = json.detect_encoding(raw)[: len("utf-16")]
+    return _malformed(FaultCode.other_encoding, encoding=found.upper()) if found in ("utf-16", "utf-32") else None
 
 
 def _unreadable(error: ValidationError) -> bool:
@@ -199,13 +196,13 @@ def _unreadable(error: ValidationError) -> bool:
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise _malformed("Must not name a member twice.")
+        raise _malformed(FaultCode.duplicate_member)
     return members
 
 
 def _no_constant(_: str) -> NoReturn:
-    raise _malformed("Must be JSON, which has no NaN and no Infinity.")
+    raise _malformed(FaultCode.not_finite)
 
 
-def _malformed(detail: str, where: str = "") -> RequestProblem:
-    return RequestProblem("malformed-request", members={"errors": [field_error(where, detail)]})
+def _malformed(code: FaultCode, where: str = "", **members: FaultMember) -> RequestProblem:
+    return RequestProblem("malformed-request", members={"errors": [Fault(where, code, members)]})

@@ -10,6 +10,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from service.api.currencies import EXPONENTS
 from workflows.domain import money
+from workflows.domain.faults import FaultCode, FaultMember
 from workflows.domain.times import TEXT_LENGTH_MAX, parse_rfc3339
 
 T = TypeVar("T")
@@ -22,7 +23,7 @@ BODY_BYTES_MAX: Final = 256 * 1024
 ENTRIES_MAX: Final = BODY_BYTES_MAX // 30
 NOTE_LENGTH_MAX: Final = 2000
 
-# Each pattern beside the words that say it to a person. `$` is the very end here: pydantic's engine knows no trailing newline.
+# Each pattern, and below it the fault of what does not match. `$` is the very end here: pydantic's engine knows no trailing newline.
 REFERENCE: Final = r"^[A-Za-z0-9_.:-]+$"
 VISIBLE: Final = r"^[!-~]+$"
 ASCII: Final = r"^[ -~]+$"
@@ -32,17 +33,17 @@ SLUG: Final = r"^[a-z][a-z0-9_]*$"
 WORD: Final = r"^[a-z_]+$"
 DIGEST: Final = r"^[0-9a-f]{64}$"
 CURSOR: Final = r"^[A-Za-z0-9_-]+$"
-EXPECTED: Final[Mapping[str, str]] = MappingProxyType(
+EXPECTED: Final[Mapping[str, FaultCode]] = MappingProxyType(
     {
-        REFERENCE: "Must hold only A-Z, a-z, 0-9 and _ . : -",
-        VISIBLE: "Must hold only visible ASCII characters, without spaces.",
-        ASCII: "Must hold only printable ASCII characters.",
-        LINE: "Must hold no control characters.",
-        LINES: "Must hold no control characters but tabs and line breaks.",
-        SLUG: "Must begin with a-z and hold only a-z, 0-9 and _",
-        WORD: "Must hold only a-z and _",
-        DIGEST: "Must be a SHA-256 as 64 lowercase hex digits.",
-        CURSOR: "Must be a next_cursor that this list gave.",
+        REFERENCE: FaultCode.invalid_reference,
+        VISIBLE: FaultCode.not_visible_ascii,
+        ASCII: FaultCode.not_printable_ascii,
+        LINE: FaultCode.control_characters,
+        LINES: FaultCode.control_characters_in_text,
+        SLUG: FaultCode.invalid_slug,
+        WORD: FaultCode.invalid_word,
+        DIGEST: FaultCode.invalid_digest,
+        CURSOR: FaultCode.invalid_cursor,
     }
 )
 
@@ -66,9 +67,9 @@ class _NotNull:
 Optionally = Annotated[T | None, _NotNull()]
 
 
-def problem(detail: str, pointer: str = "") -> PydanticCustomError:
-    """An error in our own words, to be raised by a validator; `pointer` goes on from where the validator stands."""
-    return PydanticCustomError("refundry", "{detail}", {"detail": detail, "pointer": pointer})
+def problem(code: FaultCode, pointer: str = "", **members: FaultMember) -> PydanticCustomError:
+    """A fault of ours, to be raised by a validator; `pointer` goes on from where the validator stands."""
+    return PydanticCustomError("fault", "{code}", {"code": code.value, "pointer": pointer, "members": members})
 
 
 def _instant(value: object) -> datetime:
@@ -77,18 +78,18 @@ def _instant(value: object) -> datetime:
             return parse_rfc3339(value)
     except ValueError:
         pass
-    raise problem("Must be an RFC 3339 time in UTC from 1970 on, such as 2026-11-22T13:28:56Z.")
+    raise problem(FaultCode.invalid_time)
 
 
 def _currency(code: str) -> str:
     if code not in EXPONENTS:
-        raise problem("Must be an ISO 4217 code of a currency that has a minor unit, such as CNY.")
+        raise problem(FaultCode.invalid_currency)
     return code
 
 
 def _not_blank(text: str) -> str:
     if not text.strip():
-        raise problem("Must not be blank.")
+        raise problem(FaultCode.blank)
     return text
 
 

@@ -6,8 +6,8 @@ from service.api import answers
 from service.api.answers import Answer, Texts
 from service.api.calls import Call
 from service.api.cancellation_messages import cancellation_message
+from service.api.i18n import failure
 from service.api.rights import available
-from service.api.sentences import failure
 from workflows.domain.decisions import permitted
 from workflows.domain.decisions.eligibility import refundable_until
 from workflows.domain.decisions.policy_context import PolicyContext

@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter
 from service.api import answer_models as forms
 from service.api import answers
 from service.api.answers import Answer, EligibilityView
-from service.api.sentences import Advice, Language, failure
+from service.api.i18n import Advice, Language, failure
 from workflows.domain import enums
 from workflows.domain.decisions.eligibility import ReasonOutcome
 from workflows.domain.errors import Window

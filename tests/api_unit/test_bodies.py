@@ -10,7 +10,9 @@ from pydantic import ValidationError
 from service.api import bodies, decision_bodies
 from service.api.currencies import EXPONENTS
 from service.api.field_errors import ERRORS_MAX, field_errors, pointer
+from service.api.i18n import Language, fault_message
 from service.api.schemas import AMOUNT_MAX, Body
+from workflows.domain.faults import Fault, FaultCode
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MODELS: tuple[type[Body], ...] = (
@@ -32,7 +34,7 @@ def errors_of(model: type[Body], body: Any) -> dict[str, str]:
     try:
         model.model_validate_json(body if isinstance(body, bytes | str) else json.dumps(body))
     except ValidationError as error:
-        return {found["pointer"]: found["detail"] for found in field_errors(error)}
+        return {fault.pointer: fault_message(fault, Language.en) for fault in field_errors(error)}
     return {}
 
 
@@ -91,12 +93,12 @@ def test_the_limits_of_an_amount_themselves_are_taken() -> None:
 
 
 def test_an_unknown_member_is_named() -> None:
-    assert payment_with(colour="red") == {"/colour": "Is not known here."}
+    assert payment_with(colour="red") == {"/colour": "Is not a known name. Remove it, or check its spelling."}
 
 
 def test_an_unknown_member_with_a_monstrous_name_is_not_sent_back() -> None:
-    assert payment_with(**{"x" * 10_000: 1}) == {"": "Is not known here."}
-    assert payment_with(**{"a\nb": 1}) == {"": "Is not known here."}
+    assert payment_with(**{"x" * 10_000: 1}) == {"": "Is not a known name. Remove it, or check its spelling."}
+    assert payment_with(**{"a\nb": 1}) == {"": "Is not a known name. Remove it, or check its spelling."}
 
 
 def test_a_pointer_escapes_what_rfc_6901_escapes() -> None:
@@ -192,15 +194,15 @@ def test_a_moment_may_be_five_minutes_ahead_and_no_more(name: str) -> None:
 
     assert bodies.check_times(body(NOW + timedelta(minutes=5)), NOW) == []
     late = body(NOW + timedelta(minutes=5, microseconds=1))
-    assert bodies.check_times(late, NOW) == [{"pointer": f"/{name}", "detail": "Must not lie in the future."}]
+    assert bodies.check_times(late, NOW) == [Fault(f"/{name}", FaultCode.in_future)]
 
 
 def test_the_time_of_a_fulfilment_and_of_a_settlement_is_checked_too() -> None:
     shipped = bodies.ChangeFulfilment.model_validate_json('{"status":"shipped","at":"2027-01-01T00:00:00Z"}')
     settled = bodies.CompletePayment.model_validate_json('{"completed_at":"2027-01-01T00:00:00Z"}')
 
-    assert [found["pointer"] for found in bodies.check_times(shipped, NOW)] == ["/at"]
-    assert [found["pointer"] for found in bodies.check_times(settled, NOW)] == ["/completed_at"]
+    assert [found.pointer for found in bodies.check_times(shipped, NOW)] == ["/at"]
+    assert [found.pointer for found in bodies.check_times(settled, NOW)] == ["/completed_at"]
     assert bodies.check_times(decision_bodies.Withdraw(), NOW) == []
 
 
@@ -208,8 +210,8 @@ def test_funding_sums_to_the_amount() -> None:
     rest = {**FUNDING, "source": "coupon", "amount": 400, "funder": "shop"}
 
     assert payment_with(funding=[FUNDING, rest]) == {}
-    assert payment_with(funding=[FUNDING]) == {"/funding": "The sources must sum to amount."}
-    assert payment_with(funding=[]) == {"/funding": "Must have at least 1 entries."}
+    assert payment_with(funding=[FUNDING]) == {"/funding": "The amounts of the sources must add up to amount."}
+    assert payment_with(funding=[]) == {"/funding": "Must have 1 or more entries."}
     assert list(payment_with(amount=11 * 600, funding=[FUNDING] * 11)) == ["/funding"]
     assert payment_with(amount=6000, funding=[FUNDING] * 10) == {}
 
@@ -241,7 +243,7 @@ def lines(*amounts: int) -> list[dict[str, object]]:
 def test_lines_sum_to_the_amount() -> None:
     assert payment_with(items=lines(400, 600)) == {}
     assert payment_with(items=[]) == {}
-    assert payment_with(items=lines(400, 601)) == {"/items": "The lines must sum to amount."}
+    assert payment_with(items=lines(400, 601)) == {"/items": "The amounts of the items must add up to amount."}
     assert payment_with(items=lines(*[0, 1] * 1000)) == {}
     assert payment_with(items=lines(-1, 1001)) == {"/items/0/amount": "Must be at least 0."}
 
@@ -249,7 +251,7 @@ def test_lines_sum_to_the_amount() -> None:
 def test_lines_have_references_of_their_own() -> None:
     twice = [*lines(500), *lines(500)]
 
-    assert payment_with(items=twice) == {"/items/1/reference": "Must not be the same as another line's."}
+    assert payment_with(items=twice) == {"/items/1/reference": "Must not repeat the reference of another item."}
 
 
 @pytest.mark.parametrize(
@@ -290,7 +292,7 @@ def test_metadata_is_twenty_short_strings() -> None:
     assert payment_with(metadata={f"k{n}": "v" for n in range(21)}) == {"/metadata": "Must have at most 20 entries."}
     assert payment_with(metadata={"k" * 41: "v"}) == {f"/metadata/{'k' * 41}": "Must have at most 40 characters."}
     assert payment_with(metadata={"k": "v" * 201}) == {"/metadata/k": "Must have at most 200 characters."}
-    assert payment_with(metadata={"é": "v"}) == {"/metadata/é": "Must hold only printable ASCII characters."}
+    assert payment_with(metadata={"é": "v"}) == {"/metadata/é": "Must contain only printable ASCII characters."}
     assert payment_with(metadata={"k": 1}) == {"/metadata/k": "Must be a string."}
     assert payment_with(metadata={"k": None}) == {"/metadata/k": "Must be a string."}
 
@@ -313,14 +315,16 @@ def test_a_modification_is_held_to_its_sums() -> None:
     body = {"amount": 500, "reason": "sold out"}
 
     assert errors_of(bodies.ModifyPayment, body) == {}
-    assert errors_of(bodies.ModifyPayment, {**body, "funding": [FUNDING]}) == {"/funding": "The sources must sum to amount."}
-    assert errors_of(bodies.ModifyPayment, {**body, "items": lines(499)}) == {"/items": "The lines must sum to amount."}
+    assert errors_of(bodies.ModifyPayment, {**body, "funding": [FUNDING]}) == {
+        "/funding": "The amounts of the sources must add up to amount."
+    }
+    assert errors_of(bodies.ModifyPayment, {**body, "items": lines(499)}) == {"/items": "The amounts of the items must add up to amount."}
     assert errors_of(bodies.ModifyPayment, {"amount": 500}) == {"/reason": "Is required."}
 
 
 def test_a_failure_has_a_known_code() -> None:
     assert errors_of(bodies.FailPayment, {"code": "network", "detail": "no route"}) == {}
-    assert errors_of(bodies.FailPayment, {"code": "sunspots"})["/code"].startswith("Must be one of 'insufficient_funds', 'network'")
+    assert errors_of(bodies.FailPayment, {"code": "sunspots"})["/code"].startswith("Must be one of: 'insufficient_funds', 'network'")
 
 
 def test_a_request_needs_a_reason_and_nothing_more() -> None:
@@ -332,18 +336,18 @@ def test_a_request_names_an_amount_or_lines_but_not_both() -> None:
     line = {"reference": "85123A", "quantity": 1}
 
     assert request_with(items=[line]) == {}
-    assert request_with(amount=1, items=[line]) == {"/items": "Must not be given together with amount."}
-    assert request_with(items=[]) == {"/items": "Must have at least 1 entries."}
-    assert request_with(items=[line, line]) == {"/items/1/reference": "Must not be the same as another line's."}
+    assert request_with(amount=1, items=[line]) == {"/items": "Must not be sent together with amount."}
+    assert request_with(items=[]) == {"/items": "Must have 1 or more entries."}
+    assert request_with(items=[line, line]) == {"/items/1/reference": "Must not repeat the reference of another item."}
     assert request_with(items=[{"reference": f"r{n}", "quantity": 1} for n in range(8000)]) == {}
 
 
 def test_another_reason_needs_a_note() -> None:
-    assert request_with(reason="other") == {"/note": "Is required where the reason is other."}
+    assert request_with(reason="other") == {"/note": "Is required when reason is other."}
     assert request_with(reason="other", note=" \n ") == {"/note": "Must not be blank."}
     assert request_with(reason="other", note="line one\n\tline two") == {}
     assert request_with(note="x" * 2001) == {"/note": "Must have at most 2000 characters."}
-    assert request_with(note="bell \x07") == {"/note": "Must hold no control characters but tabs and line breaks."}
+    assert request_with(note="bell \x07") == {"/note": "Must not contain control characters other than tabs and line breaks."}
 
 
 def test_the_rest_of_a_request() -> None:
@@ -353,7 +357,7 @@ def test_the_rest_of_a_request() -> None:
     assert list(request_with(expected_refundable=-1)) == ["/expected_refundable"]
     assert request_with(verification={"method": "otp", "reference": "v-1"}) == {}
     assert request_with(verification={"method": "guess", "reference": "v"}) == {
-        "/verification/method": "Must be 'otp', 'callback', 'document' or 'app_session'."
+        "/verification/method": "Must be one of: 'otp', 'callback', 'document' or 'app_session'."
     }
     assert request_with(override={"justification": "bereavement", "ticket": "T-1"}) == {}
     assert request_with(override={}) == {"/override/justification": "Is required.", "/override/ticket": "Is required."}

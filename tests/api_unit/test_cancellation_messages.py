@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from service.api.sentences import Language, words
+from service.api.i18n import Language, words
 from tests.api_unit.message_table import AT, FORFEITS, Situation, asked, refunding, situations, told
-from tests.api_unit.test_sentences import assert_is_a_sentence
+from tests.api_unit.test_i18n import assert_is_a_sentence
 from tests.domain.made import NOW
 from workflows.domain.enums import (
     CANCELLATION_WAITING,

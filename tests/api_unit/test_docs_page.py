@@ -21,12 +21,12 @@ from service.api.docs_page import DOCS_HEADERS, docs_page, rendered
 from service.api.docs_schema import Reader
 from service.api.docs_words import docs_words, inline, prose
 from service.api.forms import FORMS
+from service.api.i18n import Language
 from service.api.openapi import document
 from service.api.page_style import page_response
 from service.api.problem_pages import PAGE_HEADERS
 from service.api.problems import PROBLEMS
 from service.api.rights import OPERATIONS, Operation, operation
-from service.api.sentences import Language
 from service.app import HANDLERS
 
 VOID = {"meta", "br", "wbr"}

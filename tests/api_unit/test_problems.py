@@ -10,12 +10,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from service.api.i18n import Language
 from service.api.problem_pages import PAGE_HEADERS, explanation, problem_index, problem_page
 from service.api.problems import PROBLEMS, ProblemReply, RequestProblem, problem_body, problem_for
-from service.api.sentences import Language
 from service.security import KeysUnavailable, Principal, TokenFault, Unauthenticated
 from workflows.domain import errors
 from workflows.domain.enums import Anchor, Refusal, Role
+from workflows.domain.faults import Fault, FaultCode
 
 # Written down a second time by hand: status by slug.
 STATUSES = {
@@ -102,9 +103,9 @@ _CASES: list[tuple[Exception, str, dict[str, object]]] = [
     (errors.VersionMismatch(7), "version-mismatch", {"current_version": 7}),
     (errors.RefundableAmountChanged(0), "refundable-amount-changed", {"amount_refundable": 0}),
     (
-        errors.Invalid("/at", "Must not lie in the future."),
+        errors.Invalid("/at", FaultCode.in_future),
         "validation-failed",
-        {"errors": [{"pointer": "/at", "detail": "Must not lie in the future."}]},
+        {"errors": [{"pointer": "/at", "code": "in_future", "detail": "Must not be in the future."}]},
     ),
     (errors.IdempotencyKeyReused(), "idempotency-key-reused", {}),
     (errors.IdempotencyInFlight(), "idempotency-in-flight", {}),
@@ -216,10 +217,12 @@ def test_a_problem_that_does_not_exist_cannot_be_raised() -> None:
 
 
 def test_faults_of_a_body_are_named_in_the_callers_language() -> None:
-    error = RequestProblem("validation-failed", members={"errors": [{"pointer": "/amount", "detail": "Must be at least 1."}]})
+    error = RequestProblem("validation-failed", members={"errors": [Fault("/amount", FaultCode.below_minimum, {"minimum": 1})]})
 
-    assert json.loads(reply_to(error).body)["errors"] == [{"pointer": "/amount", "detail": "Must be at least 1."}]
-    assert json.loads(reply_to(error, Language.zh_CN).body)["errors"] == [{"pointer": "/amount", "detail": "不能小于 1"}]
+    assert json.loads(reply_to(error).body)["errors"] == [{"pointer": "/amount", "code": "below_minimum", "detail": "Must be at least 1."}]
+    assert json.loads(reply_to(error, Language.zh_CN).body)["errors"] == [
+        {"pointer": "/amount", "code": "below_minimum", "detail": "不能小于 1"}
+    ]
 
 
 # Headers.

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from service.api import cursor, queries
 from service.api.cursor import After, CursorMalformed
+from service.api.i18n import Language, fault_message
 from service.api.problems import RequestProblem
 from service.api.queries import Query, read_query
 from workflows.domain.enums import CancellationState, Channel, Reason, RecordType, Route
@@ -36,14 +37,14 @@ def errors_of(model: type[Query], raw: bytes) -> dict[str, str]:
         read_query(raw, model)
     except RequestProblem as problem:
         errors: Any = problem.members["errors"] if problem.problem.slug == "validation-failed" else None
-        return {found["pointer"]: found["detail"] for found in errors}
+        return {fault.pointer: fault_message(fault, Language.en) for fault in errors}
     return {}
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_no_parameter_is_required_and_none_unknown(model: type[Query]) -> None:
     assert errors_of(model, b"") == {}
-    assert errors_of(model, b"colour=red") == {"/query/colour": "Is not known here."}
+    assert errors_of(model, b"colour=red") == {"/query/colour": "Is not a known name. Remove it, or check its spelling."}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -138,7 +139,7 @@ def test_a_value_of_another_form_is_refused_by_name(model: type[Query], raw: str
 
 
 def test_a_format_that_is_not_there_names_those_that_are() -> None:
-    assert errors_of(queries.ExportRecords, b"format=parquet") == {"/query/format": "Must be ndjson or csv; nothing else is there yet."}
+    assert errors_of(queries.ExportRecords, b"format=parquet") == {"/query/format": "Must be one of: 'ndjson' or 'csv'."}
     assert read_query(b"", queries.ExportRecords).format == "ndjson"
     assert read_query(b"format=csv", queries.ExportRecords).format == "csv"
 
@@ -170,20 +171,20 @@ def test_lines_are_asked_for_in_one_parameter(raw: bytes, lines: dict[str, int])
 )
 def test_lines_of_another_form_are_refused(value: str) -> None:
     assert errors_of(queries.Eligibility, f"items={value}".encode()) == {
-        "/query/items": "Must be reference:quantity, with commas between the lines."
+        "/query/items": "Must be written as reference:quantity, with commas between the items."
     }
 
 
 def test_lines_go_with_no_amount_and_are_named_once() -> None:
-    assert errors_of(queries.Eligibility, b"items=a:1,a:2") == {"/query/items": "Must not name a line twice."}
-    assert errors_of(queries.Eligibility, b"items=a:1&amount=5") == {"/query/items": "Must not be given together with amount."}
+    assert errors_of(queries.Eligibility, b"items=a:1,a:2") == {"/query/items": "Must not repeat the reference of another item."}
+    assert errors_of(queries.Eligibility, b"items=a:1&amount=5") == {"/query/items": "Must not be sent together with amount."}
 
 
 def test_a_parameter_is_given_once() -> None:
-    assert errors_of(queries.ListPayments, b"limit=5&limit=5") == {"/query/limit": "Must be given once."}
+    assert errors_of(queries.ListPayments, b"limit=5&limit=5") == {"/query/limit": "Must be sent only once."}
     assert errors_of(queries.ListPayments, b"limit=5&limi%74=6&state=&state=") == {
-        "/query/limit": "Must be given once.",
-        "/query/state": "Must be given once.",
+        "/query/limit": "Must be sent only once.",
+        "/query/state": "Must be sent only once.",
     }
 
 
@@ -266,7 +267,7 @@ def test_a_cursor_that_no_such_list_gave_is_refused(text: str) -> None:
     with pytest.raises(CursorMalformed):
         cursor.decode("payments", text)
     assert errors_of(queries.ListPayments, f"cursor={quote(text)}".encode()) == {
-        "/query/cursor": "Must be a next_cursor that this list gave."
+        "/query/cursor": "Must be a next_cursor that this list returned, sent with the same order."
     }
 
 

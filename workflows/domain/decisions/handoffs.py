@@ -26,6 +26,7 @@ from workflows.domain.errors import (
     PaymentDisputed,
     Refused,
 )
+from workflows.domain.faults import FaultCode
 from workflows.domain.machines import CANCELLATION, PAYMENT, GuardFacts
 from workflows.domain.model import Cancellation, DataValue, MerchantAnswer, Payment, Snapshot
 
@@ -156,7 +157,7 @@ def may_reserve(snapshot: Snapshot, cancellation: Cancellation) -> bool:
 def _with_offer(row: Cancellation, amount: int | None, now: datetime) -> Cancellation:
     """The offer, and how much time the merchant has left in case it comes to nothing."""
     if amount is None or not 0 < amount < row.amount:
-        raise Invalid(pointer="/amount", detail="Must be less than what was asked for; to give all of it, accept.")
+        raise Invalid("/amount", FaultCode.offer_not_lower)
     left = max(timedelta(0), (row.deadline_at or now) - now)
     return replace(row, offers=row.offers + 1, offer_amount=amount, merchant_time_left_us=left // _MICROSECOND)
 

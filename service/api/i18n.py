@@ -1,36 +1,48 @@
 """What the service says to people: in which language, and in which words.
 
-The words stand in `locales/`, one file a language. Everything here is a pure function; times are told in the zone that the caller
-gives, which is the policy's own.
+The words stand in `locales/`, one file a language; money and dates are written by Babel, as the Unicode CLDR has them. Everything here
+is a pure function; times are told in the zone that the caller gives, which is the policy's own.
 """
 
 import re
 import tomllib
 from collections.abc import Iterable
 from datetime import datetime, timedelta, tzinfo
+from decimal import Decimal
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
-from typing import TypedDict
+from operator import itemgetter
+from typing import Final, TypedDict
 from zoneinfo import ZoneInfo
+
+from babel import Locale, negotiate_locale
+from babel.dates import format_date, format_time
+from babel.lists import format_list
+from babel.numbers import NumberPattern, format_decimal, get_currency_symbol, parse_pattern
 
 from service.api.currencies import EXPONENTS
 from workflows.domain.decisions.eligibility import Outlook
 from workflows.domain.enums import PaymentFailure, PaymentState, Refusal, Route
 from workflows.domain.errors import Window
+from workflows.domain.faults import Fault, FaultMember
 from workflows.domain.model import Payment
 from workflows.domain.policy import Allowed
 
-ACCEPT_LANGUAGE_LENGTH_MAX = 1_000
-_WEIGHTED = re.compile(r"\s*([A-Za-z]{1,8}|\*)(?:-[A-Za-z0-9]{1,8})*\s*(?:;\s*[qQ]\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*)?")
-_NUMBER_OR_CHOICE = re.compile(r"\d+|'\w+'(?:(?:, | or )'\w+')*")
-_MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+ACCEPT_LANGUAGE_LENGTH_MAX: Final = 1_000
+_HEADERS_KEPT_MAX: Final = 256
+_WEIGHTED = re.compile(r"\s*((?:[A-Za-z]{1,8}|\*)(?:-[A-Za-z0-9]{1,8})*)\s*(?:;\s*[qQ]\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*)?")
 _CHINA = frozenset({"Asia/Shanghai", "PRC", "Asia/Chongqing", "Asia/Chungking", "Asia/Harbin"})
 
 
 class Language(StrEnum):
     en = "en"
     zh_CN = "zh-CN"  # noqa: N815 -- the language tag's own writing
+
+
+# The day stands before the month and the clock has 24 hours, as in most of the world.
+_LOCALES: Final = {Language.en: Locale("en", "GB"), Language.zh_CN: Locale("zh", "CN", script="Hans")}
+_BY_TAG: Final = {"en": Language.en, "zh": Language.zh_CN}  # one Chinese for all of them
 
 
 class NextStep(StrEnum):
@@ -67,20 +79,19 @@ class Failure(TypedDict):
     detail: str | None
 
 
+@lru_cache(_HEADERS_KEPT_MAX)
 def language(accept_language: str | None) -> Language:
     """The language to answer in, by RFC 9110, section 12.5.4; whatever cannot be read counts for nothing."""
     if not accept_language or len(accept_language) > ACCEPT_LANGUAGE_LENGTH_MAX:
         return Language.en
-    best, weight = Language.en, 0.0
+    weighted: list[tuple[Decimal, str]] = []
     for part in accept_language.split(","):
         read = _WEIGHTED.fullmatch(part)
-        spoken = read and _SPOKEN.get(read[1].lower())
-        if read and spoken and (given := float(read[2] or 1)) > weight:
-            best, weight = spoken, given
-    return best
-
-
-_SPOKEN = {"zh": Language.zh_CN, "en": Language.en, "*": Language.en}
+        if read and (weight := Decimal(read[2] or 1)):
+            weighted.append((weight, read[1].lower().replace("*", "en")))
+    weighted.sort(key=itemgetter(0), reverse=True)
+    tag = negotiate_locale([tag for _, tag in weighted], list(_BY_TAG), sep="-", aliases={})
+    return _BY_TAG.get(tag or "en", Language.en)
 
 
 def sentence(section: str, key: str, spoken: Language, **values: object) -> str:
@@ -105,14 +116,24 @@ def _sections(spoken: Language) -> dict[str, dict[str, str]]:
 
 
 def amount_text(amount_minor: int, currency: str, spoken: Language) -> str:
-    """`CNY 1,234.56`; in Chinese, yuan as `¥1,234.56`."""
-    digits = _exponent(currency)
-    whole, part = divmod(abs(amount_minor), 10**digits)
-    number = f"{whole:,}" + (f".{part:0{digits}d}" if digits else "")
-    sign = "-" if amount_minor < 0 else ""
+    """`CNY 1,234.56`: a code, since a symbol may stand for several currencies; in Chinese, yuan as `¥1,234.56`."""
+    amount = Decimal(amount_minor).scaleb(-_exponent(currency))
+    return format_decimal(amount, _money_pattern(currency, spoken), _LOCALES[spoken])
+
+
+@cache
+def _money_pattern(currency: str, spoken: Language) -> NumberPattern:
+    """CLDR's pattern with the currency written into it: format_currency looks its names up at every call, in twice the time.
+
+    CLDR's digits are those in daily use; ours are ISO 4217's, in which minor units count.
+    """
+    locale, digits = _LOCALES[spoken], _exponent(currency)
+    number = "#,##0" + ("." + "0" * digits if digits else "")
     if spoken is Language.zh_CN and currency == "CNY":
-        return f"{sign}¥{number}"
-    return f"{currency} {sign}{number}"
+        written = locale.currency_formats["standard"].pattern.replace("¤", get_currency_symbol(currency, locale))
+    else:
+        written = f"{currency} {number};{currency} -{number}"
+    return parse_pattern(written)
 
 
 def _exponent(currency: str) -> int:
@@ -122,11 +143,10 @@ def _exponent(currency: str) -> int:
 
 def moment(at: datetime, zone: tzinfo, spoken: Language) -> str:
     """A time of day as people there say it, to the minute and never later than it is."""
-    local = at.astimezone(zone)
+    local, locale = at.astimezone(zone), _LOCALES[spoken]
     where = words(spoken, "words")["beijing_time"] if isinstance(zone, ZoneInfo) and zone.key in _CHINA else _offset(local)
-    if spoken is Language.zh_CN:
-        return f"{local.year}年{local.month}月{local.day}日 {local:%H:%M}（{where}）"
-    return f"{local.day} {_MONTHS[local.month - 1]} {local.year} at {local:%H:%M} ({where})"
+    day, time = format_date(local, "long", locale), format_time(local, "short", zone, locale)
+    return sentence("words", "moment", spoken, date=day, time=time, zone=where)
 
 
 def _offset(local: datetime) -> str:
@@ -188,13 +208,16 @@ _REMEDIES: dict[PaymentFailure, tuple[NextStep, ...]] = {
 }
 
 
-def fault(detail: str, spoken: Language) -> str:
-    """What is wrong with a value. Those who find it say it in English; where there is no translation, it stays so.
+def fault_message(fault: Fault, spoken: Language) -> str:
+    """What is wrong with a value, as its code is told in that language."""
+    return sentence("fault", fault.code, spoken, **{name: _choices(value, spoken) for name, value in fault.members.items()})
 
-    Limits and choices differ, the sentences do not: each number, and each list of quoted words, is `{}` in the locale's file.
-    """
-    told = words(spoken, "faults").get(_NUMBER_OR_CHOICE.sub("{}", detail))
-    return detail if told is None else told.format(*_NUMBER_OR_CHOICE.findall(detail))
+
+def _choices(member: FaultMember, spoken: Language) -> str | int:
+    """Several words as a list: `'a', 'b' or 'c'`. A number stays as a program would write it."""
+    if not isinstance(member, tuple):
+        return member
+    return format_list([f"'{word}'" for word in member], "or", _LOCALES[spoken]) or "–"
 
 
 def eligibility_message(outlook: Outlook, payment: Payment, *, refusal: str | None, spoken: Language, zone: tzinfo) -> str:

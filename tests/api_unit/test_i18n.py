@@ -1,6 +1,5 @@
-"""Sentences: the right language, every word told in both, amounts and times exact."""
+"""What people are told: the right language, every word in both, amounts and times exact."""
 
-import ast
 import re
 import string
 import tomllib
@@ -17,15 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import service.api
-import workflows.domain.decisions
-from service.api.problems import PROBLEMS
-from service.api.sentences import (
+from service.api.currencies import EXPONENTS
+from service.api.i18n import (
     Language,
     NextStep,
     amount_text,
     eligibility_message,
     failure,
-    fault,
+    fault_message,
     language,
     moment,
     next_step,
@@ -34,6 +32,7 @@ from service.api.sentences import (
     sentence,
     words,
 )
+from service.api.problems import PROBLEMS
 from service.security import TokenFault
 from tests.domain import made
 from workflows.domain.decisions.eligibility import Outlook, ReasonOutcome
@@ -52,13 +51,14 @@ from workflows.domain.enums import (
     Route,
     Source,
 )
-from workflows.domain.errors import Window
+from workflows.domain.errors import Invalid, Window
+from workflows.domain.faults import Fault, FaultCode
 from workflows.domain.model import Payment
 from workflows.domain.policy import Allowed, Deadlines, Denied, EffectiveTerms, Limits, Verdict
 from workflows.domain.policy_facts import PolicyFacts
 
 EN, ZH = Language.en, Language.zh_CN
-FAULT = re.compile(r"(Must|Is|The (sources|lines) must) [^\n]+\.")
+ROOT = Path(service.api.__file__).parents[2]
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 AT = datetime(2026, 11, 25, 10, 30, tzinfo=UTC)
 WINDOW = Window(Anchor.completed_at, datetime(2026, 11, 10, 8, 0, tzinfo=UTC), AT)
@@ -131,8 +131,6 @@ def test_whatever_is_asked_for_there_is_a_language(header: str) -> None:
 @pytest.mark.parametrize("name", ["{}.toml", "problems.{}.toml"])
 def test_both_languages_say_the_same_things_with_the_same_blanks(name: str) -> None:
     english, chinese = (dict(leaves(tomllib.loads((LOCALES / name.format(one.name)).read_text("utf-8")))) for one in (EN, ZH))
-    english = {key: text for key, text in english.items() if not key.startswith("faults")}
-    chinese = {key: text for key, text in chinese.items() if not key.startswith("faults")}
 
     assert english.keys() == chinese.keys()
     assert {key: blanks(text) for key, text in english.items()} == {key: blanks(text) for key, text in chinese.items()}
@@ -171,6 +169,7 @@ VOCABULARIES: dict[str, list[str]] = {
     "on_deadline.awaiting_merchant": list(OnDeadline),
     "on_deadline.offered": list(OnDeadline),
     "on_deadline.awaiting_return": list(OnDeadline),
+    "fault": list(FaultCode),
     "member": sorted({member for problem in PROBLEMS.values() for member in problem.members}),
 }
 
@@ -194,6 +193,11 @@ def test_every_word_of_every_vocabulary_is_told(section: str, spoken: Language) 
         (123456789, "CNY", "CNY 1,234,567.89", "¥1,234,567.89"),
         (1234, "JPY", "JPY 1,234", "JPY 1,234"),
         (1234, "KWD", "KWD 1.234", "KWD 1.234"),
+        (10**15, "CNY", "CNY 10,000,000,000,000.00", "¥10,000,000,000,000.00"),
+        (10**15 - 1, "KWD", "KWD 999,999,999,999.999", "KWD 999,999,999,999.999"),
+        (1234, "HUF", "HUF 12.34", "HUF 12.34"),  # two digits in ISO 4217, none in daily use
+        (12345, "CLF", "CLF 1.2345", "CLF 1.2345"),
+        (0, "EUR", "EUR 0.00", "EUR 0.00"),
         (10**15, "USD", "USD 10,000,000,000,000.00", "USD 10,000,000,000,000.00"),
         (-5, "CNY", "CNY -0.05", "-¥0.05"),
         (1234, "ZZZ", "ZZZ 12.34", "ZZZ 12.34"),
@@ -203,9 +207,16 @@ def test_amounts_have_their_currencys_digits(minor: int, currency: str, english:
     assert (amount_text(minor, currency, EN), amount_text(minor, currency, ZH)) == (english, chinese)
 
 
-@given(st.integers(0, 10**15), st.sampled_from(["CNY", "JPY", "KWD", "USD"]), st.sampled_from(list(Language)))
+@given(st.integers(-(10**15), 10**15), st.sampled_from(sorted(EXPONENTS)), st.sampled_from(list(Language)))
 def test_no_amount_loses_a_unit(minor: int, currency: str, spoken: Language) -> None:
-    assert int("".join(sign for sign in amount_text(minor, currency, spoken) if sign.isdigit())) == minor
+    """Against the same written by hand; no-break spaces and other currencies' symbols would differ."""
+    digits = EXPONENTS[currency]
+    whole, part = divmod(abs(minor), 10**digits)
+    number = f"{whole:,}" + (f".{part:0{digits}d}" if digits else "")
+    sign = "-" if minor < 0 else ""
+    yuan = spoken is ZH and currency == "CNY"
+
+    assert amount_text(minor, currency, spoken) == (f"{sign}¥{number}" if yuan else f"{currency} {sign}{number}")
 
 
 @pytest.mark.parametrize(
@@ -428,26 +439,44 @@ def test_goods_on_their_way_are_told_what_must_happen_first() -> None:
 # Faults.
 
 
-def test_faults_keep_their_numbers_and_stay_english_where_untranslated() -> None:
-    assert fault("Must have at most 64 characters.", ZH) == "最多 64 个字符"
-    assert fault("Must have at most 64 characters.", EN) == "Must have at most 64 characters."
-    assert fault("Something {nobody} has translated, 7 times.", ZH) == "Something {nobody} has translated, 7 times."
+def test_a_fault_is_told_in_both_languages_with_its_members() -> None:
+    long = Fault("/note", FaultCode.too_many_characters, {"maximum": 2000})
+
+    assert fault_message(long, EN) == "Must have at most 2000 characters."
+    assert fault_message(long, ZH) == "最多 2000 个字符"
 
 
-def test_faults_keep_their_choices() -> None:
-    assert fault("Must be one of 'wallet', 'agent' or 'merchant'.", ZH) == "必须是以下之一：'wallet', 'agent' or 'merchant'"
-    assert fault("Must be a provider that is set up here: 'sandbox'.", ZH) == "必须是此处已配置的支付渠道：'sandbox'"
+def test_choices_are_told_as_a_list() -> None:
+    def told(*allowed: str) -> list[str]:
+        return [fault_message(Fault("/x", FaultCode.unknown_value, {"allowed": allowed}), spoken) for spoken in (EN, ZH)]
+
+    assert told("card", "bank", "points") == ["Must be one of: 'card', 'bank' or 'points'.", "必须是以下之一：'card'、'bank'或'points'"]
+    assert told("card") == ["Must be one of: 'card'.", "必须是以下之一：'card'"]
+    assert told() == ["Must be one of: –.", "必须是以下之一：–"]
 
 
-def test_every_fault_that_is_written_down_is_translated() -> None:
-    """Found in the sources: what begins like a fault and is one sentence. Those with a name in the middle are tested above."""
-    roots = (Path(service.api.__file__).parent, Path(workflows.domain.decisions.__file__).parent)
-    texts = (path.read_text("utf-8") for root in roots for path in root.glob("*.py"))
-    constants = (node.value for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant))
-    faults = {one for one in constants if isinstance(one, str) and FAULT.fullmatch(one)}
+def test_every_fault_is_a_plain_sentence() -> None:
+    for code, text in words(EN, "fault").items():
+        assert text[0].isupper(), code
+        assert text.endswith((".", "_ . : -", "_")), code
+    for code, text in words(ZH, "fault").items():
+        assert not text.endswith("。"), code
 
-    assert len(faults) > 40
-    assert {one for one in faults if fault(one, ZH) == one} == set()
+
+def test_no_fault_is_a_dead_letter() -> None:
+    """Each code is used somewhere beside the list of them."""
+    texts = [
+        path.read_text("utf-8") for root in ("service", "workflows") for path in (ROOT / root).rglob("*.py") if path.name != "faults.py"
+    ]
+    used = set(re.findall(r"FaultCode\.(\w+)", "\n".join(texts)))
+
+    assert used == {code.value for code in FaultCode}
+    assert all(code.name == code.value for code in FaultCode)
+
+
+def test_a_fault_for_programmers_names_its_code_and_members() -> None:
+    assert str(Invalid("/amount", FaultCode.below_minimum, minimum=1)) == "/amount: below_minimum (minimum=1)"
+    assert str(Invalid("/at", FaultCode.in_future)) == "/at: in_future"
 
 
 def test_a_sentence_that_is_not_there_is_a_fault_of_ours() -> None:
