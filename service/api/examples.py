@@ -153,7 +153,7 @@ ELIGIBILITY: Final[Example] = {
         "A refund of CNY 139.12 can be requested. The merchant decides about it. What is possible depends on the reason. "
         "This is possible until 7 December 2026 at 16:26 (Beijing time)."
     ),
-    "next_steps": [{"action": "request_cancellation", "message": "Please ask for the cancellation."}],
+    "next_steps": [{"action": "request_cancellation", "message": "Please request a cancellation."}],
 }
 
 RECORD: Final[Example] = {
@@ -192,9 +192,9 @@ META: Final[Example] = {
 
 PROBLEM: Final[Example] = {
     "type": "/problems/validation-failed",
-    "title": "The request does not say what it must",
+    "title": "Validation failed",
     "status": 422,
-    "detail": "One member must be mended.",
+    "detail": "Some values in the request are not valid. Correct the fields named in errors and send the request again.",
     "instance": "/v1/payments",
     "code": "validation-failed",
     "trace_id": "0af7651916cd43dd8448eb211c80319c",

@@ -245,7 +245,7 @@ def test_a_payment_whose_texts_were_erased() -> None:
     assert (answer["metadata"], answer["carrier"], answer["tracking_number"], answer["refundable_until"]) == ({}, None, None, None)
     assert answer["failure"] == {
         "code": "network",
-        "message": "The connection broke off before the payment was made.",
+        "message": "The connection was lost before the payment was made.",
         "next_steps": [{"action": "try_again", "message": "Please try to pay again."}],
         "detail": None,
     }

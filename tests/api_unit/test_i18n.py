@@ -5,7 +5,7 @@ import string
 import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -82,9 +82,8 @@ def assert_is_a_sentence(text: str, spoken: Language) -> None:
 # Languages.
 
 
-@pytest.mark.parametrize(
-    ("header", "expected"),
-    [
+def test_the_language_is_negotiated() -> None:
+    cases: list[tuple[str | None, Language]] = [
         (None, EN),
         ("", EN),
         ("en", EN),
@@ -114,10 +113,9 @@ def assert_is_a_sentence(text: str, spoken: Language) -> None:
         ("zhx", EN),
         (";;;,,,", EN),
         ("zh" + ",zh" * 400, EN),
-    ],
-)
-def test_the_language_is_negotiated(header: str | None, expected: Language) -> None:
-    assert language(header) is expected
+    ]
+    for header, expected in cases:
+        assert language(header) is expected
 
 
 @given(st.text())
@@ -128,18 +126,18 @@ def test_whatever_is_asked_for_there_is_a_language(header: str) -> None:
 # The locales' files.
 
 
-@pytest.mark.parametrize("name", ["{}.toml", "problems.{}.toml"])
-def test_both_languages_say_the_same_things_with_the_same_blanks(name: str) -> None:
-    english, chinese = (dict(leaves(tomllib.loads((LOCALES / name.format(one.name)).read_text("utf-8")))) for one in (EN, ZH))
+def test_both_languages_say_the_same_things_with_the_same_blanks() -> None:
+    for name in ["{}.toml", "problems.{}.toml"]:
+        english, chinese = (dict(leaves(tomllib.loads((LOCALES / name.format(one.name)).read_text("utf-8")))) for one in (EN, ZH))
 
-    assert english.keys() == chinese.keys()
-    assert {key: blanks(text) for key, text in english.items()} == {key: blanks(text) for key, text in chinese.items()}
+        assert english.keys() == chinese.keys()
+        assert {key: blanks(text) for key, text in english.items()} == {key: blanks(text) for key, text in chinese.items()}
 
 
-@pytest.mark.parametrize("name", ["zh_CN.toml", "problems.zh_CN.toml"])
-def test_chinese_uses_its_own_punctuation(name: str) -> None:
-    for key, text in leaves(tomllib.loads((LOCALES / name).read_text("utf-8"))):
-        assert not HALF_WIDTH.search(text), (key, text)
+def test_chinese_uses_its_own_punctuation() -> None:
+    for name in ["zh_CN.toml", "problems.zh_CN.toml"]:
+        for key, text in leaves(tomllib.loads((LOCALES / name).read_text("utf-8"))):
+            assert not HALF_WIDTH.search(text), (key, text)
 
 
 def leaves(table: dict[str, object], path: str = "") -> Iterator[tuple[str, str]]:
@@ -174,19 +172,18 @@ VOCABULARIES: dict[str, list[str]] = {
 }
 
 
-@pytest.mark.parametrize("spoken", list(Language))
-@pytest.mark.parametrize("section", list(VOCABULARIES))
-def test_every_word_of_every_vocabulary_is_told(section: str, spoken: Language) -> None:
-    assert set(words(spoken, section)) == set(VOCABULARIES[section])
-    assert all(text.strip() for text in words(spoken, section).values())
+def test_every_word_of_every_vocabulary_is_told() -> None:
+    for spoken in Language:
+        for section, vocabulary in VOCABULARIES.items():
+            assert set(words(spoken, section)) == set(vocabulary)
+            assert all(text.strip() for text in words(spoken, section).values())
 
 
 # Amounts and times.
 
 
-@pytest.mark.parametrize(
-    ("minor", "currency", "english", "chinese"),
-    [
+def test_amounts_have_their_currencys_digits() -> None:
+    cases: list[tuple[int, str, str, str]] = [
         (1234, "CNY", "CNY 12.34", "¥12.34"),
         (5, "CNY", "CNY 0.05", "¥0.05"),
         (100, "CNY", "CNY 1.00", "¥1.00"),
@@ -201,10 +198,9 @@ def test_every_word_of_every_vocabulary_is_told(section: str, spoken: Language) 
         (10**15, "USD", "USD 10,000,000,000,000.00", "USD 10,000,000,000,000.00"),
         (-5, "CNY", "CNY -0.05", "-¥0.05"),
         (1234, "ZZZ", "ZZZ 12.34", "ZZZ 12.34"),
-    ],
-)
-def test_amounts_have_their_currencys_digits(minor: int, currency: str, english: str, chinese: str) -> None:
-    assert (amount_text(minor, currency, EN), amount_text(minor, currency, ZH)) == (english, chinese)
+    ]
+    for minor, currency, english, chinese in cases:
+        assert (amount_text(minor, currency, EN), amount_text(minor, currency, ZH)) == (english, chinese)
 
 
 @given(st.integers(-(10**15), 10**15), st.sampled_from(sorted(EXPONENTS)), st.sampled_from(list(Language)))
@@ -219,28 +215,26 @@ def test_no_amount_loses_a_unit(minor: int, currency: str, spoken: Language) -> 
     assert amount_text(minor, currency, spoken) == (f"{sign}¥{number}" if yuan else f"{currency} {sign}{number}")
 
 
-@pytest.mark.parametrize(
-    ("zone", "english", "chinese"),
-    [
+def test_times_are_told_where_the_policy_lives() -> None:
+    cases: list[tuple[tzinfo, str, str]] = [
         (SHANGHAI, "25 November 2026 at 18:30 (Beijing time)", "2026年11月25日 18:30（北京时间）"),
         (UTC, "25 November 2026 at 10:30 (UTC)", "2026年11月25日 10:30（UTC）"),
         (ZoneInfo("Asia/Kolkata"), "25 November 2026 at 16:00 (UTC+5:30)", "2026年11月25日 16:00（UTC+5:30）"),
         (ZoneInfo("America/New_York"), "25 November 2026 at 05:30 (UTC-5)", "2026年11月25日 05:30（UTC-5）"),
         (timezone(timedelta(hours=-3, minutes=-30)), "25 November 2026 at 07:00 (UTC-3:30)", "2026年11月25日 07:00（UTC-3:30）"),
-    ],
-)
-def test_times_are_told_where_the_policy_lives(zone: ZoneInfo, english: str, chinese: str) -> None:
-    assert (moment(AT, zone, EN), moment(AT, zone, ZH)) == (english, chinese)
+    ]
+    for zone, english, chinese in cases:
+        assert (moment(AT, zone, EN), moment(AT, zone, ZH)) == (english, chinese)
 
 
 # Refusals.
 
 
-@pytest.mark.parametrize("spoken", list(Language))
-@pytest.mark.parametrize("window", [None, WINDOW, Window(None, None, None)])
-@pytest.mark.parametrize("refusal", list(Refusal))
-def test_every_refusal_is_a_sentence(refusal: Refusal, window: Window | None, spoken: Language) -> None:
-    assert_is_a_sentence(refusal_message(refusal, window, spoken, SHANGHAI), spoken)
+def test_every_refusal_is_a_sentence() -> None:
+    for spoken in Language:
+        for window in [None, WINDOW, Window(None, None, None)]:
+            for refusal in Refusal:
+                assert_is_a_sentence(refusal_message(refusal, window, spoken, SHANGHAI), spoken)
 
 
 def test_a_closed_window_tells_when_it_closed() -> None:
@@ -261,10 +255,10 @@ def test_who_comes_at_the_minute_told_finds_it_open_and_not_yet_closed() -> None
 # Next steps.
 
 
-@pytest.mark.parametrize("spoken", list(Language))
-@pytest.mark.parametrize("action", [*NextStep, "something_new"])
-def test_every_next_step_is_a_sentence(action: str, spoken: Language) -> None:
-    assert_is_a_sentence(next_step(action, spoken), spoken)
+def test_every_next_step_is_a_sentence() -> None:
+    for spoken in Language:
+        for action in [*NextStep, "something_new"]:
+            assert_is_a_sentence(next_step(action, spoken), spoken)
 
 
 def test_next_steps_keep_their_order() -> None:
@@ -274,22 +268,21 @@ def test_next_steps_keep_their_order() -> None:
 # Failed payments.
 
 
-@pytest.mark.parametrize("spoken", list(Language))
-@pytest.mark.parametrize("code", list(PaymentFailure))
-def test_every_failure_is_told_with_its_remedy(code: PaymentFailure, spoken: Language) -> None:
-    told = failure(code, "as given", spoken)
+def test_every_failure_is_told_with_its_remedy() -> None:
+    for spoken in Language:
+        for code in PaymentFailure:
+            told = failure(code, "as given", spoken)
 
-    assert (told["code"], told["detail"]) == (code, "as given")
-    assert told["next_steps"]
-    for text in (told["message"], *(step["message"] for step in told["next_steps"])):
-        assert_is_a_sentence(text, spoken)
+            assert (told["code"], told["detail"]) == (code, "as given")
+            assert told["next_steps"]
+            for text in (told["message"], *(step["message"] for step in told["next_steps"])):
+                assert_is_a_sentence(text, spoken)
 
 
-@pytest.mark.parametrize(
-    ("code", "actions", "english", "chinese"),
-    [
+def test_what_is_said_of_each_failure() -> None:
+    cases: list[tuple[str, list[str], str, str]] = [
         ("insufficient_funds", ["top_up", "use_other_source"], "There was not enough money for this payment.", "余额不足，支付未成功。"),
-        ("network", ["try_again"], "The connection broke off before the payment was made.", "网络中断，支付未完成。"),
+        ("network", ["try_again"], "The connection was lost before the payment was made.", "网络中断，支付未完成。"),
         ("provider_outage", ["wait", "use_other_source"], "The payment provider was not available.", "支付机构暂时不可用，支付未成功。"),
         (
             "limit_exceeded",
@@ -300,18 +293,17 @@ def test_every_failure_is_told_with_its_remedy(code: PaymentFailure, spoken: Lan
         (
             "instrument_invalid",
             ["check_instrument", "use_other_source"],
-            "The card or account cannot be used. It may have expired, or be frozen.",
+            "The card or account cannot be used. It may have expired or be frozen.",
             "银行卡或账户无法使用，可能已过期或被冻结。",
         ),
         ("merchant_error", ["contact_merchant"], "Something went wrong on the merchant's side.", "商户方面出现问题，支付未成功。"),
         ("other", ["try_again", "contact_support"], "The payment did not succeed.", "支付未成功。"),
-    ],
-)
-def test_what_is_said_of_each_failure(code: str, actions: list[str], english: str, chinese: str) -> None:
-    told = [failure(PaymentFailure(code), None, spoken) for spoken in (EN, ZH)]
+    ]
+    for code, actions, english, chinese in cases:
+        told = [failure(PaymentFailure(code), None, spoken) for spoken in (EN, ZH)]
 
-    assert [one["message"] for one in told] == [english, chinese]
-    assert [[step["action"] for step in one["next_steps"]] for one in told] == [actions, actions]
+        assert [one["message"] for one in told] == [english, chinese]
+        assert [[step["action"] for step in one["next_steps"]] for one in told] == [actions, actions]
 
 
 # Eligibility.
@@ -348,15 +340,15 @@ def eligibility(one: Outlook, refusal: str | None, spoken: Language, payment: Pa
 BY_REASON = (ReasonOutcome(reasons=(Reason.other,), route=Route.agent, refusal=None),)
 
 
-@pytest.mark.parametrize("spoken", list(Language))
-@pytest.mark.parametrize("window", [None, WINDOW])
-@pytest.mark.parametrize("route", [None, *Route])
-@pytest.mark.parametrize("refusal", [None, *Refusal, *PROBLEMS])
-def test_every_eligibility_is_a_sentence(refusal: str | None, route: Route | None, window: Window | None, spoken: Language) -> None:
-    for lost, amount, second in product((0, 34, 1234), (0, 1234), (False, True)):
-        forfeited = ((Source.coupon, lost),) if lost and amount else ()
-        one = outlook(route, window, amount=amount, forfeited=forfeited, by_reason=BY_REASON, second_approval=second)
-        assert_is_a_sentence(eligibility(one, refusal, spoken), spoken)
+def test_every_eligibility_is_a_sentence() -> None:
+    for spoken in Language:
+        for window in [None, WINDOW]:
+            for route in [None, *Route]:
+                for refusal in [None, *Refusal, *PROBLEMS]:
+                    for lost, amount, second in product((0, 34, 1234), (0, 1234), (False, True)):
+                        forfeited = ((Source.coupon, lost),) if lost and amount else ()
+                        one = outlook(route, window, amount=amount, forfeited=forfeited, by_reason=BY_REASON, second_approval=second)
+                        assert_is_a_sentence(eligibility(one, refusal, spoken), spoken)
 
 
 def test_what_is_allowed_says_how_and_until_when() -> None:
@@ -378,7 +370,7 @@ def test_what_is_forfeited_makes_the_promise_smaller() -> None:
 
 def test_right_away_is_not_said_where_a_second_person_must_approve() -> None:
     assert eligibility(outlook(Route.automatic, second_approval=True), None, EN) == (
-        "CNY 12.34 can be refunded once a second person has approved it."
+        "CNY 12.34 can be refunded after a second person has approved it."
     )
 
 
@@ -387,9 +379,8 @@ def test_a_refusal_is_told_even_where_a_route_came_close() -> None:
     assert eligibility(outlook(Route.merchant, WINDOW), "wallet-frozen", EN) == words(EN, "blocked")["wallet-frozen"]
 
 
-@pytest.mark.parametrize(
-    ("members", "english", "chinese"),
-    [
+def test_that_nothing_is_left_is_said_only_where_it_is_so() -> None:
+    cases: list[tuple[dict[str, Any], str, str]] = [
         (
             {"state": PaymentState.refunded, "amount_refunded": 300},
             "This payment has already been refunded in full.",
@@ -404,7 +395,7 @@ def test_a_refusal_is_told_even_where_a_route_came_close() -> None:
         ({"state": PaymentState.failed}, "This payment failed, so there is nothing to cancel.", "这笔支付未成功，无需取消。"),
         (
             {"state": PaymentState.refunding, "amount_reserved": 268},
-            "An earlier refund of this payment is not finished yet. You can ask about the remaining CNY 0.32 after that.",
+            "An earlier refund of this payment is not finished yet. After that, you can ask for the remaining CNY 0.32.",
             "这笔支付的前一笔退款尚未完成，完成后可再就剩余的 ¥0.32 提出申请。",
         ),
         (
@@ -412,27 +403,26 @@ def test_a_refusal_is_told_even_where_a_route_came_close() -> None:
             "An earlier refund of this payment is not finished yet.",
             "这笔支付的前一笔退款尚未完成。",
         ),
-    ],
-)
-def test_that_nothing_is_left_is_said_only_where_it_is_so(members: dict[str, Any], english: str, chinese: str) -> None:
-    payment = replace(made.completed().payment, **members)
+    ]
+    for members, english, chinese in cases:
+        payment = replace(made.completed().payment, **members)
 
-    told = [eligibility(Outlook(), "invalid-state", spoken, payment) for spoken in (EN, ZH)]
+        told = [eligibility(Outlook(), "invalid-state", spoken, payment) for spoken in (EN, ZH)]
 
-    assert told == [english, chinese]
+        assert told == [english, chinese]
 
 
 def test_more_than_nothing_is_told_apart_from_more_than_is_left() -> None:
     some, nothing = made.completed().payment, replace(made.completed().payment, amount_charged_back=300)
 
-    assert eligibility(Outlook(), "amount-exceeds-refundable", EN, some) == "That is more than can still be refunded."
+    assert eligibility(Outlook(), "amount-exceeds-refundable", EN, some) == "The amount is more than can still be refunded."
     assert eligibility(Outlook(), "amount-exceeds-refundable", EN, nothing) == "There is nothing left to refund on this payment."
 
 
 def test_goods_on_their_way_are_told_what_must_happen_first() -> None:
     ahead = Window(Anchor.delivered_at, None, None)
 
-    assert refusal_message(Refusal.window_not_open, ahead, EN, SHANGHAI) == "This is possible once the goods have been delivered."
+    assert refusal_message(Refusal.window_not_open, ahead, EN, SHANGHAI) == "This is possible after the goods have been delivered."
     assert refusal_message(Refusal.window_not_open, ahead, ZH, SHANGHAI) == "商品送达后才能办理。"
 
 

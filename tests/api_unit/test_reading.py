@@ -100,9 +100,8 @@ PLAIN = {"content-type": "text/plain"}
 KEYLESS = {"content-type": "application/json"}
 
 
-@pytest.mark.parametrize(
-    ("body", "headers", "expected"),
-    [
+async def test_failures_are_told_in_order() -> None:
+    cases: list[tuple[bytes, dict[str, str], str | None]] = [
         (b"{", {**PLAIN, **BIG}, "body-too-large"),
         (b"{", PLAIN, "unsupported-media-type"),
         (b"{", KEYLESS, "malformed-request"),
@@ -110,10 +109,9 @@ KEYLESS = {"content-type": "application/json"}
         (FAULTY, {**KEYLESS, "idempotency-key": "a b"}, "malformed-request"),
         (FAULTY, HEADERS, "validation-failed"),
         (BODY, HEADERS, None),
-    ],
-)
-async def test_failures_are_told_in_order(body: bytes, headers: dict[str, str], expected: str | None) -> None:
-    assert slug((await inbound(body, headers)).failure) == expected
+    ]
+    for body, headers, expected in cases:
+        assert slug((await inbound(body, headers)).failure) == expected
 
 
 async def test_a_call_that_is_not_idempotent_needs_no_key_but_takes_one() -> None:
@@ -153,20 +151,20 @@ async def test_a_length_that_is_too_great_is_refused_before_a_byte_is_read() -> 
     assert (slug(raised.value), wire.taken) == ("body-too-large", 0)
 
 
-@pytest.mark.parametrize("length", ["9" * 5000, "9" * 19])
-async def test_a_monstrous_length_is_too_large(length: str) -> None:
-    with pytest.raises(RequestProblem) as raised:
-        await reading.read_body(request(Wire([]), [("content-length", length)]))
+async def test_a_monstrous_length_is_too_large() -> None:
+    for length in ["9" * 5000, "9" * 19]:
+        with pytest.raises(RequestProblem) as raised:
+            await reading.read_body(request(Wire([]), [("content-length", length)]))
 
-    assert slug(raised.value) == "body-too-large"
+        assert slug(raised.value) == "body-too-large"
 
 
-@pytest.mark.parametrize("length", ["", "-1", "+5", "1_0", "٣", "x", "0"])
-async def test_a_length_that_lies_changes_nothing(length: str) -> None:
-    headers = [(b"content-length", length.encode()), (b"content-type", b"application/json")]
-    lying = Request({"type": "http", "method": "POST", "path": "/", "headers": headers}, Wire([b"{}"]).receive)
+async def test_a_length_that_lies_changes_nothing() -> None:
+    for length in ["", "-1", "+5", "1_0", "٣", "x", "0"]:
+        headers = [(b"content-length", length.encode()), (b"content-type", b"application/json")]
+        lying = Request({"type": "http", "method": "POST", "path": "/", "headers": headers}, Wire([b"{}"]).receive)
 
-    assert await reading.read_body(lying) == b"{}"
+        assert await reading.read_body(lying) == b"{}"
 
 
 async def test_reading_stops_at_the_limit() -> None:
@@ -194,13 +192,13 @@ async def test_a_sender_who_goes_away_has_sent_nothing() -> None:
 ANNOUNCED = [("content-length", "25"), ("content-length", "1"), ("content-length", "x"), ("transfer-encoding", "chunked")]
 
 
-@pytest.mark.parametrize("header", ANNOUNCED)
-async def test_a_body_that_was_announced_and_did_not_arrive_is_not_an_empty_one(header: tuple[str, str]) -> None:
-    for chunks in ([], [b""]):
-        got = await Inbound.read(request(Wire(chunks), [*HEADERS.items(), header]), WITHDRAW, decision_bodies.Withdraw)
+async def test_a_body_that_was_announced_and_did_not_arrive_is_not_an_empty_one() -> None:
+    for header in ANNOUNCED:
+        for chunks in ([], [b""]):
+            got = await Inbound.read(request(Wire(chunks), [*HEADERS.items(), header]), WITHDRAW, decision_bodies.Withdraw)
 
-        assert slug(got.failure) == "malformed-request"
-        assert told(got.failure) == [{"pointer": "", "detail": INCOMPLETE}]
+            assert slug(got.failure) == "malformed-request"
+            assert told(got.failure) == [{"pointer": "", "detail": INCOMPLETE}]
 
 
 async def test_a_body_that_is_shorter_than_announced_is_not_read() -> None:
@@ -223,9 +221,8 @@ async def test_one_byte_order_mark_at_the_beginning_is_skipped() -> None:
         assert slug((await inbound(body)).failure) == "malformed-request"
 
 
-@pytest.mark.parametrize(
-    "content_type",
-    [
+def test_json_in_utf_8_is_supported() -> None:
+    cases: list[str] = [
         "application/json",
         "Application/JSON",
         "application/json; charset=utf-8",
@@ -233,15 +230,13 @@ async def test_one_byte_order_mark_at_the_beginning_is_skipped() -> None:
         "application/json ; Charset = utf-8 ",
         "application/json;",
         "application/json; version=1",
-    ],
-)
-def test_json_in_utf_8_is_supported(content_type: str) -> None:
-    reading.check_media_type(Headers({"content-type": content_type}))
+    ]
+    for content_type in cases:
+        reading.check_media_type(Headers({"content-type": content_type}))
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
+def test_any_other_type_or_coding_is_not() -> None:
+    cases: list[dict[str, str]] = [
         {},
         {"content-type": ""},
         {"content-type": "text/plain"},
@@ -253,13 +248,12 @@ def test_json_in_utf_8_is_supported(content_type: str) -> None:
         {"content-type": "application/json; charset=utf-8; charset=latin-1"},
         {"content-type": "application/json; charset"},
         {"content-type": "application/json", "content-encoding": "gzip"},
-    ],
-)
-def test_any_other_type_or_coding_is_not(headers: dict[str, str]) -> None:
-    with pytest.raises(RequestProblem) as raised:
-        reading.check_media_type(Headers(headers))
+    ]
+    for headers in cases:
+        with pytest.raises(RequestProblem) as raised:
+            reading.check_media_type(Headers(headers))
 
-    assert slug(raised.value) == "unsupported-media-type"
+        assert slug(raised.value) == "unsupported-media-type"
 
 
 def test_an_import_has_a_type_of_its_own() -> None:
@@ -268,9 +262,8 @@ def test_an_import_has_a_type_of_its_own() -> None:
         reading.check_media_type(Headers({"content-type": "application/json"}), reading.NDJSON_TYPE)
 
 
-@pytest.mark.parametrize(
-    ("raw", "detail"),
-    [
+def test_what_is_not_good_json_is_malformed() -> None:
+    cases: list[tuple[bytes, str]] = [
         (b"", "Must be JSON. There is an error at line 1, column 1."),
         (b'{"reason":\n}', "Must be JSON. There is an error at line 2, column 1."),
         (BODY + b"{}", "Must be JSON. There is an error at line 1, column 26."),
@@ -292,19 +285,18 @@ def test_an_import_has_a_type_of_its_own() -> None:
             b'{"a":' + b"[" * 400 + b"]" * 400 + b"}",
             "Must be JSON whose strings are Unicode text and whose values are not nested too deep.",
         ),
-    ],
-)
-def test_what_is_not_good_json_is_malformed(raw: bytes, detail: str) -> None:
-    assert malformed(raw) == detail
+    ]
+    for raw, detail in cases:
+        assert malformed(raw) == detail
 
 
-@pytest.mark.parametrize("raw", [b"[]", b"null", b"5", b'"x"', b"true", b"[" * 300 + b"]" * 300])
-def test_a_body_that_is_no_object_is_not_valid(raw: bytes) -> None:
-    with pytest.raises(RequestProblem) as raised:
-        reading.parse_body(raw, decision_bodies.Withdraw)
+def test_a_body_that_is_no_object_is_not_valid() -> None:
+    for raw in [b"[]", b"null", b"5", b'"x"', b"true", b"[" * 300 + b"]" * 300]:
+        with pytest.raises(RequestProblem) as raised:
+            reading.parse_body(raw, decision_bodies.Withdraw)
 
-    assert slug(raised.value) == "validation-failed"
-    assert told(raised.value) == [{"pointer": "", "detail": "Must be an object."}]
+        assert slug(raised.value) == "validation-failed"
+        assert told(raised.value) == [{"pointer": "", "detail": "Must be an object."}]
 
 
 def test_an_array_beyond_all_bounds_is_one_error_and_not_one_for_each_entry() -> None:
@@ -329,17 +321,16 @@ def test_of_arrays_beyond_all_bounds_no_more_are_told_than_a_person_reads() -> N
     assert len(errors) == 50
 
 
-@pytest.mark.parametrize("amount", [b"1e5", b"1.0", b"true", b'"5"', b"1" + b"0" * 400, b"1e999", b"-0"])
-def test_a_number_that_is_no_amount_is_not_valid(amount: bytes) -> None:
-    with pytest.raises(RequestProblem) as raised:
-        reading.parse_body(b'{"reason":"damaged","amount":' + amount + b"}", bodies.RequestCancellation)
+def test_a_number_that_is_no_amount_is_not_valid() -> None:
+    for amount in [b"1e5", b"1.0", b"true", b'"5"', b"1" + b"0" * 400, b"1e999", b"-0"]:
+        with pytest.raises(RequestProblem) as raised:
+            reading.parse_body(b'{"reason":"damaged","amount":' + amount + b"}", bodies.RequestCancellation)
 
-    assert slug(raised.value) == "validation-failed"
+        assert slug(raised.value) == "validation-failed"
 
 
-@pytest.mark.parametrize(
-    ("header", "key"),
-    [
+def test_a_key_is_the_same_bare_and_quoted() -> None:
+    cases: list[tuple[str, str]] = [
         ("abc", "abc"),
         ('"abc"', "abc"),
         (' "abc"\t', "abc"),
@@ -348,28 +339,24 @@ def test_a_number_that_is_no_amount_is_not_valid(amount: bytes) -> None:
         ('"a\\"b\\\\c"', 'a"b\\c'),
         ('a"b\\c', 'a"b\\c'),
         ("8e03978e-40d5-43e8-bc93-6894a57f9324", "8e03978e-40d5-43e8-bc93-6894a57f9324"),
-    ],
-)
-def test_a_key_is_the_same_bare_and_quoted(header: str, key: str) -> None:
-    assert reading.idempotency_key([header]) == key
-
-
-@pytest.mark.parametrize(
-    "headers", [[""], ['""'], ['"abc'], ['"a"b"'], ['"abc";q=1'], ["x" * 256], ["a b"], ["é"], ["a\x7f"], ['"a b"'], ["a", "a"]]
-)
-def test_a_key_of_another_form_is_malformed(headers: list[str]) -> None:
-    with pytest.raises(RequestProblem) as raised:
-        reading.idempotency_key(headers)
-
-    assert slug(raised.value) == "malformed-request"
-    assert told(raised.value) == [
-        {"pointer": "/headers/idempotency-key", "detail": "Must be sent once, as 1 to 255 visible ASCII characters."}
     ]
+    for header, key in cases:
+        assert reading.idempotency_key([header]) == key
 
 
-@pytest.mark.parametrize(
-    ("headers", "version"),
-    [
+def test_a_key_of_another_form_is_malformed() -> None:
+    for headers in [[""], ['""'], ['"abc'], ['"a"b"'], ['"abc";q=1'], ["x" * 256], ["a b"], ["é"], ["a\x7f"], ['"a b"'], ["a", "a"]]:
+        with pytest.raises(RequestProblem) as raised:
+            reading.idempotency_key(headers)
+
+        assert slug(raised.value) == "malformed-request"
+        assert told(raised.value) == [
+            {"pointer": "/headers/idempotency-key", "detail": "Must be sent once, as 1 to 255 visible ASCII characters."}
+        ]
+
+
+def test_if_match_names_a_version_or_none_that_can_be() -> None:
+    cases: list[tuple[list[str], int | None]] = [
         ([], None),
         (["*"], None),
         (['"3"'], 3),
@@ -382,10 +369,9 @@ def test_a_key_of_another_form_is_malformed(headers: list[str]) -> None:
         (['"' + "9" * 5000 + '"'], -1),
         (['"٣"'], -1),
         ([""], -1),
-    ],
-)
-def test_if_match_names_a_version_or_none_that_can_be(headers: list[str], version: int | None) -> None:
-    assert reading.read_if_match(headers) == version
+    ]
+    for headers, version in cases:
+        assert reading.read_if_match(headers) == version
 
 
 async def test_if_match_is_read_only_where_it_means_something() -> None:

@@ -103,22 +103,19 @@ def test_what_is_written_reads_back_equal_through_json_and_yaml(source: dict[str
     assert parse_rules(rules_data(policy.rules)) == policy.rules
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
+def test_times_may_come_decoded_or_as_text() -> None:
+    cases: list[object] = [
         "2026-01-01T00:00:00Z",
         "2026-01-01T08:00:00+08:00",
         datetime(2026, 1, 1, tzinfo=UTC),
         datetime.fromisoformat("2026-01-01T08:00+08:00"),
-    ],
-)
-def test_times_may_come_decoded_or_as_text(moment: object) -> None:
-    assert parse_policy({**BARE, "effective_from": moment}) == parse_policy(BARE)
+    ]
+    for moment in cases:
+        assert parse_policy({**BARE, "effective_from": moment}) == parse_policy(BARE)
 
 
-@pytest.mark.parametrize(
-    ("member", "value"),
-    [
+def test_each_wrong_member_is_told_where_it_stands() -> None:
+    cases: list[tuple[str, object]] = [
         ("version", date(2026, 11, 1)),  # YAML's reading of 2026-11-01
         ("version", ""),
         ("version", "a b"),
@@ -146,15 +143,13 @@ def test_times_may_come_decoded_or_as_text(moment: object) -> None:
         ("deadlines", []),
         ("limits", 50),
         ("refusals", ["default"]),
-    ],
-)
-def test_each_wrong_member_is_told_where_it_stands(member: str, value: object) -> None:
-    assert pointers({**BARE, member: value}) == [f"/{member}"]
+    ]
+    for member, value in cases:
+        assert pointers({**BARE, member: value}) == [f"/{member}"]
 
 
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [
+def test_each_wrong_part_is_told_where_it_stands() -> None:
+    cases: list[tuple[dict[str, Any], str]] = [
         ({**BARE, "limits": {"partial_refunds_max": -1}}, "/limits/partial_refunds_max"),
         ({**BARE, "limits": {"partial_refunds_max": True}}, "/limits/partial_refunds_max"),
         ({**BARE, "limits": {"partial_interval": "60 seconds"}}, "/limits/partial_interval"),
@@ -201,15 +196,15 @@ def test_each_wrong_member_is_told_where_it_stands(member: str, value: object) -
         (with_rule(**{"a/b~c": 1}), "/rules/0/a~1b~0c"),
         (dict[Any, Any](BARE) | {True: 1}, "/True"),
         ({**BARE, "\ud800": 1}, "/?"),  # half a character, which no answer could carry
-    ],
-)
-def test_each_wrong_part_is_told_where_it_stands(data: dict[str, Any], expected: str) -> None:
-    assert pointers(data) == [expected]
+    ]
+    for data, expected in cases:
+        assert pointers(data) == [expected]
 
 
-@pytest.mark.parametrize("data", [None, [], "policy", 7, True])
-def test_what_is_no_object_lacks_everything(data: object) -> None:
-    assert faults(data)[0] == Fault("", FaultCode.not_object)
+def test_what_is_no_object_lacks_everything() -> None:
+    cases: tuple[object, ...] = (None, [], "policy", 7, True)
+    for data in cases:
+        assert faults(data)[0] == Fault("", FaultCode.not_object)
 
 
 def test_all_faults_are_told_at_once() -> None:

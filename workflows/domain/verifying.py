@@ -16,7 +16,7 @@ RECORD_MEMBERS = frozenset(CSV_COLUMNS) - {"actor_role", "actor_id", "actor_chan
 TRAILER_MEMBERS = frozenset({"trailer", "signature"})
 
 
-class Fault(StrEnum):
+class ExportFault(StrEnum):
     """What can be wrong with an export."""
 
     not_canonical = "not canonical"  # the line is not, byte for byte, what the service writes
@@ -44,7 +44,7 @@ class Finding:
     """One fault and its place; lines count from 1."""
 
     line: int
-    fault: Fault
+    fault: ExportFault
     detail: str
     chain: str | None = None
     sequence: int | None = None
@@ -94,11 +94,11 @@ class _Check:
     def line(self, raw: bytes) -> None:
         self.number += 1
         if self.trailer_seen:
-            self._find(Fault.after_trailer, "nothing may follow the trailer")
+            self._find(ExportFault.after_trailer, "nothing may follow the trailer")
             return
         value = _parse(raw)
         if value is None:
-            self._find(Fault.not_canonical, "not one JSON object in canonical form")
+            self._find(ExportFault.not_canonical, "not one JSON object in canonical form")
         elif value.keys() == TRAILER_MEMBERS:
             self.readable = self.trailer_seen = True
             self._trailer(raw, value)
@@ -106,11 +106,11 @@ class _Check:
             self.readable = True
             self._record(raw, value)
         else:
-            self._find(Fault.not_a_record, "its members are not those of a record", value)
+            self._find(ExportFault.not_a_record, "its members are not those of a record", value)
 
     def verdict(self) -> Verdict:
         if not self.trailer_seen:
-            self._find(Fault.cut, f"the export ends without its trailer, after {self.digest.count} records")
+            self._find(ExportFault.cut, f"the export ends without its trailer, after {self.digest.count} records")
         status = VerificationStatus.tampered if self.findings else VerificationStatus.verified
         return Verdict(
             status=status if self.readable else VerificationStatus.unreadable,
@@ -129,12 +129,12 @@ class _Check:
             body = canonical({name: member for name, member in value.items() if name != "hash"})
             written = export_line(body, stated)
         except (ValueError, RecursionError):
-            self._find(Fault.not_canonical, "holds what no record can hold", value)
+            self._find(ExportFault.not_canonical, "holds what no record can hold", value)
             return
         if written != raw:
-            self._find(Fault.not_canonical, "not, byte for byte, the form in which records are written", value)
+            self._find(ExportFault.not_canonical, "not, byte for byte, the form in which records are written", value)
         if hash_of(body) != stated:
-            self._find(Fault.changed, "its content does not have the hash that it claims", value)
+            self._find(ExportFault.changed, "its content does not have the hash that it claims", value)
         self._position(value, stated)
         self.digest.add(raw, value["chain"], value["sequence"], stated)
 
@@ -147,15 +147,15 @@ class _Check:
         if known is None:
             self._first_of_chain(value)
         elif sequence == known[0]:
-            self._find(Fault.repeated, "the record before it has the same sequence", value)
+            self._find(ExportFault.repeated, "the record before it has the same sequence", value)
         elif sequence < known[0]:
-            self._find(Fault.out_of_order, f"comes after sequence {known[0]} of its chain", value)
+            self._find(ExportFault.out_of_order, f"comes after sequence {known[0]} of its chain", value)
         elif sequence > known[0] + 1:
-            self._find(Fault.gap, f"follows sequence {known[0]}: {sequence - known[0] - 1} missing", value)
+            self._find(ExportFault.gap, f"follows sequence {known[0]}: {sequence - known[0] - 1} missing", value)
         elif value["previous_hash"] != known[1].hex():
-            self._find(Fault.broken_link, "does not name the hash of the record before it", value)
+            self._find(ExportFault.broken_link, "does not name the hash of the record before it", value)
         if place < self.place and (known is None or sequence > known[0]):
-            self._find(Fault.out_of_order, "lines stand by day, then by chain, then by sequence", value)
+            self._find(ExportFault.out_of_order, "lines stand by day, then by chain, then by sequence", value)
         self.place = max(self.place, place)
         if known is None or sequence > known[0]:
             self.chains[key] = (sequence, bytes.fromhex(stated))
@@ -165,35 +165,38 @@ class _Check:
             if len(self.late_starts) < FINDINGS_MAX:
                 self.late_starts.append((self.number, value["chain"], value["sequence"]))
         elif value["previous_hash"] != GENESIS:
-            self._find(Fault.broken_link, "the first record of a chain has none before it", value)
+            self._find(ExportFault.broken_link, "the first record of a chain has none before it", value)
 
     def _trailer(self, raw: bytes, value: dict[str, Any]) -> None:
         try:
             trailer = read_trailer(value)
             whole = canonical(value) + b"\n"
         except (ValueError, RecursionError) as error:
-            self._find(Fault.trailer_differs, str(error))
+            self._find(ExportFault.trailer_differs, str(error))
             return
         self.trailer = trailer
         if whole != raw:
-            self._find(Fault.not_canonical, "the trailer is not, byte for byte, in the form in which it is written")
+            self._find(ExportFault.not_canonical, "the trailer is not, byte for byte, in the form in which it is written")
         said, found = trailer.totals, self.digest.totals()
         differing = [name for name in ("count", "digest", "runs", "chains_digest") if getattr(said, name) != getattr(found, name)]
         if differing:
             self._find(
-                Fault.trailer_differs, f"{', '.join(differing)}: the trailer counts {said.count} records, the file holds {found.count}"
+                ExportFault.trailer_differs,
+                f"{', '.join(differing)}: the trailer counts {said.count} records, the file holds {found.count}",
             )
         if not self.check_signature(trailer.key, trailer.signature, trailer.signed):
-            self._find(Fault.signature, "the trailer was not signed with the key that it names")
+            self._find(ExportFault.signature, "the trailer was not signed with the key that it names")
         if self.trusted_key is not None and trailer.key != self.trusted_key:
-            self._find(Fault.other_signer, f"signed by {trailer.key}, not by the trusted key")
+            self._find(ExportFault.other_signer, f"signed by {trailer.key}, not by the trusted key")
         if trailer.scope.start is None:
             for line, chain, sequence in self.late_starts:
                 self._keep(
-                    Finding(line=line, fault=Fault.gap, detail=f"the chain begins at sequence {sequence}", chain=chain, sequence=sequence)
+                    Finding(
+                        line=line, fault=ExportFault.gap, detail=f"the chain begins at sequence {sequence}", chain=chain, sequence=sequence
+                    )
                 )
 
-    def _find(self, fault: Fault, detail: str, value: dict[str, Any] | None = None) -> None:
+    def _find(self, fault: ExportFault, detail: str, value: dict[str, Any] | None = None) -> None:
         chain, sequence = (None, None) if value is None else (value.get("chain"), value.get("sequence"))
         self._keep(
             Finding(
