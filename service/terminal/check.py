@@ -14,6 +14,7 @@ from rich.text import Text
 from service.providers.sandbox import SandboxProvider
 from service.providers.sandbox_book import sandbox_book
 from service.settings import Settings
+from service.terminal.invariant_texts import INVARIANT_TEXTS
 from service.terminal.plain import plain, say
 from workflows.flows.check import InvariantResult, Watch, run_checks
 from workflows.flows.check_rail import check_rail
@@ -42,7 +43,7 @@ def print_results(console: Console, results: Sequence[InvariantResult], *, secon
         style = "bold red" if result.broken else ""
         table.add_row(
             Text(result.name, style, overflow="fold"),
-            Text(result.says, overflow="fold"),
+            Text(INVARIANT_TEXTS[result.name], overflow="fold"),
             f"{result.looked_at:,}",
             Text(f"{result.violations:,}", style or "green"),
         )
@@ -86,7 +87,7 @@ def _watch(progress: Progress) -> Callable[[str, int, int], None]:
 
 def _examples(result: InvariantResult) -> Table:
     more = result.violations - len(result.examples)
-    title = f"{result.name}: {result.says}"
+    title = f"{result.name}: {INVARIANT_TEXTS[result.name]}"
     table = Table(title=Text(title, "bold red"), title_justify="left", show_header=False)
     table.add_column()
     for example in result.examples:

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.terminal.finding_texts import FINDING_TEXTS, finding_text
 from tests.records.made import MORNING, OURS, THEIRS, chain, export, in_order, judge, lines_of
 from workflows.domain.canonical import canonical
 from workflows.domain.exports import Scope, export_line
 from workflows.domain.records import GENESIS, Record, hash_of
-from workflows.domain.verifying import FINDINGS_MAX, ExportFault, Finding, VerificationStatus
+from workflows.domain.verifying import FINDINGS_MAX, ExportFault, Finding, FindingReason, VerificationStatus
 
 RECORDS = in_order([*chain("a", 4), *chain("b", 3), *chain("c", 1)])
 LINES = export(RECORDS)
@@ -224,7 +225,7 @@ def test_the_same_signature_in_another_base64_is_refused() -> None:
 
 def test_the_trailer_says_which_totals_differ() -> None:
     verdict = judge([*LINES[:3], *LINES[4:]])
-    assert verdict.findings[-1].detail == "count, digest, chains_digest: the trailer counts 8 records, the file holds 7"
+    assert finding_text(verdict.findings[-1]) == "count, digest, chains_digest: the trailer counts 8 records, the file holds 7"
 
 
 @pytest.mark.parametrize("extra", [LINES[0], LINES[-1], b"\n", b"{}\n"], ids=["record", "trailer", "empty", "object"])
@@ -318,3 +319,18 @@ def _lines(content: bytes) -> list[bytes]:
     """As a file is read: split after newlines only."""
     *whole, rest = content.split(b"\n")
     return [line + b"\n" for line in whole] + ([rest] if rest else [])
+
+
+def test_every_reason_has_its_text() -> None:
+    assert set(FINDING_TEXTS) == set(FindingReason)
+
+
+def test_a_finding_is_told_with_its_members() -> None:
+    missing = judge([line for number, line in enumerate(LINES) if number != 1]).findings[0]
+
+    assert (missing.fault, missing.reason, dict(missing.members)) == (
+        ExportFault.gap,
+        FindingReason.missing_records,
+        {"last": 1, "missing": 1},
+    )
+    assert finding_text(missing) == "follows sequence 1: 1 missing"

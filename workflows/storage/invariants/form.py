@@ -11,7 +11,6 @@ from workflows.domain.enums import CANCELLATION_OPEN, LegState
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invariant:
     name: str
-    says: str
     looks_at: str  # the table whose rows are counted as looked at
     sql: str
 
