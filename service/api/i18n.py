@@ -17,7 +17,6 @@ from typing import Final, TypedDict
 from zoneinfo import ZoneInfo
 
 from babel import Locale, negotiate_locale
-from babel.dates import format_date, format_time
 from babel.lists import format_list
 from babel.numbers import NumberPattern, format_decimal, get_currency_symbol, parse_pattern
 
@@ -31,6 +30,7 @@ from workflows.domain.policy import Allowed
 
 ACCEPT_LANGUAGE_LENGTH_MAX: Final = 1_000
 _HEADERS_KEPT_MAX: Final = 256
+_TEXTS_KEPT_MAX: Final = 4_096  # the same amounts and times are told again in a message, a list and at every reading
 _WEIGHTED = re.compile(r"\s*((?:[A-Za-z]{1,8}|\*)(?:-[A-Za-z0-9]{1,8})*)\s*(?:;\s*[qQ]\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*)?")
 _CHINA = frozenset({"Asia/Shanghai", "PRC", "Asia/Chongqing", "Asia/Chungking", "Asia/Harbin"})
 
@@ -115,6 +115,7 @@ def _sections(spoken: Language) -> dict[str, dict[str, str]]:
     return sections
 
 
+@lru_cache(_TEXTS_KEPT_MAX)
 def amount_text(amount_minor: int, currency: str, spoken: Language) -> str:
     """`CNY 1,234.56`: a code, since a symbol may stand for several currencies; in Chinese, yuan as `¥1,234.56`."""
     amount = Decimal(amount_minor).scaleb(-_exponent(currency))
@@ -141,12 +142,13 @@ def _exponent(currency: str) -> int:
     return EXPONENTS.get(currency, 2)
 
 
+@lru_cache(_TEXTS_KEPT_MAX)
 def moment(at: datetime, zone: tzinfo, spoken: Language) -> str:
     """A time of day as people there say it, to the minute and never later than it is."""
     local, locale = at.astimezone(zone), _LOCALES[spoken]
     where = words(spoken, "words")["beijing_time"] if isinstance(zone, ZoneInfo) and zone.key in _CHINA else _offset(local)
-    day, time = format_date(local, "long", locale), format_time(local, "short", zone, locale)
-    return sentence("words", "moment", spoken, date=day, time=time, zone=where)
+    date, time = (pattern.apply(local, locale) for pattern in (locale.date_formats["long"], locale.time_formats["short"]))
+    return sentence("words", "moment", spoken, date=date, time=time, zone=where)
 
 
 def _offset(local: datetime) -> str:
