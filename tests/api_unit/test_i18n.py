@@ -1,5 +1,6 @@
 """What people are told: the right language, every word in both, amounts and times exact."""
 
+import ast
 import re
 import string
 import tomllib
@@ -453,15 +454,37 @@ def test_every_fault_is_a_plain_sentence() -> None:
         assert not text.endswith("。"), code
 
 
+def sources() -> list[ast.Module]:
+    paths = (path for root in ("service", "workflows") for path in (ROOT / root).rglob("*.py") if path.name != "faults.py")
+    return [ast.parse(path.read_text("utf-8")) for path in paths]
+
+
+def code_of(node: ast.AST) -> str | None:
+    found = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "FaultCode"
+    return node.attr if found and isinstance(node, ast.Attribute) else None
+
+
 def test_no_fault_is_a_dead_letter() -> None:
     """Each code is used somewhere beside the list of them."""
-    texts = [
-        path.read_text("utf-8") for root in ("service", "workflows") for path in (ROOT / root).rglob("*.py") if path.name != "faults.py"
-    ]
-    used = set(re.findall(r"FaultCode\.(\w+)", "\n".join(texts)))
+    used = {code_of(node) for tree in sources() for node in ast.walk(tree)} - {None}
 
     assert used == {code.value for code in FaultCode}
     assert all(code.name == code.value for code in FaultCode)
+
+
+def test_every_fault_is_raised_with_the_members_that_its_sentence_needs() -> None:
+    """Read off the sources, since a member that is missing would show only where the sentence is made."""
+    needed = {code: blanks(text) for code, text in words(EN, "fault").items()}
+    checked = 0
+    for call in (node for tree in sources() for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        code = next(filter(None, map(code_of, call.args)), None)
+        if code is None or (isinstance(call.func, ast.Attribute) and call.func.attr in {"get", "text"}):
+            continue
+        given = {keyword.arg for keyword in call.keywords}
+        given |= {str(key.value) for one in call.args if isinstance(one, ast.Dict) for key in one.keys if isinstance(key, ast.Constant)}
+        assert given == needed[code], ast.unparse(call)
+        checked += 1
+    assert checked > 60
 
 
 def test_a_fault_for_programmers_names_its_code_and_members() -> None:
