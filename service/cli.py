@@ -16,11 +16,13 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from service import locate, logs, settings
-from service.embedded import EmbeddedError
-from service.keys import KeysUnusable, LocalKeys, load_or_create_keys
+from service import logs, settings
+from service.auth.keys import KeysUnusable, LocalKeys, load_or_create_keys
 from service.settings import PREFIX, Settings
 from service.terminal.failure import UserError
+from service.up.data_directory import origins, settings_for
+from service.up.embedded import EmbeddedError
+from service.up_addresses import service_url, with_sandbox_url
 from workflows.clock_and_ids import utc_now
 from workflows.domain.enums import Role
 
@@ -56,12 +58,12 @@ def main() -> None:
 
 
 @application.callback()
-def _common(context: typer.Context, leash: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
-    context.obj = leash is None  # whether Ctrl-C is ours to handle
-    if leash is not None:
-        from service.leash import hold
+def _common(context: typer.Context, parent_pipe: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
+    context.obj = parent_pipe is None  # whether Ctrl-C is ours to handle
+    if parent_pipe is not None:
+        from service.up.die_with_parent import die_with_parent
 
-        hold(leash)
+        die_with_parent(parent_pipe)
 
 
 @application.command()
@@ -75,12 +77,12 @@ def up(
     database_url: Annotated[str | None, typer.Option(metavar="URL", help="A database of your own instead of the embedded one.")] = None,
 ) -> None:
     """Everything in one go: database, migrations, API, workers and the sandbox rail."""
-    from service.supervisor import Plan
-    from service.supervisor import up as run
+    from service.up.supervisor import StartPlan
+    from service.up.supervisor import up as run
 
     # An address given here is both roles': the owner's that may stand in the environment belongs to another database.
     read = settings.load(data_dir=data, host=host, port=port, database_url=database_url, database_owner_url=database_url)
-    run(Plan(read, api=api, workers=workers), Console())
+    run(StartPlan(read, api=api, workers=workers), Console())
 
 
 @application.command()
@@ -93,31 +95,31 @@ def serve(
     descriptor: Descriptor = None,
 ) -> None:
     """One API process."""
-    from service import serving
     from service.app import create_app
+    from service.up import serving
 
-    read = _with_database(locate.settings_for(data_dir=data, host=host, port=port))
+    read = _with_database(settings_for(data_dir=data, host=host, port=port))
     logs.configure(read.log_level)
-    listening = serving.inherited(descriptor) if descriptor is not None else serving.listen(read.host, read.port)
+    listening = serving.inherited_socket(descriptor) if descriptor is not None else serving.listen(read.host, read.port)
     serving.serve(create_app(read), listening, interruptible=context.obj)
 
 
 @application.command()
 def worker(context: typer.Context, *, data: Data = None) -> None:
     """One worker: carries voids and refunds to their end."""
-    from service.serving import run_until_told
+    from service.up.serving import run_until_signalled
     from service.wiring import run_worker
 
-    read = _with_database(locate.settings_for(data_dir=data))
+    read = _with_database(settings_for(data_dir=data))
     logs.configure(read.log_level)
-    run_until_told(lambda stop: run_worker(read, stop), interruptible=context.obj)
+    run_until_signalled(lambda stop: run_worker(read, stop), interruptible=context.obj)
 
 
 @application.command()
 def sandbox(  # noqa: PLR0913 -- each argument is an option of the terminal
     context: typer.Context,
     *,
-    book: Annotated[Path | None, typer.Option(metavar="FILE", help="The rail's durable book; DIR/sandbox.sqlite unless told.")] = None,
+    ledger: Annotated[Path | None, typer.Option(metavar="FILE", help="The rail's durable ledger; DIR/sandbox.sqlite unless told.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8001,
     notify_url: Annotated[str | None, typer.Option(metavar="URL", help="Where it sends its notifications; none: it sends none.")] = None,
@@ -125,17 +127,17 @@ def sandbox(  # noqa: PLR0913 -- each argument is an option of the terminal
     descriptor: Descriptor = None,
 ) -> None:
     """The sandbox rail: a provider of its own, with faults on demand."""
-    from service import serving
     from service.sandbox.server import create_app
+    from service.up import serving
 
     read = settings.load(data_dir=data)
     logs.configure(read.log_level)
     secret = read.sandbox_secret.get_secret_value()
     if notify_url is not None and not secret:
         raise UserError("Notifications are signed: set REFUNDRY_SANDBOX_SECRET to the secret that the API knows too.")
-    path = book or read.data_dir / "sandbox.sqlite"
+    path = ledger or read.data_dir / "sandbox.sqlite"
     path.parent.mkdir(parents=True, exist_ok=True)
-    listening = serving.inherited(descriptor) if descriptor is not None else serving.listen(host, port)
+    listening = serving.inherited_socket(descriptor) if descriptor is not None else serving.listen(host, port)
     rail = create_app(path, notify_url=notify_url, secret=secret)
     serving.serve(rail, listening, interruptible=context.obj, stop_seconds=_SANDBOX_STOP_SECONDS)
 
@@ -145,7 +147,7 @@ def migrate(*, data: Data = None) -> None:
     """Bring the database's schema to the newest version."""
     from service.migrations import upgrade
 
-    read = _with_database(locate.settings_for(data_dir=data))
+    read = _with_database(settings_for(data_dir=data))
     upgrade(read.owner_url, read.database_url)
 
 
@@ -181,7 +183,7 @@ def import_(
     from service.terminal.replay import run_import
 
     read = settings.load(data_dir=data)
-    _exit(run_import(url or locate.service_url(read), bearer or _sign(read, Role.operator, sub="terminal"), file, console=Console()))
+    _exit(run_import(url or service_url(read), bearer or _sign(read, Role.operator, sub="terminal"), file, console=Console()))
 
 
 @application.command()
@@ -197,7 +199,7 @@ def replay(
     from service.terminal.replay import run_replay
 
     read = settings.load(data_dir=data)
-    _exit(run_replay(url or locate.service_url(read), _keys(read), folder, limit=limit, run=run, console=Console()))
+    _exit(run_replay(url or service_url(read), _keys(read), folder, limit=limit, run=run, console=Console()))
 
 
 @application.command()
@@ -222,7 +224,7 @@ def export(  # noqa: PLR0913 -- each argument is an option of the terminal
     read = settings.load(data_dir=data)
     _exit(
         run_export(
-            url or locate.service_url(read),
+            url or service_url(read),
             bearer or _sign(read, Role.auditor, sub="terminal"),
             format=format_,
             start=_instant(from_),
@@ -252,13 +254,13 @@ def check(*, data: Data = None) -> None:
     """Check the invariants over the whole database, and our books against the sandbox rail's."""
     from service.terminal.check import run_check
 
-    _exit(run_check(locate.with_sandbox(_with_database(locate.settings_for(data_dir=data)))))
+    _exit(run_check(with_sandbox_url(_with_database(settings_for(data_dir=data)))))
 
 
 @application.command("database-url")
 def database_url(*, data: Data = None) -> None:
     """Print the database's address with its password, for psql, pgbench and backups."""
-    typer.echo(_with_database(locate.settings_for(data_dir=data)).owner_url)
+    typer.echo(_with_database(settings_for(data_dir=data)).owner_url)
 
 
 @application.command()
@@ -269,13 +271,22 @@ def diagram() -> None:
     typer.echo(mermaid())
 
 
+@application.command()
+def routes() -> None:
+    """Print every operation with its roles, its actions and the problems of its own, as the routes declare them."""
+    from service.app import declared_operations
+    from service.terminal.route_table import route_table
+
+    Console().print(route_table(declared_operations()))
+
+
 @application.command("settings")
 def show_settings(*, data: Data = None) -> None:
     """Print every setting: its meaning, its value, and where that comes from. Secrets are hidden."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("setting", "value", "from", "meaning"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "setting")
-    for line in settings.show(locate.settings_for(data_dir=data), locate.origins(data_dir=data)):
+    for line in settings.show(settings_for(data_dir=data), origins(data_dir=data)):
         table.add_row(line.name, line.value, line.origin, line.meaning)
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 

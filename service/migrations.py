@@ -11,8 +11,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from alembic import command
+from service.database_role import prepare_role
 from service.default_policy import default_policy
-from service.roles import prepare_role
 from workflows.clock_and_ids import new_id, utc_now
 from workflows.storage.policies import publish_first
 

@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     data_dir: Path = Field(
-        Path(".refundry"), description="Where `up` keeps its database, keys and book, and where the other commands find them"
+        Path(".refundry"), description="Where `up` keeps its database, keys and the rail's ledger, and where the other commands find them"
     )
 
     database_url: DatabaseUrl = Field(
@@ -94,7 +94,7 @@ class Settings(BaseSettings):
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class SettingRow:
     """One line of `refundry settings`; `value` is fit for other eyes."""
 
     name: str
@@ -108,11 +108,11 @@ def load(**given: Any) -> Settings:  # values of every field's type, as the term
     return Settings(**{name: value for name, value in given.items() if value is not None})
 
 
-def show(settings: Settings, origins: Mapping[str, Origin] | None = None) -> list[Shown]:
+def show(settings: Settings, origins: Mapping[str, Origin] | None = None) -> list[SettingRow]:
     """Every setting with its meaning, value and origin. `origins` names those that came from elsewhere than `load`."""
     known: dict[str, Origin] = {**origin_of_each(), **(origins or {})}
     return [
-        Shown(PREFIX + name.upper(), field.description or "", _shown_value(getattr(settings, name), field), known[name])
+        SettingRow(PREFIX + name.upper(), field.description or "", _shown_value(getattr(settings, name), field), known[name])
         for name, field in Settings.model_fields.items()
     ]
 

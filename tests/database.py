@@ -13,7 +13,8 @@ from pathlib import Path
 
 import asyncpg
 
-from service import embedded, migrations
+from service import migrations
+from service.up import embedded
 
 ROOT = Path(__file__).resolve().parent.parent
 _TEMPLATE = "template_migrated"

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from service import serving
-from service.leash import hold
+from service.up import serving
+from service.up.die_with_parent import die_with_parent
 
 
 async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -37,11 +37,11 @@ def run_up(directory: Path, port: int, apis: int) -> None:
     from rich.console import Console
 
     from service.settings import load
-    from service.supervisor import Plan, up
     from service.terminal.failure import UserError
+    from service.up.supervisor import StartPlan, up
 
     read = load(data_dir=directory, port=port)
-    plan = Plan(read, api=apis, workers=1, program=(sys.executable, __file__), migrate=no_migration)
+    plan = StartPlan(read, api=apis, workers=1, program=(sys.executable, __file__), migrate=no_migration)
     try:
         up(plan, Console())
     except UserError as error:
@@ -53,12 +53,12 @@ def main(arguments: list[str]) -> None:
     if arguments[0] == "up":
         run_up(Path(arguments[1]), int(arguments[2]), int(arguments[3]))
         return
-    hold(int(arguments[1]))
+    die_with_parent(int(arguments[1]))
     if arguments[2] == "worker":
-        serving.run_until_told(live, interruptible=False)
+        serving.run_until_signalled(live, interruptible=False)
     else:
         descriptor = int(arguments[arguments.index("--descriptor") + 1])
-        serving.serve(answer, serving.inherited(descriptor), interruptible=False)
+        serving.serve(answer, serving.inherited_socket(descriptor), interruptible=False)
 
 
 if __name__ == "__main__":

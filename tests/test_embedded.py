@@ -15,8 +15,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from service import embedded, namespace
 from service.settings import environment_for_child
+from service.up import embedded, user_namespace
 from tests.database import ROOT
 from workflows.storage.guards import APP_ROLE
 
@@ -125,7 +125,7 @@ def test_a_running_server_is_adopted_not_started_again(directory: Path) -> None:
 
 def test_it_outlives_a_killed_parent_and_is_adopted_and_stopped_by_another(directory: Path) -> None:
     program = f"""
-import os; from pathlib import Path; from service import embedded
+import os; from pathlib import Path; from service.up import embedded
 embedded.start(Path({str(directory)!r}))
 os.kill(os.getpid(), 9)"""
     killed = subprocess.run([sys.executable, "-c", program], check=False)
@@ -227,7 +227,7 @@ AS_SOMEBODY = """
 import os, sys
 from pathlib import Path
 import asyncio, asyncpg, concurrent.futures.thread, _posixsubprocess, encodings.idna
-from service import embedded
+from service.up import embedded
 {drop}
 server = embedded.start(Path(sys.argv[1]), {settings!r})
 server.ensure_database("books")
@@ -266,23 +266,23 @@ def nobodys_directory(tmp_path: Path) -> Path:
 
 
 def test_a_normal_user_needs_nothing_special(nobodys_directory: Path) -> None:
-    os.chown(nobodys_directory, namespace.NOBODY, namespace.NOBODY)
+    os.chown(nobodys_directory, user_namespace.NOBODY, user_namespace.NOBODY)
 
     # The interpreter may lie where only root can reach it, so everything is loaded before the rights are given up.
-    done = run_as(nobodys_directory, f"os.setgroups([]); os.setgid({namespace.NOBODY}); os.setuid({namespace.NOBODY})")
+    done = run_as(nobodys_directory, f"os.setgroups([]); os.setgid({user_namespace.NOBODY}); os.setuid({user_namespace.NOBODY})")
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(namespace.NOBODY)
+    assert done.stdout.strip() == str(user_namespace.NOBODY)
 
 
 def test_root_goes_on_as_nobody_where_nobody_began(nobodys_directory: Path) -> None:
     (nobodys_directory / "postgres").mkdir(mode=0o700)
-    os.chown(nobodys_directory / "postgres", namespace.NOBODY, namespace.NOBODY)  # begun so: goes on so
+    os.chown(nobodys_directory / "postgres", user_namespace.NOBODY, user_namespace.NOBODY)  # begun so: goes on so
 
     done = run_as(nobodys_directory, "")
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(namespace.NOBODY)
+    assert done.stdout.strip() == str(user_namespace.NOBODY)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root needs a namespace")

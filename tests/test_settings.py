@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from service import locate, settings
-from service.keys import load_or_create_keys
+from service import settings
+from service.auth.keys import load_or_create_keys
 from service.settings import PREFIX, Settings, environment_for_child, load, show, without_password
+from service.up.data_directory import settings_for
+from service.up_addresses import service_url
 
 
 @pytest.fixture(autouse=True)
@@ -146,8 +148,8 @@ def test_what_up_made_is_found_in_its_directory(tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "jwks.json").write_text("{}")
 
-    read = locate.settings_for(data_dir=tmp_path)
-    told = locate.settings_for(data_dir=tmp_path, database_url="postgresql://x@h/d", jwks_url="https://idp.example/jwks")
+    read = settings_for(data_dir=tmp_path)
+    told = settings_for(data_dir=tmp_path, database_url="postgresql://x@h/d", jwks_url="https://idp.example/jwks")
 
     assert read.database_url == "postgresql://refundry_app:a@127.0.0.1:5555/refundry"
     assert read.owner_url == "postgresql://refundry:o@127.0.0.1:5555/refundry"
@@ -157,11 +159,11 @@ def test_what_up_made_is_found_in_its_directory(tmp_path: Path) -> None:
 
 
 def test_the_running_service_is_where_up_wrote_or_where_it_is_configured(tmp_path: Path) -> None:
-    configured = locate.service_url(load(data_dir=tmp_path, port=8123))
+    configured = service_url(load(data_dir=tmp_path, port=8123))
     (tmp_path / "up.json").write_text('{"api": "http://127.0.0.1:9"}')
 
     assert configured == "http://127.0.0.1:8123"
-    assert locate.service_url(load(data_dir=tmp_path)) == "http://127.0.0.1:9"
+    assert service_url(load(data_dir=tmp_path)) == "http://127.0.0.1:9"
 
 
 def refundry(*arguments: str) -> subprocess.CompletedProcess[str]:

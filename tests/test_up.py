@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service import embedded
 from service.settings import environment_for_child
+from service.up import embedded
 
 STANDIN = str(Path(__file__).with_name("standin.py"))
 PATIENCE_SECONDS = 240  # only bounds a hang: a busy machine starts slowly

@@ -59,14 +59,13 @@ class Idempotency:
 class Command:
     """One thing to do to one payment. The functions are pure; what they raise ends the command."""
 
-    wanted: SnapshotQuery
+    query: SnapshotQuery
     actor: Callable[[], Actor]
     request_id: str
     visible: Callable[[Snapshot], bool]  # False: for this caller there is no such payment
-    check: Callable[[], None]  # the request's own form
     version: Callable[[Snapshot], None]  # If-Match
     decide: Callable[[Snapshot, PolicyContext, Context], Change | None]  # None: nothing is to change
-    reply: Callable[[Snapshot, PolicyContext, bool], IdempotentResponse]  # True: something changed
+    reply: Callable[[Snapshot, PolicyContext, Change | None], IdempotentResponse]  # None: nothing changed
     refuse: Callable[[Exception, Snapshot, PolicyContext], IdempotentResponse]
     idempotency: Idempotency | None = None
 
@@ -124,7 +123,7 @@ class Runner:
         NotFound, IdempotencyKeyReused, IdempotencyInFlight, Unavailable.
         """
         try:
-            async with asyncio.timeout(self.runtime.command_seconds_max), self._queues.turn(command.wanted.payment_id):
+            async with asyncio.timeout(self.runtime.command_seconds_max), self._queues.turn(command.query.payment_id):
                 for attempt in range(ATTEMPTS_MAX):
                     try:
                         if (replied := await self._once(command)) is not None:
@@ -178,10 +177,9 @@ class Runner:
     async def _once(self, command: Command) -> Replied | None:
         """One round; None where somebody else was faster."""
         runtime, idempotency = self.runtime, command.idempotency
-        snapshot = await runtime.store.load(command.wanted)
+        snapshot = await runtime.store.load(command.query)
         if snapshot is None or not command.visible(snapshot):
             raise NotFound
-        command.check()
         if idempotency is not None and snapshot.reply is not None:
             if snapshot.reply.fingerprint != idempotency.fingerprint:
                 raise IdempotencyKeyReused
@@ -195,9 +193,9 @@ class Runner:
             reply = command.refuse(refusal, snapshot, terms)
             return await self._kept(command, snapshot, reply, context)
         if change is None:
-            return await self._kept(command, snapshot, command.reply(snapshot, terms, False), context)
+            return await self._kept(command, snapshot, command.reply(snapshot, terms, None), context)
         after = change.after(snapshot)
-        reply = command.reply(after, terms, True) if change.refusal is None else command.refuse(change.refusal, after, terms)
+        reply = command.reply(after, terms, change) if change.refusal is None else command.refuse(change.refusal, after, terms)
         keep = _keep(command, reply, context)
         if await runtime.store.apply(change, keep=keep) is not Applied:
             return None

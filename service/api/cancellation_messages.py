@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from service.api.sentences import Language, amount_text, join, moment, refusal_message, sentence, words
+from service.api.i18n import Language, amount_text, join, moment, refusal_message, sentence, words
 from workflows.domain.decisions.eligibility import would_forfeit
 from workflows.domain.decisions.handoffs import escalate_until, may_escalate, may_reserve
 from workflows.domain.decisions.policy_context import PolicyContext

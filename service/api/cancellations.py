@@ -1,222 +1,246 @@
-"""Cancellations: what would happen, asking, reading."""
+"""Cancellations: asked for, read, and decided by the customer, the merchant, the agents."""
 
-from datetime import datetime, timedelta
-from uuid import UUID
+from functools import partial
+from typing import Annotated
 
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from service.api import answers, bodies, queries
-from service.api.answers import Answer, EligibilityView
-from service.api.calls import Call, Doing
-from service.api.cursor import Kind
-from service.api.payments import next_cursor, place
-from service.api.problems import slug_of
-from service.api.reading import Inbound
-from service.api.sentences import NextStep, eligibility_message, next_steps
-from service.api.views import cancellation_view, payment_actions
-from workflows.domain import ids
-from workflows.domain.changes import Change, Context
-from workflows.domain.decisions import requests
-from workflows.domain.decisions.eligibility import Outlook, foresee
-from workflows.domain.decisions.policy_context import PolicyContext
-from workflows.domain.decisions.requests import CancellationRequest, OverrideRequest
-from workflows.domain.enums import ActorRole, CancellationTrigger, Channel, PaymentState
-from workflows.domain.errors import Invalid
-from workflows.domain.eta import estimate
-from workflows.domain.machines import CANCELLATION
-from workflows.domain.model import Actor, Cancellation, ItemQuantity, Snapshot
-from workflows.domain.policy import Allowed, Denied
-from workflows.domain.records import digest_text
+from service.api.commands import change_cancellation, etag, run_cancellation_request
+from service.api.context import CustomersStep, ForReaders, MerchantsStep, RequestContext, RequestersStep, ReviewersStep
+from service.api.conversion import merchant_response
+from service.api.models.base import CancellationId, Page, PaymentId
+from service.api.models.cancellations import CancellationOut, ListCancellations, RequestCancellation
+from service.api.models.decisions import Approve, Assign, DecideHandOff, Deny, Escalate, ReceiveReturn, RespondToOffer, ShipReturn, Withdraw
+from service.api.pagination import next_cursor, place
+from service.api.problem_responses import problems
+from service.api.render import cancellation_out
+from service.api.responses import CHANGED, VERSIONED, created, links
+from service.api.routing import ApiRoute, action
+from workflows.domain.decisions import handoffs, requests, returns, reviews
+from workflows.domain.model import Cancellation, Snapshot
 from workflows.storage import search
-from workflows.storage.snapshot import SnapshotQuery
+
+router = APIRouter(prefix="/v1", tags=["cancellations"], route_class=ApiRoute)
+
+_ID = {"cancellation_id": "$response.body#/id"}
+_PAYMENT = {"payment_id": "$response.body#/payment_id"}
 
 
-async def eligibility(call: Call) -> Response:
-    """The very code path of a request, on the same facts, without the apply."""
-    now = call.now()
-    snapshot = await call.snapshot(call.path_id("pay", "payment_id"), requests_since=now - _DAY)
-    query = call.query(queries.Eligibility)
-    terms = await call.services.runner.runtime.terms(snapshot.payment)
-    role = ActorRole(call.principal.role.value)
-    # An auditor asks as the customer would; an agent who names no channel asks as one on the line.
-    asks = ActorRole.wallet if query.as_customer or role not in _ASK else role
-    channel = query.channel or (None if asks in {ActorRole.wallet, ActorRole.merchant} else _LINE)
-    try:
-        actor = Actor(role=asks, id=call.principal.sub, channel=requests.actor_channel(asks, channel))
-        requested = CancellationRequest(actor=actor, reason=query.reason, amount=query.amount, items=query.items)
-        outlook = foresee(snapshot, requested, terms, now)
-    except Invalid as fault:
-        raise Invalid(f"/query{fault.pointer}", fault.detail) from None
-    return call.json(answers.eligibility_answer(_eligibility(call, snapshot, outlook, terms, now)))
-
-
-async def request(call: Call) -> Response:
-    inbound = await Inbound.read(call.request, call.operation, bodies.RequestCancellation)
-    role = ActorRole(call.principal.role.value)
-    body = inbound.body
-    made: list[UUID] = []
-
-    def decide(snapshot: Snapshot, said: bodies.RequestCancellation, terms: PolicyContext, context: Context) -> Change | None:
-        made.clear()
-        channel = requests.actor_channel(role, said.channel)
-        actor = Actor(role=role, id=call.principal.sub, channel=channel)
-        requested = _ask(said, actor)
-        known = requests.find_repeated(snapshot, requested)
-        if known is not None:
-            if known.refusal is not None:
-                raise requests.refusal_of(known)
-            made.append(known.id)
-            return None
-        change = requests.request(snapshot, requested, terms, context)
-        made.extend(one.id for one in change.cancellations)
-        return change
-
-    def answer(snapshot: Snapshot, terms: PolicyContext, changed: bool) -> tuple[int, Answer, dict[str, str]]:
-        found = snapshot.cancellation(made[0]) if made else None
-        if found is None:
-            raise LookupError("the cancellation that was just decided is not in its snapshot")
-        headers = {"location": f"/v1/cancellations/{ids.public('can', found.id)}", "etag": answers.etag(found.version)}
-        shown = cancellation_view(snapshot, found, terms, call)
-        return 201 if changed else 200, shown, headers
-
-    doing = Doing(
-        wanted=SnapshotQuery(
-            payment_id=call.path_id("pay", "payment_id"),
-            client_reference=body.client_reference if body else None,
-            requests_since=call.now() - _DAY,
-            shown=body is not None and body.client_reference is not None,  # one that was asked for before is shown with its texts
+@router.post(
+    "/payments/{payment_id}/cancellations",
+    response_model=CancellationOut,
+    status_code=201,
+    summary="Request a cancellation",
+    responses={
+        **created(CancellationOut, replayed=True),
+        **problems(
+            "invalid-state",
+            "cancellation-open",
+            "payment-disputed",
+            "wallet-frozen",
+            "refundable-amount-changed",
+            "partial-not-supported",
+            "amount-exceeds-refundable",
+            "policy-refused",
+            "client-reference-conflict",
         ),
-        decide=decide,
-        answer=answer,
-        version=lambda snapshot: snapshot.payment.version,
-        actions=payment_actions,
-        channel=body.channel if body else None,
-        repeated=lambda snapshot: body is not None and requests.is_repeated(snapshot, body.client_reference),
-    )
-    return await call.command(inbound, doing)
+    },
+    openapi_extra={
+        **action("request_cancellation"),
+        **links(
+            201,
+            200,
+            get_cancellation=_ID,
+            withdraw_cancellation=_ID,
+            list_refunds={"query.cancellation_id": "$response.body#/id"},
+            get_payment=_PAYMENT,
+        ),
+    },
+)
+async def request_cancellation(context: RequestersStep, payment_id: PaymentId, body: RequestCancellation) -> Response:
+    """Requests that all of a payment (neither `amount` nor `items`), or part of it, is undone.
+
+    The amount is reserved from now on. What becomes of it stands in `state`: `executing` (a void or refund is under way: read it until it
+    is `completed`), `awaiting_merchant`, `awaiting_return`, `awaiting_agent` or `awaiting_second_approval` (somebody must decide first;
+    see `deadline_at` and `on_deadline`).
+
+    One open cancellation a payment: another request is 409 `cancellation-open`; of N at the same moment exactly one is 201. A refusal by
+    policy is 422 `policy-refused`, and is on record itself, under `cancellation_id`. `client_reference` is a second key that never
+    expires: the same wish under it again answers 200 with the existing cancellation (after a refusal: the same 422), another wish 409
+    `client-reference-conflict`.
+
+    Not `amount` and `items` together; reason `other` needs a `note`. Beyond the schema: the references of `items` are unique and the
+    payment's own, and come to at least one minor unit; an agent or supervisor names a `channel` other than `app`; a merchant's is
+    `merchant`; `override` is for supervisors and always needs a second person. `ticket`, `client_reference` and `verification.reference`
+    must be pseudonyms. A `pending` payment can only be cancelled whole.
+    """
+    return await run_cancellation_request(context, payment_id, body)
 
 
-async def get(call: Call) -> Response:
-    cancellation_id = call.path_id("can", "cancellation_id")
-    snapshot = await call.snapshot(await call.payment_of_cancellation(cancellation_id), cancellation_id=cancellation_id, shown=True)
-    call.query(queries.NoQuery)
-    found = requests.must_find(snapshot, snapshot.cancellation(cancellation_id))
-    return call.json(await _shown(call, snapshot, found), headers={"etag": answers.etag(found.version)})
-
-
-async def list_(call: Call) -> Response:
-    query = call.query(queries.ListCancellations)
-    merchant_id, possible = call.merchant_only(query.merchant_id)
-    wanted = search.CancellationFilter(
-        state=query.state,
-        route=query.route,
-        merchant_id=merchant_id,
-        payment_id=query.payment_id,
-        assigned_to=query.assigned_to,
-        overdue=query.overdue,
-        wallet_id=query.wallet_id,
-        created_from=query.created_from,
-        created_to=query.created_to,
-        updated_from=query.updated_from,
-        by_update=query.by_update,
-    )
-    now = call.now()
-    found = await search.cancellations(call.services.reads, wanted, place(query.cursor), query.limit + 1, now=now) if possible else []
+@router.get("/cancellations", summary="List cancellations")
+async def list_cancellations(context: ForReaders, query: Annotated[ListCancellations, Query()]) -> Page[CancellationOut]:
+    """Newest first, or by the last change. A merchant finds its own payments' only."""
+    merchant_id, possible = context.merchant_filter(query.merchant_id)
+    wanted = search.CancellationFilter(**query.filters(merchant_id=merchant_id))
+    reads, after = context.services.reads, place(query.cursor)
+    found = await search.cancellations(reads, wanted, after, query.limit + 1, now=context.now()) if possible else []
     page = found[: query.limit]
-    snapshots = await call.store.load_many([payment for payment, _, _ in page], [one for _, one, _ in page])
-    rows: list[tuple[Snapshot, Cancellation]] = []
-    for payment_id, cancellation_id, _ in page:
-        snapshot = snapshots.get(payment_id)
-        row = None if snapshot is None else snapshot.cancellation(cancellation_id)
-        if snapshot is not None and row is not None:
-            rows.append((snapshot, row))
-    kind: Kind = "cancellations_updated" if query.by_update else "cancellations"
-    more = next_cursor(kind, page[-1][-1]) if len(found) > query.limit else None
-    return call.json(answers.page_answer([await _shown(call, snapshot, row) for snapshot, row in rows], more))
+    snapshots = await context.store.load_many([payment for payment, _, _ in page], [one for _, one, _ in page])
+    rows = [(snapshots[payment], snapshots[payment].cancellation(one)) for payment, one, _ in page if payment in snapshots]
+    data = [await _shown(context, snapshot, row) for snapshot, row in rows if row is not None]
+    return Page(data=data, next_cursor=next_cursor("cancellations", query, [last for *_, last in found]))
 
 
-def _ask(body: bodies.RequestCancellation, actor: Actor) -> CancellationRequest:
-    items = None if body.items is None else tuple(ItemQuantity(reference=i.reference, quantity=i.quantity) for i in body.items)
-    override = None if body.override is None else OverrideRequest(justification=body.override.justification, ticket=body.override.ticket)
-    # What a client_reference stands for: the substance of the wish, not how it was explained or proven.
-    substance = {
-        "reason": body.reason.value,
-        "amount": body.amount,
-        "items": None if items is None else [[item.reference, item.quantity] for item in items],
-        "channel": actor.channel.value,
-        "override": None if override is None else override.ticket,
-    }
-    return CancellationRequest(
-        actor=actor,
-        reason=body.reason,
-        amount=body.amount,
-        items=items,
-        note=body.note,
-        client_reference=body.client_reference,
-        expected_refundable=body.expected_refundable,
-        verification=None if body.verification is None else body.verification.model_dump(),
-        override=override,
-        fingerprint=digest_text(substance, b""),
-    )
+@router.get(
+    "/cancellations/{cancellation_id}",
+    response_model=CancellationOut,
+    summary="Get a cancellation",
+    responses=VERSIONED,
+    openapi_extra=links(200, get_refund={"refund_id": "$response.body#/refund/id"}, get_payment=_PAYMENT),
+)
+async def get_cancellation(context: ForReaders, cancellation_id: CancellationId, response: Response) -> CancellationOut:
+    """The cancellation as it now is; `message` is what to tell the customer, in the language asked for."""
+    payment_id = await context.payment_of_cancellation(cancellation_id)
+    snapshot = await context.snapshot(payment_id, cancellation_id=cancellation_id, shown=True)
+    found = requests.must_find(snapshot, snapshot.cancellation(cancellation_id))
+    response.headers["etag"] = etag(found.version)
+    return await _shown(context, snapshot, found)
 
 
-async def _shown(call: Call, snapshot: Snapshot, cancellation: Cancellation) -> Answer:
-    terms = await call.services.runner.runtime.terms(snapshot.payment)
-    return cancellation_view(snapshot, cancellation, terms, call)
+@router.post(
+    "/cancellations/{cancellation_id}/withdraw",
+    response_model=CancellationOut,
+    summary="Withdraw a cancellation",
+    responses={**CHANGED, **problems("invalid-state")},
+    openapi_extra=action("withdraw"),
+)
+async def withdraw_cancellation(context: CustomersStep, cancellation_id: CancellationId, body: Withdraw = Withdraw()) -> Response:
+    """The customer takes the request back, as long as nobody has approved it.
+
+    The payment is where it was, and what was reserved is refundable again. 409 `invalid-state` once money moves or the cancellation is
+    over.
+    """
+    return await change_cancellation(context, cancellation_id, requests.withdraw, channel=body.channel)
 
 
-def _eligibility(call: Call, snapshot: Snapshot, outlook: Outlook, terms: PolicyContext, now: datetime) -> EligibilityView:
-    payment, zone = snapshot.payment, terms.policy.zone
-    verdict = outlook.assessment.verdict if outlook.assessment else None
-    refusal: str | None = None
-    steps: tuple[str, ...] = ()
-    if outlook.refused is not None:
-        refusal = slug_of(outlook.refused)
-        steps = _steps(refusal, snapshot)
-    elif isinstance(verdict, Denied):
-        refusal, steps = verdict.refusal.value, verdict.next_steps
-    else:
-        steps = (NextStep.request_cancellation,)
-    allowed = refusal is None
-    sources = [source for source, _ in outlook.allocation]
-    return EligibilityView(
-        allowed=allowed,
-        route=verdict.route if isinstance(verdict, Allowed) else None,
-        rule=verdict.rule if verdict else None,
-        policy_version=payment.policy_version,
-        window=verdict.window if verdict else None,
-        amount_refundable=payment.amount_refundable,
-        allocation=outlook.allocation,
-        forfeited=outlook.forfeited,
-        eta=estimate(sources, now, terms.calendar, zone) if sources and not outlook.is_void else None,
-        refusal=refusal,
-        by_reason=outlook.by_reason,
-        message=eligibility_message(outlook, payment, refusal=refusal, spoken=call.language, zone=zone),
-        next_steps=next_steps(steps, call.language),
-    )
+@router.post(
+    "/cancellations/{cancellation_id}/escalate",
+    response_model=CancellationOut,
+    summary="Escalate to an agent",
+    responses={**CHANGED, **problems("invalid-state", "cancellation-open", "payment-disputed", "amount-exceeds-refundable")},
+    openapi_extra=action("escalate"),
+)
+async def escalate_cancellation(context: CustomersStep, cancellation_id: CancellationId, body: Escalate = Escalate()) -> Response:
+    """The customer turns to an agent: while the merchant is silent, or within seven days of the merchant's no.
+
+    After the no nothing else of the payment may be open, and the amount is reserved anew. `awaiting_agent` comes next.
+    """
+    return await change_cancellation(context, cancellation_id, handoffs.escalate, channel=body.channel)
 
 
-def _steps(slug: str, snapshot: Snapshot) -> tuple[str, ...]:
-    """What can be done instead, where the payment itself allows no request: only what is possible now."""
-    payment, open_one = snapshot.payment, snapshot.open_cancellation
-    match slug:
-        case "cancellation-open" if open_one is not None and CANCELLATION.may(open_one.state, CancellationTrigger.withdraw):
-            return NextStep.wait, NextStep.withdraw
-        case "cancellation-open":
-            return (NextStep.wait,)
-        case "amount-exceeds-refundable":
-            return (NextStep.request_cancellation if payment.amount_refundable else NextStep.contact_support,)
-        case "invalid-state" if payment.state is PaymentState.refunding:
-            return (NextStep.wait,)
-        case _:
-            return _STEPS.get(slug, ())
+@router.post(
+    "/cancellations/{cancellation_id}/merchant-decision",
+    response_model=CancellationOut,
+    summary="Decide a hand-off",
+    responses={**CHANGED, **problems("invalid-state", "partial-not-supported")},
+    openapi_extra=action("accept", "accept_with_return", "offer", "decline"),
+)
+async def decide_hand_off(context: MerchantsStep, cancellation_id: CancellationId, body: DecideHandOff) -> Response:
+    """The merchant answers a hand-off.
+
+    `accept`: `executing` comes next, or `awaiting_second_approval` where two persons are needed. `accept_with_return`:
+    `awaiting_return`, and money once the goods are back. `offer`: `offered`, less than what was asked for, put to the customer, at most
+    three times. `decline`: `declined`. An answer that comes after the customer's withdrawal, or after the deadline, is 409
+    `invalid-state` with the `state` that the cancellation has reached.
+    """
+    return await change_cancellation(context, cancellation_id, partial(handoffs.decide, answer=merchant_response(body)))
 
 
-_DAY = timedelta(days=1)
-_ASK = frozenset({ActorRole.wallet, ActorRole.agent, ActorRole.supervisor, ActorRole.merchant})
-_LINE = Channel.hotline
-_STEPS: dict[str, tuple[str, ...]] = {
-    "partial-not-supported": (NextStep.modifications,),
-    "payment-disputed": (NextStep.wait, NextStep.contact_support),
-    "wallet-frozen": (NextStep.contact_support,),
-}
+@router.post(
+    "/cancellations/{cancellation_id}/offer-response",
+    response_model=CancellationOut,
+    summary="Respond to an offer",
+    responses={**CHANGED, **problems("invalid-state")},
+    openapi_extra=action("accept_offer", "decline_offer"),
+)
+async def respond_to_offer(context: CustomersStep, cancellation_id: CancellationId, body: RespondToOffer) -> Response:
+    """The customer accepts the merchant's offer, or declines it.
+
+    Accepted, the offered amount is what is cancelled, and the difference is refundable again. Declined, the cancellation is the
+    merchant's again, with the time that was left.
+    """
+    return await change_cancellation(context, cancellation_id, partial(handoffs.respond, accept=body.accept), channel=body.channel)
+
+
+@router.post(
+    "/cancellations/{cancellation_id}/return",
+    response_model=CancellationOut,
+    summary="Report a return shipment",
+    responses={**CHANGED, **problems("invalid-state")},
+    openapi_extra=action("return_shipped"),
+)
+async def ship_return(context: CustomersStep, cancellation_id: CancellationId, body: ShipReturn) -> Response:
+    """The customer has sent the goods: from now on the merchant's time to inspect them runs.
+
+    Reported again, it corrects the carrier or the number, and the clock goes on.
+    """
+    decide = partial(returns.ship, carrier=body.carrier, tracking_number=body.tracking_number)
+    return await change_cancellation(context, cancellation_id, decide, channel=body.channel)
+
+
+@router.post(
+    "/cancellations/{cancellation_id}/return-received",
+    response_model=CancellationOut,
+    summary="Report received goods",
+    responses={**CHANGED, **problems("invalid-state")},
+    openapi_extra=action("return_received"),
+)
+async def receive_return(context: MerchantsStep, cancellation_id: CancellationId, body: ReceiveReturn) -> Response:
+    """What came back. `intact` is paid, or awaits a second person where one is needed; `damaged` or `missing` is an agent's to judge."""
+    return await change_cancellation(context, cancellation_id, partial(returns.receive, condition=body.condition, note=body.note))
+
+
+@router.post(
+    "/cancellations/{cancellation_id}/assign",
+    response_model=CancellationOut,
+    summary="Assign a case",
+    responses={**CHANGED, **problems("invalid-state")},
+    openapi_extra=action("assign"),
+)
+async def assign_cancellation(context: ReviewersStep, cancellation_id: CancellationId, body: Assign = Assign()) -> Response:
+    """Takes the case, or hands it on to a colleague (`to`). It says nothing about who may decide it."""
+    return await change_cancellation(context, cancellation_id, partial(reviews.assign, to=body.to))
+
+
+@router.post(
+    "/cancellations/{cancellation_id}/approve",
+    response_model=CancellationOut,
+    summary="Approve a cancellation",
+    responses={**CHANGED, **problems("invalid-state", "second-approver-required")},
+    openapi_extra=action("approve"),
+)
+async def approve_cancellation(context: ReviewersStep, cancellation_id: CancellationId, body: Approve = Approve()) -> Response:
+    """Approves as the first or the second person.
+
+    Whoever asked never approves, at any amount; the second person is another one, and a supervisor. Else 403 `second-approver-required`.
+    Above the rule's amount `awaiting_second_approval` comes first, then `executing`. A case whose deadline the agents let pass is a
+    supervisor's: for agents 403 `forbidden`.
+    """
+    return await change_cancellation(context, cancellation_id, partial(reviews.approve, note=body.note))
+
+
+@router.post(
+    "/cancellations/{cancellation_id}/deny",
+    response_model=CancellationOut,
+    summary="Deny a cancellation",
+    responses={**CHANGED, **problems("invalid-state")},
+    openapi_extra=action("deny"),
+)
+async def deny_cancellation(context: ReviewersStep, cancellation_id: CancellationId, body: Deny) -> Response:
+    """The answer is no: `declined`. What was reserved is refundable again, and the reason is on record."""
+    return await change_cancellation(context, cancellation_id, partial(reviews.deny, reason_code=body.reason_code, note=body.note))
+
+
+async def _shown(context: RequestContext, snapshot: Snapshot, cancellation: Cancellation) -> CancellationOut:
+    return cancellation_out(snapshot, cancellation, await context.policy(snapshot.payment), context)

@@ -1,57 +1,53 @@
-"""What pydantic finds, as RFC 6901 pointers and sentences that say what is expected and never repeat what was sent."""
+"""What pydantic finds, as faults: a pointer, a code and what is expected, never what was sent."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Final, TypedDict
+from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from service.api.schemas import EXPECTED
+from service.api.types import EXPECTED
+from workflows.domain.faults import Fault, FaultCode, FaultMember
 
 ERRORS_MAX: Final = 50
 _NAME_LENGTH_MAX: Final = 64  # a longer name is not one of ours; it is not sent back
-_Context = Mapping[str, object]
+_QUOTED: Final = re.compile("'([^']*)'")  # pydantic tells an enum's words as one text: 'card', 'bank' or 'points'
 
-_SENTENCES: Final[Mapping[str, Callable[[_Context], str]]] = {
-    "refundry": lambda context: str(context["detail"]),
-    "missing": lambda _: "Is required.",
-    "extra_forbidden": lambda _: "Is not known here.",
-    "greater_than_equal": lambda context: f"Must be at least {context['ge']}.",
-    "less_than_equal": lambda context: f"Must be at most {context['le']}.",
-    "string_too_short": lambda context: f"Must have at least {context['min_length']} characters.",
-    "string_too_long": lambda context: f"Must have at most {context['max_length']} characters.",
-    "string_pattern_mismatch": lambda context: EXPECTED.get(str(context["pattern"]), "Must have another form."),
-    "too_short": lambda context: f"Must have at least {context['min_length']} entries.",
-    "too_long": lambda context: f"Must have at most {context['max_length']} entries.",
-    "enum": lambda context: f"Must be one of {context['expected']}.",
-    "literal_error": lambda context: f"Must be {context['expected']}.",
-    "string_type": lambda _: "Must be a string.",
-    "bool_type": lambda _: "Must be true or false.",
-    "tuple_type": lambda _: "Must be an array.",
-    "dict_type": lambda _: "Must be an object.",
-    "model_type": lambda _: "Must be an object.",
+# Pydantic's kind of error; our code; the name that a limit has there, and here.
+_CODES: Final[Mapping[str, tuple[FaultCode, str, str]]] = {
+    "missing": (FaultCode.required, "", ""),
+    "extra_forbidden": (FaultCode.unknown_member, "", ""),
+    "greater_than_equal": (FaultCode.below_minimum, "ge", "minimum"),
+    "less_than_equal": (FaultCode.above_maximum, "le", "maximum"),
+    "string_too_short": (FaultCode.too_few_characters, "min_length", "minimum"),
+    "string_too_long": (FaultCode.too_many_characters, "max_length", "maximum"),
+    "too_short": (FaultCode.too_few_entries, "min_length", "minimum"),
+    "too_long": (FaultCode.too_many_entries, "max_length", "maximum"),
+    "string_type": (FaultCode.not_string, "", ""),
+    "bool_type": (FaultCode.not_boolean, "", ""),
+    "tuple_type": (FaultCode.not_array, "", ""),
+    "dict_type": (FaultCode.not_object, "", ""),
+    "model_type": (FaultCode.not_object, "", ""),
 }
 
 
-class FieldError(TypedDict):
-    """One thing to mend in a request."""
-
-    pointer: str
-    detail: str
+def field_error(pointer: str, code: FaultCode, **members: FaultMember) -> Fault:
+    return Fault(pointer, code, members)
 
 
-def field_error(pointer: str, detail: str) -> FieldError:
-    return {"pointer": pointer, "detail": detail}
-
-
-def field_errors(error: ValidationError, prefix: str = "") -> list[FieldError]:
+def field_errors(error: ValidationError, prefix: str = "") -> list[Fault]:
     """The first ERRORS_MAX findings; `prefix` is the pointer to the validated value itself."""
-    found = error.errors(include_url=False, include_input=False)
+    return error_entries(error.errors(include_url=False, include_input=False), prefix)
+
+
+def error_entries(found: Sequence[ErrorDetails], prefix: str = "") -> list[Fault]:
+    """The same of what pydantic told already."""
     parents = {one["loc"][:depth] for one in found for depth in range(len(one["loc"]))}
     # An array whose entries are wrong is also called too short, since wrong entries are not counted.
     told = (one for one in found if not (one["type"] == "too_short" and one["loc"] in parents))
-    return [field_error(prefix + _pointer(one), _sentence(one)) for one in islice(told, ERRORS_MAX)]
+    return [_fault(one, prefix) for one in islice(told, ERRORS_MAX)]
 
 
 def pointer(names: Sequence[str | int]) -> str:
@@ -65,16 +61,21 @@ def pointer(names: Sequence[str | int]) -> str:
     return "".join(tokens)
 
 
-def _pointer(found: ErrorDetails) -> str:
+def _fault(found: ErrorDetails, prefix: str) -> Fault:
     names = found["loc"]
     if names and names[-1] == "[key]":  # pydantic's mark that the name, not the value, is wrong
         names = names[:-1]
-    return pointer(names) + str(found.get("ctx", {}).get("pointer", ""))
-
-
-def _sentence(found: ErrorDetails) -> str:
-    kind = found["type"]
-    if kind.startswith("int_"):
-        return "Must be an integer."
-    say = _SENTENCES.get(kind)
-    return "Is not valid." if say is None else say(found.get("ctx", {}))
+    context: dict[str, Any] = found.get("ctx", {})
+    where = prefix + pointer(names)
+    match found["type"]:
+        case "fault":  # one of ours, from `problem()`
+            return Fault(where + context["pointer"], FaultCode(context["code"]), context["members"])
+        case "string_pattern_mismatch":
+            return Fault(where, EXPECTED.get(context["pattern"], FaultCode.invalid))
+        case "enum" | "literal_error":
+            return Fault(where, FaultCode.unknown_value, {"allowed": tuple(_QUOTED.findall(context["expected"]))})
+        case kind if kind.startswith("int_"):
+            return Fault(where, FaultCode.not_integer)
+        case kind:
+            code, theirs, ours = _CODES.get(kind, (FaultCode.invalid, "", ""))
+            return Fault(where, code, {ours: context[theirs]} if theirs else {})

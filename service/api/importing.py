@@ -2,19 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
 
-from starlette.responses import Response
-
-from service.api import answers
-from service.api.bodies import RegisterPayment
-from service.api.calls import Call
-from service.api.payments import terms_of
+from service.api.context import RequestContext
+from service.api.conversion import payment_details
+from service.api.models.payments import ImportErrorOut, ImportOut, RegisterPayment
 from service.api.problems import RequestProblem, problem_detail
-from service.api.queries import NoQuery
 from service.api.reading import BYTE_ORDER_MARK, NDJSON_TYPE, check_arrived, check_media_type, parse_body
-from service.api.schemas import BODY_BYTES_MAX
+from service.api.types import BODY_BYTES_MAX
 from workflows.domain.decisions.payments import PaymentDetails
 from workflows.domain.errors import RefundryError, Unavailable
+
+_EXAMPLE: Final = (
+    '{"reference":"order-1","wallet_id":"wallet-17850","merchant_id":"north-bakery","amount":1250,"currency":"CNY"}\n'
+    '{"reference":"order-2","wallet_id":"wallet-17850","merchant_id":"north-bakery","amount":800,"currency":"CNY"}\n'
+)
+NDJSON_BODY: Final[dict[str, Any]] = {
+    "requestBody": {"required": True, "content": {NDJSON_TYPE: {"schema": {"type": "string"}, "example": _EXAMPLE}}}
+}
 
 ERRORS_MAX = 1000
 AT_ONCE = 8  # as many as the pool has connections, or nearly
@@ -47,58 +52,55 @@ class _Tally:
             self.errors.append((line, code, detail))
 
 
-async def import_(call: Call) -> Response:
+async def import_lines(context: RequestContext) -> ImportOut:
     """Each line is a payment of its own: a bad one never costs a good one. Stops only where the database is away.
 
     Lines of one reference go through one lane, one after the other, so that the file's order decides which of them is kept.
     """
-    check_media_type(call.request.headers, NDJSON_TYPE)
-    call.query(NoQuery)
+    check_media_type(context.request.headers, NDJSON_TYPE)
     tally = _Tally()
     lanes: list[asyncio.Queue[_Line | None]] = [asyncio.Queue(LANE_LINES_MAX) for _ in range(AT_ONCE)]
     try:
         async with asyncio.TaskGroup() as group:
             for lane in lanes:
-                group.create_task(_work(call, tally, lane))
-            await _read(call, tally, lanes)
+                group.create_task(_work(context, tally, lane))
+            await _read(context, tally, lanes)
     except ExceptionGroup as faults:
         raise faults.exceptions[0] from None
-    tally.errors.sort()
-    return call.json(
-        answers.import_answer(accepted=tally.accepted, duplicates=tally.duplicates, rejected=tally.rejected, errors=tally.errors)
-    )
+    errors = [ImportErrorOut(line=line, code=code, detail=detail) for line, code, detail in sorted(tally.errors)]
+    return ImportOut(accepted=tally.accepted, duplicates=tally.duplicates, rejected=tally.rejected, errors=errors)
 
 
-async def _read(call: Call, tally: _Tally, lanes: Sequence[asyncio.Queue[_Line | None]]) -> None:
+async def _read(context: RequestContext, tally: _Tally, lanes: Sequence[asyncio.Queue[_Line | None]]) -> None:
     """Every line into its reference's lane; what is no payment is rejected here, and holds up nothing."""
     arrived = _Arrived()
-    async for number, line in _lines(_without_mark(arrived.counted(call.request.stream()))):
+    async for number, line in _lines(_without_mark(arrived.counted(context.request.stream()))):
         try:
             if line is None:
                 raise RequestProblem("body-too-large")
-            terms = terms_of(parse_body(line, RegisterPayment), call)
+            terms = payment_details(parse_body(line, RegisterPayment), providers=context.services.rails.providers, now=context.now())
         except (RequestProblem, RefundryError) as error:
-            tally.reject(number, *problem_detail(error, call.language))
+            tally.reject(number, *problem_detail(error, context.language))
         else:
             await lanes[hash(terms.reference) % len(lanes)].put((number, terms))
     if not arrived.length_bytes:
-        check_arrived(call.request.headers, 0)
+        check_arrived(context.request.headers, 0)
     for lane in lanes:
         await lane.put(None)
 
 
-async def _work(call: Call, tally: _Tally, lane: asyncio.Queue[_Line | None]) -> None:
+async def _work(context: RequestContext, tally: _Tally, lane: asyncio.Queue[_Line | None]) -> None:
     while (line := await lane.get()) is not None:
-        await _register(call, tally, *line)
+        await _register(context, tally, *line)
 
 
-async def _register(call: Call, tally: _Tally, number: int, terms: PaymentDetails) -> None:
+async def _register(context: RequestContext, tally: _Tally, number: int, terms: PaymentDetails) -> None:
     try:
-        registered = await call.services.runner.register(terms, actor=call.actor(), request_id=call.trace_id)
+        registered = await context.services.runner.register(terms, actor=context.actor(), request_id=context.trace_id)
     except Unavailable:
         raise
     except RefundryError as error:
-        tally.reject(number, *problem_detail(error, call.language))
+        tally.reject(number, *problem_detail(error, context.language))
         return
     if registered.new:
         tally.accepted += 1

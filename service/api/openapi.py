@@ -1,264 +1,187 @@
-"""The interface as an OpenAPI 3.1 document, made of the one table of operations and of the models that requests are read with."""
+"""The OpenAPI document: FastAPI's, with what no route says of itself: the introduction, shared parameters and headers, the token."""
 
+import json
 import re
-from functools import cache
 from typing import Any, Final
 
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
 
-from service.api import examples
-from service.api.answer_models import ProblemAnswer
-from service.api.forms import CSV_TYPE, FORMS, HTML_TYPE, TEXT_TYPE, Form
-from service.api.openapi_problems import error_responses
-from service.api.openapi_schemas import RULES, sharpened, tidied
-from service.api.openapi_texts import DESCRIPTIONS, INTRODUCTION, TAGS, TITLE
-from service.api.problems import PROBLEMS
-from service.api.queries import openapi_parameters
-from service.api.reading import JSON_TYPE, NDJSON_TYPE
-from service.api.rights import OPERATIONS, Operation
+from service import VERSION
+from service.api.context import KEY_EXAMPLE
+from service.api.models.operations import Problem
 
-__all__ = ["FORMS", "Form", "document"]
+Json = dict[str, Any]
 
-Json = dict[str, Any]  # JSON, as OpenAPI tools take it
+INTRODUCTION: Final = """\
+What may still be cancelled, who decides, and where the money is.
 
-_REF: Final = "#/components/schemas/{model}"
-_BEARER: Final = "bearerAuth"
-_PARAMETER: Final = re.compile(r"\{([a-z_]+)\}")
-_PAYMENT_LINKS: Final = (
-    "get_payment",
-    "get_eligibility",
-    "list_payment_records",
-    "complete_payment",
-    "fail_payment",
-    "modify_payment",
-    "change_fulfilment",
-    "request_cancellation",
-)
+**Money** is an integer in the currency's minor unit (ISO 4217: JPY 0 digits, CNY 2, KWD 3) beside `currency`. Integers are written without
+point or exponent: `100`, never `100.0` or `1e2`.
+**Times** are RFC 3339 in UTC with `Z`. **Ids** are a prefix and 32 lowercase hex digits: `pay_ can_ rfd_ leg_ rec_`.
 
+**Pseudonyms.** `wallet_id`, `merchant_id`, `funder`, `client_reference`, `ticket` and the token's `sub` stand in records that can never
+be erased: send pseudonyms, never names, telephone numbers or e-mail addresses.
 
-@cache
-def document(*, version: str, description: str = INTRODUCTION) -> Json:
-    """The document of this `version` of the service. One object for all callers: not to be changed."""
-    paths: dict[str, Json] = {}
-    for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, FORMS[operation.name])
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": TITLE,
-            "version": version,
-            "description": description,
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
-        "servers": [{"url": "/"}],
-        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
-        "security": [{_BEARER: []}],
-        "paths": paths,
-        "components": {
-            "schemas": _schemas(),
-            "parameters": _PARAMETERS,
-            "headers": _HEADERS,
-            "securitySchemes": {_BEARER: _SECURITY_SCHEME},
-        },
-    }
+**Once only.** A call that asks for an `Idempotency-Key` may be sent again with the same key after any lost answer: the first answer comes
+back byte for byte, with `Idempotent-Replayed: true`. A key belongs to the caller and the payment, and is kept for 30 days. Answers of
+success and the refusals 409 and 422 of the domain are kept; authentication, validation, 412, 429 and 503 are not. The same key
+with another request is 422 `idempotency-key-reused`; while the first is still running, the second waits up to 5 seconds and is then
+answered 409 `idempotency-in-flight`.
+
+**Versions.** Payments and cancellations carry an `ETag`; with `If-Match` an action is done to one of those versions only, else 412. With
+`If-None-Match` an unchanged resource is answered 304.
+
+**Errors** are RFC 9457 problems. `type` leads to a page that explains it; `Accept-Language: zh-CN` or `en` chooses the language of
+`title`, `detail` and `message`. Checks come in this order: 401; 403 by role; 404; 413, 415, 400; the idempotency key; 422 of the body;
+the kept answer; the same `client_reference`; 412; 409; what the amounts and the policy say.
+
+**Limits.** A body has at most 256 KiB (the import: any length, each line at most that), an array whatever that holds, a page at most 200
+entries. Members and query parameters that are not known here are refused. A moment may lie at most 5 minutes in the future.
+
+**What may grow.** Answers may get new members, and lists of words such as the types of records new words: ignore what you do not know.
+"""
+
+TAGS: Final = {
+    "payments": "Money that went from a wallet to a merchant: registered here, so that it can be undone.",
+    "cancellations": "The request to undo all or part of a payment, and everything that becomes of it.",
+    "refunds": "Money on its way back, in one leg per funding source.",
+    "records": "The audit trail: one chain of hashes per payment, never changed, never removed.",
+    "policies": "The rules that decide, as data: versioned, never changed once published.",
+    "service": "The service itself.",
+}
 
 
-def _operation(operation: Operation, form: Form) -> Json:
-    told: Json = {
-        "operationId": operation.name,
-        "tags": [operation.tag],
-        "summary": operation.summary,
-        "description": _description(operation),
-        "security": [] if operation.roles is None else [{_BEARER: []}],
-    }
-    if operation.roles is not None:
-        told["x-roles"] = sorted(role.value for role in operation.roles)
-    if parameters := _parameters(operation, form):
-        told["parameters"] = parameters
-    if (body := _request_body(operation, form)) is not None:
-        told["requestBody"] = body
-    told["responses"] = {
-        **{str(status): _success(operation, form, status) for status in form.statuses},
-        **error_responses(operation.answers, idempotent=operation.idempotent),
-    }
-    if operation.name == "readyz":  # not ready is an answer, not a problem
-        told["responses"]["503"]["content"][JSON_TYPE] = _content(form, JSON_TYPE)
-    return told
+def document(app: FastAPI) -> Json:
+    """The document of this application; made once."""
+    if app.openapi_schema is None:
+        made = get_openapi(
+            title="Refundry",
+            version=VERSION,
+            description=INTRODUCTION,
+            routes=app.routes,
+            tags=[{"name": name, "description": text} for name, text in TAGS.items()],
+            servers=[{"url": "/"}],
+            license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        )
+        components = made.setdefault("components", {})
+        components["schemas"] = _tidied(components.get("schemas", {}) | _problem_schemas())
+        components |= {"parameters": _PARAMETERS, "headers": _HEADERS, "securitySchemes": {"bearerAuth": _TOKEN}}
+        made["security"] = [{"bearerAuth": []}]
+        for path in made["paths"].values():
+            for operation in path.values():
+                operation["responses"] = _without_fastapis_own(operation["responses"])
+                operation["parameters"] = [_quiet_parameter(one) for one in operation["parameters"]]
+        components["schemas"] = _used(components["schemas"], made["paths"])
+        app.openapi_schema = made
+    return app.openapi_schema
 
 
-def _description(operation: Operation) -> str:
-    if operation.roles is None:
-        return DESCRIPTIONS[operation.name] + "\n\nNeeds no token."
-    return DESCRIPTIONS[operation.name] + f"\n\nRoles: {', '.join(sorted(role.value for role in operation.roles))}."
+def document_bytes(app: FastAPI) -> bytes:
+    return json.dumps(document(app), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _parameters(operation: Operation, form: Form) -> list[Json]:
-    named = _PARAMETER.findall(operation.path)
-    if operation.idempotent:
-        named.append("IdempotencyKey")
-    if operation.if_match:
-        named.append("IfMatch")
-    if operation.name == "provider_notifications":
-        named.append("SandboxSignature")
-    named.append("AcceptLanguage")
-    query: list[Json] = [dict(one) for one in openapi_parameters(form.query)]
-    return [*({"$ref": f"#/components/parameters/{name}"} for name in named), *map(sharpened, query)]
+def _problem_schemas() -> Json:
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
+    return {**schema.pop("$defs", {}), "Problem": schema}
 
 
-def _request_body(operation: Operation, form: Form) -> Json | None:
-    if operation.method != "POST":
-        return None
-    if form.body is not None:
-        required = any(field.is_required() for field in form.body.model_fields.values())
-        media: Json = {"schema": _ref(form.body), "example": _example(form.body)}
-        return {"required": required, "content": {JSON_TYPE: media}}
-    if form.body_type == NDJSON_TYPE:
-        return {"required": True, "content": {NDJSON_TYPE: {"schema": {"type": "string"}, "example": _NDJSON}}}
-    return {"required": True, "content": {JSON_TYPE: {"schema": {"type": "object", "description": "Whatever the rail sends."}}}}
+def _without_fastapis_own(responses: Json) -> Json:
+    """FastAPI adds its form of 422 to whatever has a parameter; ours are problems."""
+    return {status: one for status, one in responses.items() if "HTTPValidationError" not in json.dumps(one)}
 
 
-def _success(operation: Operation, form: Form, status: int) -> Json:
-    made = 201 in form.statuses
-    headers: Json = {}
-    if made:
-        headers["Location"] = {"$ref": "#/components/headers/Location"}
-    if form.etag:
-        headers["ETag"] = {"$ref": "#/components/headers/ETag"}
-    if operation.idempotent:
-        headers["Idempotent-Replayed"] = {"$ref": "#/components/headers/Idempotent-Replayed"}
-    response: Json = {"description": _success_text(made, status), "content": {kind: _content(form, kind) for kind in form.media_types}}
-    if headers:
-        response["headers"] = headers
-    if links := _links(operation.name):
-        response["links"] = links
-    return response
+def _used(schemas: Json, paths: Json) -> Json:
+    """Those that some path leads to: FastAPI also writes down types that only read a parameter."""
+    used, text = set[str](), json.dumps(paths)
+    while new := set(_REFERENCE.findall(text)) - used:
+        used |= new
+        text = json.dumps([schemas[name] for name in new])
+    return {name: schemas[name] for name in sorted(used)}
 
 
-def _success_text(made: bool, status: int) -> str:
-    if status == 201:
-        return "Made now."
-    return "It was there already, with the same content." if made else "Done."
+_REFERENCE: Final = re.compile(r'"#/components/schemas/([^"]+)"')
 
 
-def _content(form: Form, kind: str) -> Json:
-    if kind in (TEXT_TYPE, HTML_TYPE, NDJSON_TYPE, CSV_TYPE):
-        return {"schema": {"type": "string"}}
-    return {"schema": {"type": "object"} if form.answer is None else _ref(form.answer)}
+def _tidied(schemas: Json) -> Json:
+    """Without titles that repeat the name, and without `default: null`, which makes an optional member required for some generators."""
+    return {name: _quiet(schema) for name, schema in schemas.items() if name not in ("HTTPValidationError", "ValidationError")}
 
 
-def _links(name: str) -> Json:
-    """Where the answer leads: what may be called next with what it holds."""
-    return {one["operationId"]: one for one in (_link(target, parameters) for target, parameters in _next(name))}
+def _quiet(schema: Json) -> Json:
+    made = {key: value for key, value in schema.items() if key not in ("title", "example")}  # an example stands with the body
+    if "properties" in made:
+        made["properties"] = {name: _quiet_member(member) for name, member in made["properties"].items()}
+    return made
 
 
-def _next(name: str) -> list[tuple[str, dict[str, str]]]:
-    itself = "$response.body#/id"
-    if name == "register_payment":
-        return [*((target, {"payment_id": itself}) for target in _PAYMENT_LINKS), ("list_cancellations", {"query.payment_id": itself})]
-    if name == "request_cancellation":
-        return [
-            ("get_cancellation", {"cancellation_id": itself}),
-            ("withdraw_cancellation", {"cancellation_id": itself}),
-            ("list_refunds", {"query.cancellation_id": itself}),
-            ("get_payment", {"payment_id": "$response.body#/payment_id"}),
-        ]
-    if name == "get_cancellation":
-        return [("get_refund", {"refund_id": "$response.body#/refund/id"}), ("get_payment", {"payment_id": "$response.body#/payment_id"})]
-    if name == "list_policies":
-        return [("get_policy", {"version": "$response.body#/data/0/version"})]
-    return []
+def _quiet_member(member: Json) -> Json:
+    return {key: value for key, value in member.items() if key != "title" and (key, value) != ("default", None)}
 
 
-def _link(target: str, parameters: dict[str, str]) -> Json:
-    return {"operationId": target, "parameters": parameters}
-
-
-@cache
-def _schemas() -> Json:
-    models: set[type[BaseModel]] = {ProblemAnswer}
-    for form in FORMS.values():
-        models |= {model for model in (form.body, form.answer) if model is not None}
-    ordered = sorted(models, key=lambda model: model.__name__)
-    _, made = models_json_schema([(model, "validation") for model in ordered], ref_template=_REF)
-    return {name: {**tidied(sharpened(schema)), **RULES.get(name, {})} for name, schema in sorted(made["$defs"].items())}
-
-
-@cache
-def _names() -> dict[type[BaseModel], str]:
-    """The component that each model became."""
-    models = {model for form in FORMS.values() for model in (form.body, form.answer) if model is not None}
-    where, _ = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
-    return {key[0]: str(schema["$ref"]) for key, schema in where.items() if issubclass(key[0], BaseModel)}
-
-
-def _ref(model: type[BaseModel]) -> Json:
-    return {"$ref": _names()[model]}
-
-
-def _example(model: type[BaseModel]) -> object:
-    extra = model.model_config.get("json_schema_extra")
-    return extra["example"] if isinstance(extra, dict) else {}
+def _quiet_parameter(parameter: Json) -> Json:
+    """A parameter that says nothing is left out, never null."""
+    if "schema" not in parameter:
+        return parameter
+    schema = _quiet_member(parameter["schema"])
+    options = [one for one in schema.pop("anyOf", ()) if one != {"type": "null"}]
+    if len(options) == 1:
+        schema |= options[0]
+    elif options:
+        schema["anyOf"] = options
+    description = parameter.get("description") or schema.get("description", "")
+    schema.pop("description", None)
+    return {**parameter, "description": description, "schema": schema}
 
 
 def _header(description: str, schema: Json, *, required: bool = False) -> Json:
     return {"description": description, "required": required, "schema": schema}
 
 
-def _in_path(name: str, description: str, schema: Json) -> Json:
-    return {"name": name, "in": "path", "required": True, "description": description, "schema": schema}
-
-
-def _in_header(name: str, description: str, schema: Json, *, required: bool = False) -> Json:
-    return {"name": name, "in": "header", "required": required, "description": description, "schema": schema}
-
-
-def _text(pattern: str, **more: object) -> Json:
-    return {"type": "string", "pattern": pattern, **more}
-
-
-_SECURITY_SCHEME: Final[Json] = {
+_TAG: Final = '"(0|[1-9][0-9]{0,17})"'
+_TOKEN: Final[Json] = {
     "type": "http",
     "scheme": "bearer",
     "bearerFormat": "JWT",
     "description": "EdDSA, ES256 or RS256. Claims: `iss`, `aud`, `exp`, `sub` (a pseudonym), `role`, and `merchant_id` for a merchant.",
 }
-_NDJSON: Final = (
-    '{"reference":"order-1","wallet_id":"wallet-17850","merchant_id":"north-bakery","amount":1250,"currency":"CNY"}\n'
-    '{"reference":"order-2","wallet_id":"wallet-17850","merchant_id":"north-bakery","amount":800,"currency":"CNY"}\n'
-)
-_TAG: Final = '"(0|[1-9][0-9]{0,17})"'
 _PARAMETERS: Final[Json] = {
-    "payment_id": _in_path("payment_id", "The payment's id.", _text("^pay_[0-9a-f]{32}$", example=examples.PAYMENT["id"])),
-    "cancellation_id": _in_path(
-        "cancellation_id", "The cancellation's id.", _text("^can_[0-9a-f]{32}$", example=examples.CANCELLATION["id"])
-    ),
-    "refund_id": _in_path("refund_id", "The refund's id.", _text("^rfd_[0-9a-f]{32}$", example=examples.REFUND["id"])),
-    "version": _in_path("version", "The policy's version.", _text("^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$", example="2026-11-a")),
-    "slug": _in_path("slug", "The problem's `code`.", {"type": "string", "enum": list(PROBLEMS)}),
-    "provider": _in_path("provider", "The rail.", _text("^[a-z][a-z0-9_]{0,31}$", example="sandbox")),
-    "IdempotencyKey": _in_header(
-        "Idempotency-Key",
-        "A new one for each new intent, the same one for each repetition: 1 to 255 visible ASCII characters, bare, or quoted as RFC 8941 "
-        'has it (then a `"` or `\\` inside is written with a `\\` before it).',
-        _text("^[!#-~][!-~]{0,254}$", example="5f0c8c1e-2f64-4b19-9f4e-0f6f8f0c2a11"),
-        required=True,
-    ),
-    "IfMatch": _in_header(
-        "If-Match",
-        "The `ETag` that the caller saw, or `*`. Another version, and any other text, is 412 `version-mismatch`.",
-        {"type": "string"},  # no text is refused for its form: it is only a version that nothing has
-    ),
-    "AcceptLanguage": _in_header("Accept-Language", "`zh-CN` or `en`; English for all else.", {"type": "string"}),
-    "SandboxSignature": _in_header(
-        "Refundry-Sandbox-Signature", "The sandbox rail's signature over the body; without a good one: 401.", {"type": "string"}
-    ),
+    "IdempotencyKey": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": True,
+        "description": "A new one for each new intent, the same one for each repetition: 1 to 255 visible ASCII characters, bare, or "
+        'quoted as RFC 8941 has it (then a `"` or `\\` inside is written with a `\\` before it).',
+        "schema": {"type": "string", "pattern": "^[!#-~][!-~]{0,254}$", "examples": [KEY_EXAMPLE]},
+    },
+    "IfMatch": {
+        "name": "If-Match",
+        "in": "header",
+        "required": False,
+        "description": "The `ETag` that the caller saw, several of them, or `*`. Another version is 412 `version-mismatch`.",
+        "schema": {"type": "string", "pattern": rf"^(\*|{_TAG}(, ?{_TAG})*)$"},
+    },
+    "IfNoneMatch": {
+        "name": "If-None-Match",
+        "in": "header",
+        "required": False,
+        "description": "The `ETag` that the caller has: 304 without a body where it is still the resource's.",
+        "schema": {"type": "string"},
+    },
+    "AcceptLanguage": {
+        "name": "Accept-Language",
+        "in": "header",
+        "required": False,
+        "description": "`zh-CN` or `en`; English for all else.",
+        "schema": {"type": "string"},
+    },
 }
 _HEADERS: Final[Json] = {
     "Location": _header("The resource.", {"type": "string", "format": "uri-reference"}, required=True),
-    "ETag": _header("The resource's `version`, for `If-Match`.", _text(f"^{_TAG}$"), required=True),
+    "ETag": _header("The resource's `version`, for `If-Match`.", {"type": "string", "pattern": f"^{_TAG}$"}, required=True),
     "Idempotent-Replayed": _header("`true` where this is the first answer again.", {"type": "string", "const": "true"}),
     "Content-Language": _header("The language of `title`, `detail` and `message`.", {"type": "string", "enum": ["en", "zh-CN"]}),
-    "WWW-Authenticate": _header("The challenge (RFC 6750).", _text("^Bearer"), required=True),
-    "Retry-After": _header("Seconds to wait before trying again.", _text("^[1-9][0-9]*$")),
+    "Request-Id": _header("Names the call in our logs and records.", {"type": "string", "pattern": "^[0-9a-f]{32}$"}, required=True),
+    "WWW-Authenticate": _header("The challenge (RFC 6750).", {"type": "string", "pattern": "^Bearer"}, required=True),
+    "Retry-After": _header("Seconds to wait before trying again.", {"type": "string", "pattern": "^[1-9][0-9]*$"}),
 }

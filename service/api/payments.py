@@ -1,192 +1,198 @@
 """Payments: registered, read, and told of what happens to them."""
 
-from collections.abc import Callable
-from typing import TypeVar
-from uuid import UUID
+from functools import partial
+from typing import Annotated
 
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from service.api import answers, bodies, cursor, queries
-from service.api.answers import Answer
-from service.api.calls import Call, Doing
-from service.api.cursor import After, Kind
-from service.api.problems import RequestProblem
-from service.api.reading import Inbound
-from service.api.schemas import Body
-from service.api.views import payment_actions, payment_view
+from service.api.commands import change_payment, etag
+from service.api.context import ForImporters, ForReaders, ForWallet, GoodsStep, RequestContext, WalletStep
+from service.api.conversion import cancellation_wish, fulfilment_told, modification, payment_details
+from service.api.importing import NDJSON_BODY, import_lines
+from service.api.models.base import Page, PaymentId, to_json
+from service.api.models.cancellations import EligibilityOut, EligibilityQuery
+from service.api.models.payments import (
+    ChangeFulfilment,
+    CompletePayment,
+    FailPayment,
+    ImportOut,
+    ListPayments,
+    ModifyPayment,
+    PaymentOut,
+    RegisterPayment,
+)
+from service.api.models.records import ListPaymentRecords, RecordOut
+from service.api.pagination import next_cursor, place
+from service.api.problem_responses import problems
+from service.api.records import record_page
+from service.api.render import eligibility_out, payment_out
+from service.api.responses import CHANGED, VERSIONED, created, links
+from service.api.routing import ApiRoute, action
 from workflows.domain import ids
-from workflows.domain.changes import Change, Context
-from workflows.domain.decisions import fulfilment, payments
-from workflows.domain.decisions.policy_context import PolicyContext
-from workflows.domain.model import Earned, Funding, Item, Snapshot
+from workflows.domain.decisions import fulfilment, payments, requests
+from workflows.domain.decisions.eligibility import foresee
+from workflows.domain.enums import Role
+from workflows.domain.model import Snapshot
 from workflows.storage import search
-from workflows.storage.snapshot import SnapshotQuery
 
-B = TypeVar("B", bound=Body)
+router = APIRouter(prefix="/v1/payments", tags=["payments"], route_class=ApiRoute)
 
-
-async def register(call: Call) -> Response:
-    inbound = await Inbound.read(call.request, call.operation, bodies.RegisterPayment)
-    terms = terms_of(inbound.checked(), call)
-    registered = await call.services.runner.register(terms, actor=call.actor(), request_id=call.trace_id)
-    payment = registered.snapshot.payment
-    headers = {"location": f"/v1/payments/{ids.public('pay', payment.id)}", "etag": answers.etag(payment.version)}
-    return call.json(await _shown(call, registered.snapshot), status=201 if registered.new else 200, headers=headers)
+_ID = {"payment_id": "$response.body#/id"}
+_TOLD_BY_SHOPS = (Role.wallet, Role.merchant)
+_CORRECTED_BY = (Role.agent, Role.supervisor)
 
 
-async def get(call: Call) -> Response:
-    snapshot = await call.snapshot(call.path_id("pay", "payment_id"), shown=True)
-    call.query(queries.NoQuery)
-    return call.json(await _shown(call, snapshot), headers={"etag": answers.etag(snapshot.payment.version)})
+@router.post(
+    "",
+    response_model=PaymentOut,
+    status_code=201,
+    summary="Register a payment",
+    responses={**created(PaymentOut), **problems("payment-reference-conflict")},
+    openapi_extra=links(
+        201,
+        200,
+        get_payment=_ID,
+        get_eligibility=_ID,
+        list_payment_records=_ID,
+        complete_payment=_ID,
+        fail_payment=_ID,
+        modify_payment=_ID,
+        change_fulfilment=_ID,
+        request_cancellation=_ID,
+        list_cancellations={"query.payment_id": "$response.body#/id"},
+    ),
+)
+async def register_payment(context: ForWallet, body: RegisterPayment) -> Response:
+    """Registers a payment that the wallet has authorised, or that has settled already (`completed_at` given).
 
+    `reference` is the natural key, so no `Idempotency-Key` is needed: the same content again answers 200 with what exists, other content
+    409 `payment-reference-conflict`. Same content means that every member given equals what was registered, times as instants; members
+    left out are not compared.
 
-async def list_(call: Call) -> Response:
-    query = call.query(queries.ListPayments)
-    merchant_id, possible = call.merchant_only(query.merchant_id)
-    wanted = search.PaymentFilter(
-        reference=query.reference,
-        wallet_id=query.wallet_id,
-        merchant_id=merchant_id,
-        order_reference=query.order_reference,
-        state=query.state,
-        created_from=query.created_from,
-        created_to=query.created_to,
-        updated_from=query.updated_from,
-        by_update=query.by_update,
-    )
-    found = await search.payments(call.services.reads, wanted, place(query.cursor), query.limit + 1) if possible else []
-    page = [one for one, _ in found[: query.limit]]
-    snapshots = await call.store.load_many(page)
-    shown: list[Answer] = [await _shown(call, snapshots[one]) for one in page if one in snapshots]
-    kind: Kind = "payments_updated" if query.by_update else "payments"
-    more = next_cursor(kind, found[query.limit - 1][-1]) if len(found) > query.limit else None
-    return call.json(answers.page_answer(shown, more))
-
-
-async def complete(call: Call) -> Response:
-    def decide(snapshot: Snapshot, body: bodies.CompletePayment, _: PolicyContext, context: Context) -> Change:
-        return payments.complete(snapshot, completed_at=body.completed_at, provider_reference=body.provider_reference, context=context)
-
-    inbound = await Inbound.read(call.request, call.operation, bodies.CompletePayment)
-    return await call.command(inbound, _doing(call, decide))
-
-
-async def fail(call: Call) -> Response:
-    def decide(snapshot: Snapshot, body: bodies.FailPayment, _: PolicyContext, context: Context) -> Change:
-        return payments.fail(snapshot, code=body.code, detail=body.detail, context=context)
-
-    inbound = await Inbound.read(call.request, call.operation, bodies.FailPayment)
-    return await call.command(inbound, _doing(call, decide))
-
-
-async def modify(call: Call) -> Response:
-    def decide(snapshot: Snapshot, body: bodies.ModifyPayment, _: PolicyContext, context: Context) -> Change:
-        funding = None if body.funding is None else _funding(body.funding, call)
-        items, names = _items(body.items)
-        return payments.modify(
-            snapshot, amount=body.amount, reason=body.reason, funding=funding, items=items, item_names=names, context=context
-        )
-
-    inbound = await Inbound.read(call.request, call.operation, bodies.ModifyPayment)
-    return await call.command(inbound, _doing(call, decide))
-
-
-async def change_fulfilment(call: Call) -> Response:
-    def decide(snapshot: Snapshot, body: bodies.ChangeFulfilment, _: PolicyContext, context: Context) -> Change | None:
-        told = fulfilment.FulfilmentTold(
-            status=body.status,
-            at=body.at,
-            carrier=body.carrier,
-            tracking_number=body.tracking_number,
-            correction=body.correction or False,
-            note=body.note,
-        )
-        return fulfilment.change_fulfilment(snapshot, told, context)
-
-    inbound = await Inbound.read(call.request, call.operation, bodies.ChangeFulfilment)
-    return await call.command(inbound, _doing(call, decide))
-
-
-def terms_of(body: bodies.RegisterPayment, call: Call) -> payments.PaymentDetails:
-    """What the body says, and nothing that it leaves out.
-
-    Raises RequestProblem for times ahead, currencies that were withdrawn before, and rails that are not there.
+    Beyond the schema: `funding` and `items` each sum to `amount`; the references of `items` are unique; `provider` is one that is set up
+    (`GET /v1/meta`); `authorised_at` ≤ `completed_at` ≤ now + 5 minutes.
     """
-    now = call.services.runner.runtime.clock()
-    if errors := bodies.check_times(body, now) + bodies.check_currency(body, now):
-        raise RequestProblem("validation-failed", members={"errors": errors})
-    said = body.model_fields_set
-    items, names = _items(body.items)
-    earned = (
-        None
-        if body.earned is None
-        else tuple(Earned(kind=e.kind, amount=e.amount, provider=e.provider, provider_reference=e.provider_reference) for e in body.earned)
-    )
-    return payments.PaymentDetails(
-        reference=body.reference,
-        wallet_id=body.wallet_id,
-        merchant_id=body.merchant_id,
-        amount=body.amount,
-        currency=body.currency,
-        order_reference=body.order_reference,
-        category=body.category if "category" in said else None,
-        funding=None if body.funding is None else _funding(body.funding, call),
-        items=items,
-        item_names=names,
-        earned=earned,
-        fulfilment=body.fulfilment if "fulfilment" in said else None,
-        shipped_at=body.shipped_at,
-        delivered_at=body.delivered_at,
-        completed_at=body.completed_at,
-        authorised_at=body.authorised_at,
-        metadata=None if body.metadata is None else dict(body.metadata),
-    )
+    details = payment_details(body, providers=context.services.rails.providers, now=context.now())
+    registered = await context.services.runner.register(details, actor=context.actor(), request_id=context.trace_id)
+    payment = registered.snapshot.payment
+    answer = await _shown(context, registered.snapshot)
+    headers = {"location": f"/v1/payments/{ids.public('pay', payment.id)}", "etag": etag(payment.version)}
+    return Response(to_json(answer), 201 if registered.new else 200, headers, media_type="application/json")
 
 
-def place(after: After | None) -> search.Place | None:
-    return None if after is None else search.Place(after.created_at, after.id)
+@router.post("/import", summary="Import payments", openapi_extra=NDJSON_BODY)
+async def import_payments(context: ForImporters) -> ImportOut:
+    """NDJSON: a payment a line, each with the members of *Register a payment*, any number of lines.
+
+    Each line stands for itself: a bad line never costs a good one. Of two lines with one `reference` the first counts.
+    """
+    return await import_lines(context)
 
 
-def next_cursor(kind: Kind, last: search.Place) -> str:
-    """As the search found it: it may have changed since."""
-    return cursor.encode(kind, After(last.at, last.id))
+@router.get("", summary="List payments")
+async def list_payments(context: ForReaders, query: Annotated[ListPayments, Query()]) -> Page[PaymentOut]:
+    """Newest first, or by the last change. A merchant finds its own only."""
+    merchant_id, possible = context.merchant_filter(query.merchant_id)
+    wanted = search.PaymentFilter(**query.filters(merchant_id=merchant_id))
+    found = await search.payments(context.services.reads, wanted, place(query.cursor), query.limit + 1) if possible else []
+    snapshots = await context.store.load_many([one for one, _ in found[: query.limit]])
+    data = [await _shown(context, snapshots[one]) for one, _ in found[: query.limit] if one in snapshots]
+    return Page(data=data, next_cursor=next_cursor("payments", query, [last for *_, last in found]))
 
 
-def _funding(sources: tuple[bodies.FundingBody, ...], call: Call) -> tuple[Funding, ...]:
-    for position, source in enumerate(sources):
-        if source.provider not in call.services.rails.providers:
-            known = ", ".join(f"'{name}'" for name in sorted(call.services.rails.providers)) or "none"
-            detail = f"Must be a provider that is set up here: {known}."
-            raise RequestProblem("validation-failed", members={"errors": [{"pointer": f"/funding/{position}/provider", "detail": detail}]})
-    return tuple(
-        Funding(source=f.source, amount=f.amount, provider=f.provider, provider_reference=f.provider_reference, funder=f.funder)
-        for f in sources
-    )
+@router.get(
+    "/{payment_id}",
+    response_model=PaymentOut,
+    summary="Get a payment",
+    responses=VERSIONED,
+)
+async def get_payment(context: ForReaders, payment_id: PaymentId, response: Response) -> PaymentOut:
+    """The payment as it now is, with what was refunded, what can still be refunded, and its cancellations."""
+    snapshot = await context.snapshot(payment_id, shown=True)
+    response.headers["etag"] = etag(snapshot.payment.version)
+    return await _shown(context, snapshot)
 
 
-def _items(lines: tuple[bodies.ItemBody, ...] | None) -> tuple[tuple[Item, ...] | None, tuple[str | None, ...] | None]:
-    """The lines, and apart from them what people call them."""
-    if lines is None:
-        return None, None
-    items = tuple(Item(reference=line.reference, quantity=line.quantity, amount=line.amount) for line in lines)
-    return items, tuple(line.name for line in lines)
+@router.post(
+    "/{payment_id}/complete",
+    response_model=PaymentOut,
+    summary="Complete a payment",
+    responses={**CHANGED, **problems("invalid-state")},
+    openapi_extra=action("complete"),
+)
+async def complete_payment(context: WalletStep, payment_id: PaymentId, body: CompletePayment = CompletePayment()) -> Response:
+    """The payment has settled. While a void is under way, the rail's word decides which of the two it was."""
+    decide = partial(payments.complete, completed_at=body.completed_at, provider_reference=body.provider_reference)
+    return await change_payment(context, payment_id, decide)
 
 
-async def _shown(call: Call, snapshot: Snapshot) -> Answer:
-    return payment_view(snapshot, await call.services.runner.runtime.terms(snapshot.payment), call)
+@router.post(
+    "/{payment_id}/fail",
+    response_model=PaymentOut,
+    summary="Fail a payment",
+    responses={**CHANGED, **problems("invalid-state")},
+    openapi_extra=action("fail"),
+)
+async def fail_payment(context: WalletStep, payment_id: PaymentId, body: FailPayment) -> Response:
+    """The payment itself has failed. An open cancellation is then `completed`: nothing had moved."""
+    return await change_payment(context, payment_id, partial(payments.fail, code=body.code, detail=body.detail))
 
 
-def _doing(call: Call, decide: Callable[[Snapshot, B, PolicyContext, Context], Change | None]) -> Doing[B]:
-    """A step of the payment itself, answered with the payment as it then is."""
+@router.post(
+    "/{payment_id}/modifications",
+    response_model=PaymentOut,
+    summary="Lower a payment",
+    responses={**CHANGED, **problems("invalid-state", "cancellation-open")},
+    openapi_extra=action("modify"),
+)
+async def modify_payment(context: WalletStep, payment_id: PaymentId, body: ModifyPayment) -> Response:
+    """The wallet has lowered a `pending` payment at its rail, never raised it.
 
-    def answer(snapshot: Snapshot, terms: PolicyContext, _: bool) -> tuple[int, Answer, dict[str, str]]:
-        return 200, payment_view(snapshot, terms, call), {"etag": answers.etag(snapshot.payment.version)}
+    `funding` and `items` are given anew where the payment has more than one source, or any line.
+    """
+    decide = partial(payments.modify, **modification(body, providers=context.services.rails.providers))
+    return await change_payment(context, payment_id, decide)
 
-    payment_id: UUID = call.path_id("pay", "payment_id")
-    return Doing(
-        wanted=SnapshotQuery(payment_id=payment_id, shown=True),
-        decide=decide,
-        answer=answer,
-        version=lambda snapshot: snapshot.payment.version,
-        actions=payment_actions,
-    )
+
+@router.post(
+    "/{payment_id}/fulfilment",
+    response_model=PaymentOut,
+    summary="Report the delivery",
+    responses={**CHANGED, **problems("invalid-state")},
+    openapi_extra=action(fulfilment=_TOLD_BY_SHOPS, correct_fulfilment=_CORRECTED_BY),
+)
+async def change_fulfilment(context: GoodsStep, payment_id: PaymentId, body: ChangeFulfilment) -> Response:
+    """How far the goods have come: `none`, `preparing`, `shipped`, `delivered`, or `returned`; never backwards.
+
+    The same status again fills a missing time, and changes nothing where nothing was missing. Times lie between the `authorised_at` that
+    was told and now, and keep that order. What a merchant tells late is kept as told, and windows count it from when it was told. A
+    wrong time is corrected, or a merchant's confirmed, by an agent or a supervisor, with `correction: true`, the right time as `at` and
+    a `note`; both values stand on record.
+    """
+    return await change_payment(context, payment_id, partial(fulfilment.change_fulfilment, told=fulfilment_told(body)))
+
+
+@router.get("/{payment_id}/eligibility", summary="Check eligibility")
+async def get_eligibility(context: ForReaders, payment_id: PaymentId, query: Annotated[EligibilityQuery, Query()]) -> EligibilityOut:
+    """What a request would lead to now, by the very code path of the request and on the same facts, limits too, without any effect.
+
+    It tells whether the request is allowed, which rule and window decide, who would have to agree, where the money would go and when,
+    and what of promotions would not go back. `refusal` says why not. Policy may look at the `reason`: without one the answer is the best
+    that any reason would bring, and `by_reason` tells them apart.
+    """
+    now = context.now()
+    snapshot = await context.snapshot(payment_id, requests_since=now - requests.DAY)
+    policy = await context.policy(snapshot.payment)
+    return eligibility_out(snapshot, foresee(snapshot, cancellation_wish(query, context.principal), policy, now), policy, context)
+
+
+@router.get("/{payment_id}/records", response_model=Page[RecordOut], summary="List a payment's records")
+async def list_payment_records(context: ForReaders, payment_id: PaymentId, query: Annotated[ListPaymentRecords, Query()]) -> Response:
+    """The audit trail, oldest first; `sequence` has no gap, and each record names the hash of the one before."""
+    await context.snapshot(payment_id)
+    return record_page("payment_records", await search.chain(context.store.pool, payment_id, query.cursor, query.limit + 1), query.limit)
+
+
+async def _shown(context: RequestContext, snapshot: Snapshot) -> PaymentOut:
+    return payment_out(snapshot, await context.policy(snapshot.payment), context)

@@ -5,14 +5,14 @@ ours and not handled here.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 
-from service.api.rights import available
-from service.api.sentences import Language, NextStep, fault, next_steps, refusal_message, sentence
-from service.security import KeysUnavailable, Principal, TokenFault, Unauthenticated
+from service.api.i18n import Language, NextStep, fault_message, next_steps, refusal_message, sentence
+from service.auth.tokens import KeysUnavailable, TokenFault, Unauthenticated
 from workflows.domain import errors, ids
+from workflows.domain.faults import Fault
 from workflows.domain.times import rfc3339
 
 MEDIA_TYPE = "application/problem+json"
@@ -88,7 +88,7 @@ _SLUGS: dict[type[Exception], str] = {
 
 
 class RequestProblem(Exception):
-    """A no of the border itself, before the domain was asked. `allow` names the methods of a 405."""
+    """A no of the border itself, before the domain was asked. `allow`: the methods of a 405; `headers`: further ones of the answer."""
 
     def __init__(
         self,
@@ -97,12 +97,14 @@ class RequestProblem(Exception):
         members: Mapping[str, object] | None = None,
         retry_after_seconds: int | None = None,
         allow: Iterable[str] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(slug)
         self.problem = PROBLEMS[slug]
         self.members = dict(members or {})
         self.retry_after_seconds = retry_after_seconds
         self.allow = tuple(allow)
+        self.headers = dict(headers or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +116,20 @@ class ProblemReply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+Available = Callable[[Iterable[str]], list[str]]  # of the steps that a state allows, those that the caller may take
+
+
+def _nothing(_: Iterable[str]) -> list[str]:
+    return []
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """To whom a no is told: in which language, in whose local time, and as whom the service knows them."""
+    """To whom a no is told: in which language, in whose local time, and what they may do instead."""
 
     language: Language
     zone: tzinfo = UTC
-    principal: Principal | None = None
+    available: Available = _nothing
 
 
 def problem_for(
@@ -130,13 +139,13 @@ def problem_for(
     instance: str,
     trace_id: str,
     zone: tzinfo = UTC,
-    principal: Principal | None = None,
+    available: Available = _nothing,
 ) -> ProblemReply | None:
     """The reply to a refusal, or None where the exception is no refusal. `zone` is the policy's, for the times in sentences."""
     slug = error.problem.slug if isinstance(error, RequestProblem) else _SLUGS.get(type(error))
     if slug is None:
         return None
-    members = _members(error, Listener(language=language, zone=zone, principal=principal))
+    members = _members(error, Listener(language=language, zone=zone, available=available))
     detail = _detail(slug, error, members, language)
     body = problem_body(slug, detail=detail, instance=instance, trace_id=trace_id, language=language, members=members)
     return ProblemReply(PROBLEMS[slug].status, body, _headers(slug, error, language))
@@ -170,7 +179,7 @@ def _members(error: Exception, listener: Listener) -> dict[str, object]:
         case RequestProblem():
             members = _told(error.members, listener.language)
         case errors.InvalidState():
-            members = {"state": error.state, "available_actions": available(error.available_actions, listener.principal)}
+            members = {"state": error.state, "available_actions": listener.available(error.available_actions)}
         case errors.CancellationOpen():
             members = {"cancellation_id": ids.public("can", error.cancellation_id)}
         case errors.PolicyRefused():
@@ -182,16 +191,21 @@ def _members(error: Exception, listener: Listener) -> dict[str, object]:
         case errors.VersionMismatch():
             members = {"current_version": error.current_version}
         case errors.Invalid():
-            members = {"errors": [{"pointer": error.pointer, "detail": fault(error.detail, listener.language)}]}
+            members = {"errors": [fault_body(error.fault, listener.language)]}
     return members
 
 
 def _told(members: dict[str, object], language: Language) -> dict[str, object]:
-    """The border finds faults in English too: told in the caller's language."""
+    """The members with their faults in the caller's language."""
     found = members.get("errors")
     if not isinstance(found, list):
         return members
-    return members | {"errors": [one | {"detail": fault(str(one["detail"]), language)} for one in found]}
+    return members | {"errors": [fault_body(one, language) for one in found]}
+
+
+def fault_body(fault: Fault, language: Language) -> dict[str, str]:
+    """One of a problem's `errors`."""
+    return {"pointer": fault.pointer, "code": fault.code.value, "detail": fault_message(fault, language)}
 
 
 def _policy_members(error: errors.PolicyRefused, listener: Listener) -> dict[str, object]:
@@ -225,12 +239,14 @@ def _detail(slug: str, error: Exception, members: Mapping[str, object], language
 
 
 def _headers(slug: str, error: Exception, language: Language) -> dict[str, str]:
-    headers = {"content-type": MEDIA_TYPE, "content-language": language.value}
+    headers = {"content-type": MEDIA_TYPE, "content-language": language.value, "vary": "Accept-Language"}
     if slug == "unauthenticated":
         headers["www-authenticate"] = _challenge(error)
     if slug in RETRY_AFTER_SECONDS:
         told = error.retry_after_seconds if isinstance(error, RequestProblem) else None
         headers["retry-after"] = str(RETRY_AFTER_SECONDS[slug] if told is None else max(1, told))
+    if isinstance(error, RequestProblem):
+        headers |= error.headers
     if isinstance(error, RequestProblem) and error.allow:
         headers["allow"] = ", ".join(error.allow)
     return headers

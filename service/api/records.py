@@ -1,66 +1,75 @@
-"""Records: the audit trail of a payment, the search over all, the export."""
+"""Records: the search over all, the export, and a page of them as JSON that is stored already."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from typing import Annotated, Final, Literal
 
+from fastapi import APIRouter, Query
 from starlette.responses import Response, StreamingResponse
 
-from service.api import cursor, queries
-from service.api.calls import Call, raw_json_list
-from service.api.cursor import After
-from service.api.payments import place
-from service.api.reading import BYTE_ORDER_MARK, JSON_TYPE, NDJSON_TYPE
+from service.api import pagination
+from service.api.context import ForAuditors, RequestContext
+from service.api.models.base import Page
+from service.api.models.records import ExportRecords, RecordOut, SearchRecords
+from service.api.pagination import After, place
+from service.api.reading import BYTE_ORDER_MARK
+from service.api.responses import streamed
+from service.api.routing import ApiRoute
 from workflows.flows.export import export_csv, export_lines
 from workflows.storage import search
 from workflows.storage.search import RecordText
 
+router = APIRouter(prefix="/v1/records", tags=["records"], route_class=ApiRoute)
 
-async def of_payment(call: Call) -> Response:
-    """Oldest first."""
-    payment_id = call.path_id("pay", "payment_id")
-    await call.snapshot(payment_id)
-    query = call.query(queries.ListPaymentRecords)
-    found = await search.chain(call.store.pool, payment_id, query.cursor, query.limit + 1)
-    return _page(found, query.limit, lambda last: cursor.encode_id("payment_records", last.id))
+CSV_TYPE: Final = "text/csv"
+NDJSON_TYPE: Final = "application/x-ndjson"
+_MEDIA_TYPES: Final = {"ndjson": NDJSON_TYPE, "csv": f"{CSV_TYPE}; charset=utf-8"}
 
 
-async def list_(call: Call) -> Response:
-    """Newest first."""
-    query = call.query(queries.SearchRecords)
-    wanted = search.RecordFilter(
-        from_=query.from_,
-        to=query.to,
-        type=query.type,
-        payment_id=query.payment_id,
-        merchant_id=query.merchant_id,
-        actor=query.actor,
-    )
-    found = await search.records(call.services.reads, wanted, place(query.cursor), query.limit + 1)
-    return _page(found, query.limit, lambda last: cursor.encode("records", After(last.occurred_at, last.id)))
+@router.get("", response_model=Page[RecordOut], summary="Search records")
+async def search_records(context: ForAuditors, query: Annotated[SearchRecords, Query()]) -> Response:
+    """Newest first, over all payments."""
+    wanted = search.RecordFilter(**query.filters())
+    found = await search.records(context.services.reads, wanted, place(query.cursor), query.limit + 1)
+    return record_page("records", found, query.limit)
 
 
-async def export(call: Call) -> Response:
-    """Streamed in constant memory: a page of the database at a time, as fast as the caller reads."""
-    query = call.query(queries.ExportRecords)
-    evidence = call.services.evidence
-    if query.format == "csv":
-        lines = export_csv(call.services.reads, start=query.from_, end=query.to, merchant_id=query.merchant_id)
-        media_type = "text/csv; charset=utf-8"
-    else:
-        lines = export_lines(
-            call.services.reads,
-            start=query.from_,
-            end=query.to,
-            merchant_id=query.merchant_id,
-            sign=evidence.sign,
-            key=evidence.verifier_key(),
-        )
-        media_type = NDJSON_TYPE
-    first = await anext(lines)  # before the status is said: a database that is away is a 503, not a stream cut short
-    if query.bom:
-        first = BYTE_ORDER_MARK + first
+@router.get("/export", response_class=StreamingResponse, summary="Export records", responses=streamed(NDJSON_TYPE, CSV_TYPE))
+async def export_records(context: ForAuditors, query: Annotated[ExportRecords, Query()]) -> Response:
+    """All records of a span, streamed in constant memory, ordered by UTC day, chain and sequence.
+
+    NDJSON ends with a trailer line that names the totals and digests and is signed with the key of `GET /v1/log/key`, so that a cut or
+    changed stream is seen: `refundry verify`.
+    """
     headers = {"content-disposition": f'attachment; filename="records.{query.format}"'}
-    return StreamingResponse(_closing(first, lines), 200, headers, media_type)
+    media_type = _MEDIA_TYPES[query.format]
+    if context.is_head:
+        return Response(None, 200, headers, media_type)
+    lines = _lines(context, query)
+    first = await anext(lines)  # before the status is sent: a database that is away is a 503, not a stream cut short
+    return StreamingResponse(_closing((BYTE_ORDER_MARK if query.bom else b"") + first, lines), 200, headers, media_type)
+
+
+def record_page(kind: Literal["records", "payment_records"], found: list[RecordText], limit: int) -> Response:
+    """A page of records, whose JSON is stored: nothing is parsed and written anew. `found`: one more than the page has, if there is."""
+    page = found[:limit]
+    more = None
+    if len(found) > limit:
+        last = page[-1]
+        by_time = kind == "records"
+        more = pagination.encode("records", After(last.occurred_at, last.id)) if by_time else pagination.encode_id(kind, last.id)
+    texts = ",".join(f'{record.body[:-1]},"hash":"{record.hash}"}}' for record in page)
+    return Response(f'{{"data":[{texts}],"next_cursor":{json.dumps(more)}}}', media_type="application/json")
+
+
+def _lines(context: RequestContext, query: ExportRecords) -> AsyncGenerator[bytes]:
+    reads, evidence = context.services.reads, context.services.evidence
+    if query.format == "csv":
+        return export_csv(reads, start=query.from_, end=query.to, merchant_id=query.merchant_id)
+    return export_lines(
+        reads, start=query.from_, end=query.to, merchant_id=query.merchant_id, sign=evidence.sign, key=evidence.verifier_key()
+    )
 
 
 async def _closing(first: bytes, lines: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
@@ -69,13 +78,3 @@ async def _closing(first: bytes, lines: AsyncGenerator[bytes]) -> AsyncIterator[
         yield first
         async for chunk in lines:
             yield chunk
-
-
-def _page(found: list[RecordText], limit: int, go_on: Callable[[RecordText], str]) -> Response:
-    page = found[:limit]
-    more = go_on(page[-1]) if len(found) > limit else None
-    return Response(raw_json_list([_line(record) for record in page], more), media_type=JSON_TYPE)
-
-
-def _line(record: RecordText) -> str:
-    return f'{record.body[:-1]},"hash":"{record.hash}"}}'

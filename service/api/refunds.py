@@ -1,53 +1,36 @@
 """Refunds: where the money is."""
 
-from starlette.responses import Response
+from typing import Annotated
 
-from service.api import answers, queries
-from service.api.answers import Answer
-from service.api.calls import Call
-from service.api.cursor import Kind
-from service.api.payments import next_cursor, place
-from service.api.views import must_have_refund, refund_view
-from workflows.domain.errors import NotFound
+from fastapi import APIRouter, Query
+
+from service.api.context import ForReaders
+from service.api.models.base import Page, RefundId
+from service.api.models.refunds import ListRefunds, RefundOut
+from service.api.pagination import next_cursor, place
+from service.api.render import find_refund, refund_out
+from service.api.routing import ApiRoute
 from workflows.storage import search
 
-
-async def get(call: Call) -> Response:
-    refund_id = call.path_id("rfd", "refund_id")
-    parents = await call.store.parents_of_refund(refund_id)
-    if parents is None:
-        raise NotFound
-    snapshot = await call.snapshot(parents[0], cancellation_id=parents[1])
-    call.query(queries.NoQuery)
-    refund = must_have_refund(snapshot, refund_id)
-    terms = await call.services.runner.runtime.terms(snapshot.payment)
-    return call.json(refund_view(snapshot, refund, terms))
+router = APIRouter(prefix="/v1/refunds", tags=["refunds"], route_class=ApiRoute)
 
 
-async def list_(call: Call) -> Response:
-    query = call.query(queries.ListRefunds)
-    merchant_id, _ = call.merchant_only(None)
-    wanted = search.RefundFilter(
-        payment_id=query.payment_id,
-        cancellation_id=query.cancellation_id,
-        state=query.state,
-        provider=query.provider,
-        merchant_id=merchant_id,
-        wallet_id=query.wallet_id,
-        created_from=query.created_from,
-        created_to=query.created_to,
-        updated_from=query.updated_from,
-        by_update=query.by_update,
-    )
-    found = await search.refunds(call.services.reads, wanted, place(query.cursor), query.limit + 1)
+@router.get("", summary="List refunds")
+async def list_refunds(context: ForReaders, query: Annotated[ListRefunds, Query()]) -> Page[RefundOut]:
+    """Newest first, or by the last change. A merchant finds its own payments' only."""
+    merchant_id, _ = context.merchant_filter(None)
+    wanted = search.RefundFilter(**query.filters(merchant_id=merchant_id))
+    found = await search.refunds(context.services.reads, wanted, place(query.cursor), query.limit + 1)
     page = found[: query.limit]
-    snapshots = await call.store.load_many([row[0] for row in page], [row[1] for row in page])
-    shown: list[Answer] = []
-    for payment_id, _, refund_id, _ in page:
-        snapshot = snapshots[payment_id]
-        refund = must_have_refund(snapshot, refund_id)
-        terms = await call.services.runner.runtime.terms(snapshot.payment)
-        shown.append(refund_view(snapshot, refund, terms))
-    kind: Kind = "refunds_updated" if query.by_update else "refunds"
-    more = next_cursor(kind, page[-1][-1]) if len(found) > query.limit else None
-    return call.json(answers.page_answer(shown, more))
+    snapshots = await context.store.load_many([row[0] for row in page], [row[1] for row in page])
+    rows = [(snapshots[payment], find_refund(snapshots[payment], refund)) for payment, _, refund, _ in page if payment in snapshots]
+    data = [refund_out(snapshot, refund, await context.policy(snapshot.payment)) for snapshot, refund in rows]
+    return Page(data=data, next_cursor=next_cursor("refunds", query, [last for *_, last in found]))
+
+
+@router.get("/{refund_id}", summary="Get a refund")
+async def get_refund(context: ForReaders, refund_id: RefundId) -> RefundOut:
+    """The refund and its legs, one per funding source. Its state is its legs' worst; `eta` says when the money will have arrived."""
+    payment_id, cancellation_id = await context.parents_of_refund(refund_id)
+    snapshot = await context.snapshot(payment_id, cancellation_id=cancellation_id)
+    return refund_out(snapshot, find_refund(snapshot, refund_id), await context.policy(snapshot.payment))

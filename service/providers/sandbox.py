@@ -58,12 +58,12 @@ _STAMP = re.compile(r"[0-9]{1,12}")
 
 
 class _Unreadable(Exception):
-    """What came cannot be what the rail meant to say."""
+    """The rail's answer or notification cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """The rail's word about one key; `id` is the same at every delivery of it, `at` is when it happened there."""
+    """What the rail notified about one key; `id` is the same at every delivery, `at` is when it happened at the rail."""
 
     id: str
     rail_key: str
@@ -94,12 +94,12 @@ class SandboxProvider:
     def read(body: bytes) -> ProviderNotification | None:
         """What a stored notification says; Unknown(`unreadable`) where it names a key and the rest cannot be understood."""
         try:
-            said = _object(body)
-            rail_key = _text(said, "rail_key")
+            content = _object(body)
+            rail_key = _text(content, "rail_key")
         except _Unreadable:
             return None
         try:
-            return ProviderNotification(rail_key, _meaning(said))
+            return ProviderNotification(rail_key, _outcome_of(content))
         except _Unreadable:
             return ProviderNotification(rail_key, Unknown("unreadable"))
 
@@ -129,7 +129,7 @@ class SandboxProvider:
             return Unknown("unreadable")
         except httpx.HTTPError:
             return Unknown("connection")
-        return _outcome(method, response, body, order)
+        return _outcome_of_response(method, response, body, order)
 
 
 async def _read(response: httpx.Response) -> bytes:
@@ -141,14 +141,14 @@ async def _read(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def _outcome(method: Literal["GET", "POST"], response: httpx.Response, body: bytes, order: Order) -> Outcome:
+def _outcome_of_response(method: Literal["GET", "POST"], response: httpx.Response, body: bytes, order: Order) -> Outcome:
     try:
         match response.status_code:
             case 200:
-                said = _object(body)
-                if said.get("rail_key") != order.rail_key:
+                content = _object(body)
+                if content.get("rail_key") != order.rail_key:
                     raise _Unreadable
-                return _meaning(said)
+                return _outcome_of(content)
             case 503:
                 return ProviderUnavailable(_retry_after(response))
             # A proxy's 400 or 404 is not the rail's: only the rail knows these codes.
@@ -162,46 +162,48 @@ def _outcome(method: Literal["GET", "POST"], response: httpx.Response, body: byt
         return Unknown("unreadable")
 
 
-def _meaning(said: dict[str, Any]) -> Outcome:
-    match said.get("status"):
+def _outcome_of(content: dict[str, Any]) -> Outcome:
+    match content.get("status"):
         case "succeeded":
-            amount = said.get("amount")
+            amount = content.get("amount")
             if type(amount) is not int or not 1 <= amount <= AMOUNT_MAX:
                 raise _Unreadable
-            return Done(amount, _text(said, "currency"), _maybe_text(said, "provider_refund_id"), _maybe_text(said, "rail_reference"))
+            return Done(
+                amount, _text(content, "currency"), _optional_text(content, "provider_refund_id"), _optional_text(content, "rail_reference")
+            )
         case "pending":
-            return Pending(_maybe_text(said, "provider_refund_id"))
+            return Pending(_optional_text(content, "provider_refund_id"))
         case "declined" | "failed":
-            return Declined(_text(said, "failure_code"))
+            return Declined(_text(content, "failure_code"))
         case "requires_action":
-            return NeedsAction(_maybe_text(said, "provider_refund_id"))
+            return NeedsAction(_optional_text(content, "provider_refund_id"))
         case "settled":
             return Settled()
         case "returned":
-            return Returned(_maybe_text(said, "failure_code"))
+            return Returned(_optional_text(content, "failure_code"))
         case _:
             raise _Unreadable
 
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        said = json.loads(body)
+        content = json.loads(body)
     except (ValueError, RecursionError) as why:
         raise _Unreadable from why
-    if not isinstance(said, dict):
+    if not isinstance(content, dict):
         raise _Unreadable
-    return said
+    return content
 
 
-def _text(said: dict[str, Any], name: str) -> str:
-    value = said.get(name)
+def _text(content: dict[str, Any], name: str) -> str:
+    value = content.get(name)
     if not isinstance(value, str) or not 1 <= len(value) <= TEXT_LENGTH_MAX or not value.isprintable():
         raise _Unreadable
     return value
 
 
-def _maybe_text(said: dict[str, Any], name: str) -> str | None:
-    return None if said.get(name) is None else _text(said, name)
+def _optional_text(content: dict[str, Any], name: str) -> str | None:
+    return None if content.get(name) is None else _text(content, name)
 
 
 def _retry_after(response: httpx.Response) -> float | None:
@@ -212,20 +214,20 @@ def _retry_after(response: httpx.Response) -> float | None:
 def verify_notification(
     headers: Mapping[str, str], body: bytes, secret: str, now: datetime, tolerance_seconds: int = 300
 ) -> Notification | None:
-    """The rail's word, or None where it is not the rail's, is too old or too new, or names no key.
+    """The notification, or None where it is not signed by the rail, is too old or too new, or names no key.
 
-    A word that is the rail's and cannot be understood comes as Unknown(`unreadable`): it must be kept, and the rail be asked.
+    A signed notification that cannot be read is Unknown(`unreadable`): it must be kept, and the rail be asked.
     """
     if not _is_signed(headers, body, secret.encode(), now, tolerance_seconds):
         return None
-    word = SandboxProvider.read(body)
-    if word is None:
+    notification = SandboxProvider.read(body)
+    if notification is None:
         return None
-    said = _object(body)
+    content = _object(body)
     try:
-        return Notification(_text(said, "id"), word.rail_key, word.outcome, _moment(_text(said, "at")))
+        return Notification(_text(content, "id"), notification.rail_key, notification.outcome, _timestamp(_text(content, "at")))
     except _Unreadable:
-        return Notification(hashlib.sha256(body).hexdigest(), word.rail_key, Unknown("unreadable"), now)
+        return Notification(hashlib.sha256(body).hexdigest(), notification.rail_key, Unknown("unreadable"), now)
 
 
 def _is_signed(headers: Mapping[str, str], body: bytes, secret: bytes, now: datetime, tolerance_seconds: int) -> bool:
@@ -238,7 +240,7 @@ def _is_signed(headers: Mapping[str, str], body: bytes, secret: bytes, now: date
     return any([hmac.compare_digest(expected, text) for name, text in parts if name == "v1"])  # noqa: C419 -- all are compared, in equal time
 
 
-def _moment(text: str) -> datetime:
+def _timestamp(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError as why:

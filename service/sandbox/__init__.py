@@ -1,1 +1,1 @@
-"""The sandbox rail: its own little HTTP server and book, with faults on demand."""
+"""The sandbox rail: its own little HTTP server and ledger, with faults on demand."""

@@ -1,4 +1,4 @@
-"""What a payment's reference at the sandbox rail asks the rail to do wrong, and chance with a seed.
+"""What a payment's reference at the sandbox rail asks the rail to do wrong, and random faults with a seed.
 
     slow:2s,pending:5s|ch_123
     └─ words, comma-separated ┘ └─ the real reference, if one is wanted
@@ -46,7 +46,7 @@ NONE = Faults()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chance:
+class RandomFaults:
     """Random faults, the same for the same seed, operation, key and attempt, in whatever order the calls come."""
 
     rate: float = 0.0
@@ -76,7 +76,7 @@ KINDS_DEFAULT = (
 )
 
 
-def parse(provider_reference: str) -> Faults:
+def parse_faults(provider_reference: str) -> Faults:
     """The faults that a reference asks for. Raises UnreadableFault."""
     words = [word.strip() for word in provider_reference.partition("|")[0].split(",")]
     if not any(_name(word) in _WORDS for word in words):
@@ -90,26 +90,26 @@ def check_kinds(kinds: tuple[str, ...]) -> None:
         _read([kind])
 
 
-def for_attempt(asked: Faults, chance: Faults, attempt: int) -> Faults:
+def for_attempt(requested: Faults, random_faults: Faults, attempt: int) -> Faults:
     """What happens at one attempt, counted from 1.
 
     What loses an answer happens at the first attempt that is heard, so that sending again under the same key comes through; `unavailable`
     is then 1 where this very call is turned away.
     """
-    first = attempt == asked.unavailable + 1
+    first = attempt == requested.unavailable + 1
     now = replace(
-        asked,
-        unavailable=int(attempt <= asked.unavailable),
-        timeout_after_effect=asked.timeout_after_effect and first,
-        timeout_before_effect=asked.timeout_before_effect and first,
-        garbage=asked.garbage and first,
+        requested,
+        unavailable=int(attempt <= requested.unavailable),
+        timeout_after_effect=requested.timeout_after_effect and first,
+        timeout_before_effect=requested.timeout_before_effect and first,
+        garbage=requested.garbage and first,
     )
-    return _merge(now, chance)
+    return _merge(now, random_faults)
 
 
 def _merge(under: Faults, over: Faults) -> Faults:
-    told = {field.name: getattr(over, field.name) for field in fields(Faults)}
-    return replace(under, **{name: value for name, value in told.items() if value != getattr(NONE, name)})
+    given = {field.name: getattr(over, field.name) for field in fields(Faults)}
+    return replace(under, **{name: value for name, value in given.items() if value != getattr(NONE, name)})
 
 
 def _name(word: str) -> str:

@@ -1,4 +1,4 @@
-"""Carries the book's notifications to their receiver, signed, again and again until it answers 2xx."""
+"""Delivers the ledger's notifications, signed, and repeats each until the receiver answers 2xx."""
 
 import asyncio
 import hashlib
@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from service.sandbox.book import Notice
-from service.sandbox.scribe import Scribe
+from service.sandbox.ledger import OwedNotification
+from service.sandbox.ledger_writer import LedgerWriter
 
 SIGNATURE_HEADER = "Refundry-Sandbox-Signature"
 DELIVERY_SECONDS_MAX = 5.0
@@ -21,11 +21,11 @@ IDLE_SECONDS_MAX = 0.5
 
 
 class Notifier:
-    """Tells in its own time, but nothing about a key whose reply is still on its way (`hold`), unless told to (`tell_early`)."""
+    """Delivers what is due, except about a key whose reply is not sent yet (`hold`); `deliver_early` does so before the reply."""
 
-    def __init__(self, scribe: Scribe, url: str, secret: str, clock: Callable[[], datetime]) -> None:
-        self._scribe = scribe
-        self._post = Mailbox(url).post
+    def __init__(self, writer: LedgerWriter, url: str, secret: str, clock: Callable[[], datetime]) -> None:
+        self._writer = writer
+        self._post = WebhookClient(url).post
         self._secret = secret.encode()
         self._clock = clock
         self._held: Counter[str] = Counter()
@@ -44,7 +44,7 @@ class Notifier:
             self._woken.set()
 
     @contextmanager
-    def let_go(self, rail_key: str) -> Iterator[None]:
+    def release(self, rail_key: str) -> Iterator[None]:
         """Inside a hold: while this lasts, the notification may go, since the reply will not."""
         self._held[rail_key] -= 1
         self._woken.set()
@@ -56,47 +56,47 @@ class Notifier:
     def wake(self) -> None:
         self._woken.set()
 
-    async def tell_early(self, rail_key: str) -> None:
-        """Deliver now what is owed about a key; what cannot be delivered stays owed."""
-        notices = await self._scribe(lambda book: book.notices_of(rail_key))
+    async def deliver_early(self, rail_key: str) -> None:
+        """Deliver now what is owed about a key; what is not taken stays owed."""
+        owed = await self._writer(lambda ledger: ledger.owed_for(rail_key))
         with suppress(TimeoutError):
             async with asyncio.timeout(EARLY_SECONDS_MAX):
-                await self._deliver(notices)
+                await self._deliver(owed)
 
-    async def tell(self) -> None:
+    async def deliver_due(self) -> None:
         """One round: deliver what is due, or else wait for something to be."""
         self._woken.clear()
         now_ms = _milliseconds(self._clock())
         held = [key for key, times in self._held.items() if times > 0]
-        notices = await self._scribe(lambda book: book.notices(now_ms, held))
-        if notices:
-            await self._deliver(notices)
+        owed = await self._writer(lambda ledger: ledger.owed(now_ms, held))
+        if owed:
+            await self._deliver(owed)
         else:
             await self._idle(now_ms)
 
-    async def _deliver(self, notices: list[Notice]) -> None:
-        arrived = await asyncio.gather(*(self._send(notice) for notice in notices))
-        told = [notice for notice, well in zip(notices, arrived, strict=True) if well]
-        lost = [notice for notice, well in zip(notices, arrived, strict=True) if not well]
+    async def _deliver(self, owed: list[OwedNotification]) -> None:
+        answers = await asyncio.gather(*(self._send(notification) for notification in owed))
+        delivered = [notification for notification, taken in zip(owed, answers, strict=True) if taken]
+        failed = [notification for notification, taken in zip(owed, answers, strict=True) if not taken]
         now_ms = _milliseconds(self._clock())
-        await self._scribe(lambda book: book.notices_delivered(told, lost, now_ms))
+        await self._writer(lambda ledger: ledger.record_deliveries(delivered, failed, now_ms))
 
-    async def _send(self, notice: Notice) -> bool:
+    async def _send(self, notification: OwedNotification) -> bool:
         async with self._slots:
-            body = notice.body.encode()
+            body = notification.body.encode()
             stamp = str(int(self._clock().timestamp()))
             return await self._post({SIGNATURE_HEADER: f"t={stamp},v1={sign(self._secret, stamp, body)}"}, body)
 
     async def _idle(self, now_ms: int) -> None:
-        due_ms = await self._scribe(lambda book: book.next_notice_ms(now_ms))
+        due_ms = await self._writer(lambda ledger: ledger.next_delivery_ms(now_ms))
         wait = IDLE_SECONDS_MAX if due_ms is None else min(IDLE_SECONDS_MAX, (due_ms - now_ms) / 1000)
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._woken.wait()
 
 
-class Mailbox:
-    """One address to post JSON to, a connection a time: a tenth of a full client's work, and only the status matters."""
+class WebhookClient:
+    """Posts JSON to one address, with a connection for each: a tenth of a full HTTP client's work, and only the status matters."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""The tables of the sandbox rail's book."""
+"""The tables of the sandbox rail's ledger."""
 
 SCHEMA = """
 create table if not exists operations (

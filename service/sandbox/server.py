@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext,
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -24,11 +25,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from service.sandbox import intake
-from service.sandbox.book import Heard, Instruction, KeyReused, Kind, Movement, describe, moment
+from service.sandbox.faults import UnreadableFault
+from service.sandbox.ledger import Instruction, KeyReused, Kind, Movement, SendResult, describe, timestamp
+from service.sandbox.ledger_writer import LedgerWriter
+from service.sandbox.models import InstructionBody, MovementsQuery, RandomFaultsBody
 from service.sandbox.notifier import IDLE_SECONDS_MAX, Notifier
-from service.sandbox.scribe import Scribe
 
+BODY_BYTES_MAX = 16 * 1024
 HANG_SECONDS_MAX = 30.0
 RETRY_AFTER_SECONDS = 1
 ROWS_AT_ONCE = 1_000
@@ -43,29 +46,35 @@ def _system_clock() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 -- the rail stands outside the service and has a clock of its own
 
 
-def create_app(book_path: Path, *, notify_url: str | None, secret: str, clock: Clock = _system_clock) -> Starlette:
-    """The rail over the book at `book_path`, which is made if it is not there; one process at a time.
+def create_app(ledger_path: Path, *, notify_url: str | None, secret: str, clock: Clock = _system_clock) -> Starlette:
+    """The rail over the ledger at `ledger_path`, which is made if it is not there; one process at a time.
 
     Notifications go to `notify_url`, signed with `secret`; without a URL none are kept.
     """
-    rail = Rail(Scribe(book_path, notifies=notify_url is not None), clock)
+    rail = Rail(LedgerWriter(ledger_path, notifies=notify_url is not None), clock)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await rail.scribe.open()
-        tasks = [asyncio.create_task(_for_ever(rail.keep_time))]
+        await rail.writer.open()
+        tasks = [asyncio.create_task(_repeat(rail.apply_due))]
         if notify_url is not None:
-            rail.notifier = Notifier(rail.scribe, notify_url, secret, clock)
-            tasks.append(asyncio.create_task(_for_ever(rail.notifier.tell)))
+            rail.notifier = Notifier(rail.writer, notify_url, secret, clock)
+            tasks.append(asyncio.create_task(_repeat(rail.notifier.deliver_due)))
         yield
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await rail.scribe.close()
+        await rail.writer.close()
 
     return Starlette(
         lifespan=lifespan,
-        exception_handlers={intake.Malformed: _malformed, HTTPException: _http_error, ClientDisconnect: _gone},
+        exception_handlers={
+            ValidationError: _invalid,
+            UnreadableFault: _invalid,
+            _BodyTooLarge: _too_large,
+            HTTPException: _http_error,
+            ClientDisconnect: _incomplete,
+        },
         routes=[
             Route("/sandbox/refunds", rail.endpoint("refund"), methods=["POST"]),
             Route("/sandbox/voids", rail.endpoint("void"), methods=["POST"]),
@@ -78,43 +87,43 @@ def create_app(book_path: Path, *, notify_url: str | None, secret: str, clock: C
 
 
 class Rail:
-    """What the routes do, over one book."""
+    """What the routes do, over one ledger."""
 
-    def __init__(self, scribe: Scribe, clock: Clock, sleep: Sleep = asyncio.sleep) -> None:
-        self.scribe = scribe
+    def __init__(self, writer: LedgerWriter, clock: Clock, sleep: Sleep = asyncio.sleep) -> None:
+        self.writer = writer
         self.clock = clock
         self._sleep = sleep
         self.notifier: Notifier | None = None
         self._due = asyncio.Event()  # something was put on the clock
 
-    def endpoint(self, kind: Kind) -> "_Sending":
-        return _Sending(self, kind)
+    def endpoint(self, kind: Kind) -> "_SendEndpoint":
+        return _SendEndpoint(self, kind)
 
-    async def answer(self, request: Request, asked: Instruction) -> Response:
+    async def execute(self, request: Request, instruction: Instruction) -> Response:
         """Carry one instruction out, as its faults allow; the caller holds the key's notifications until the reply is sent."""
-        heard = await self.scribe(lambda book: book.send(asked, self._now_ms()))
-        if isinstance(heard, KeyReused):
+        result = await self.writer(lambda ledger: ledger.send(instruction, self._now_ms()))
+        if isinstance(result, KeyReused):
             return _problem(409, "key_reused", "This rail_key is bound to other content; nothing was moved.")
-        faults, key = heard.faults, asked.rail_key
+        faults, key = result.faults, instruction.rail_key
         if faults.unavailable:
             return _unavailable()
         if faults.timeout_before_effect:
             return await self._hang(request, key)
-        if heard.operation.status is None:
+        if result.entry.status is None:
             self._due.set()  # it is at work, and will end by the clock if this call does not
-            with self._let_go(key):
+            with self._release(key):
                 await self._sleep(faults.slow_ms / 1000)
-            heard = Heard(faults, await self.scribe(lambda book: book.effect(key, faults, self._now_ms())))
+            result = SendResult(faults, await self.writer(lambda ledger: ledger.decide(key, faults, self._now_ms())))
         self._due.set()  # it may have been put on the clock
         if faults.early_notification and self.notifier is not None:
-            await self.notifier.tell_early(key)
+            await self.notifier.deliver_early(key)
         if faults.timeout_after_effect:
             return await self._hang(request, key)
-        return _garbage() if faults.garbage else JSONResponse(describe(heard.operation))
+        return _garbage() if faults.garbage else JSONResponse(describe(result.entry))
 
     async def find(self, request: Request) -> Response:
         key = request.path_params["rail_key"]
-        faults, operation = await self.scribe(lambda book: book.requested(key))
+        faults, entry = await self.writer(lambda ledger: ledger.look_up(key))
         if faults.unavailable:
             return _unavailable()
         if faults.timeout_before_effect or faults.timeout_after_effect:
@@ -122,29 +131,29 @@ class Rail:
         await self._sleep(faults.slow_ms / 1000)
         if faults.garbage:
             return _garbage()
-        if operation is None:
+        if entry is None:
             return _problem(404, "absent", "Nothing was done under this rail_key.")
-        return JSONResponse(describe(operation))
+        return JSONResponse(describe(entry))
 
     async def movements(self, request: Request) -> Response:
-        reference, after, limit = intake.page(request.query_params)
-        return StreamingResponse(self._listing(reference, after, limit), media_type="application/json")
+        query = MovementsQuery.model_validate(dict(request.query_params))
+        return StreamingResponse(self._listing(query.payment_reference, query.after, query.limit), media_type="application/json")
 
     async def faults(self, request: Request) -> Response:
         if request.method == "POST":
-            wanted = await intake.chance(request)
-            await self.scribe(lambda book: book.set_chance(wanted))
-        now = await self.scribe(lambda book: book.chance)
+            requested = RandomFaultsBody.model_validate_json(await _body(request)).random_faults()
+            await self.writer(lambda ledger: ledger.set_random_faults(requested))
+        now = await self.writer(lambda ledger: ledger.random_faults)
         return JSONResponse({"rate": now.rate, "kinds": list(now.kinds), "seed": now.seed})
 
     async def health(self, _: Request) -> Response:
-        await self.scribe(lambda book: book.execute("select 1"))
+        await self.writer(lambda ledger: ledger.execute("select 1"))
         return JSONResponse({"status": "ok"})
 
-    async def keep_time(self) -> None:
-        """Confirm and return what is due."""
+    async def apply_due(self) -> None:
+        """One round: apply what is due, or wait until something is."""
         self._due.clear()
-        due_ms = await self.scribe(lambda book: book.mature(self._now_ms()))
+        due_ms = await self.writer(lambda ledger: ledger.apply_due(self._now_ms()))
         if self.notifier is not None:
             self.notifier.wake()
         wait = IDLE_SECONDS_MAX if due_ms is None else min(IDLE_SECONDS_MAX, (due_ms - self._now_ms()) / 1000)
@@ -158,7 +167,7 @@ class Rail:
         yield '{"data":['
         while left is None or left > 0:
             size = ROWS_AT_ONCE if left is None else min(left, ROWS_AT_ONCE)
-            rows = await self.scribe(lambda book, after=after, size=size: book.movements(reference, after, size))  # type: ignore[misc]  # mypy infers no lambda with defaults
+            rows = await self.writer(lambda ledger, after=after, size=size: ledger.movements(reference, after, size))  # type: ignore[misc]  # mypy infers no lambda with defaults
             if rows:
                 yield separator + ",".join(json.dumps(_listed(row)) for row in rows)
                 separator, after = ",", rows[-1].seq
@@ -170,21 +179,25 @@ class Rail:
         yield f'],"next_after":{json.dumps(last)}}}'
 
     async def _hang(self, request: Request, rail_key: str) -> Response:
-        """Say nothing until the caller has gone; what is owed to the receiver of notifications goes meanwhile."""
-        with self._let_go(rail_key), suppress(TimeoutError):
+        """Do not answer until the caller has disconnected; notifications about the key are delivered meanwhile."""
+        with self._release(rail_key), suppress(TimeoutError):
             async with asyncio.timeout(HANG_SECONDS_MAX):
                 while (await request.receive())["type"] != "http.disconnect":
                     pass
-        return _problem(504, "timeout", "The sandbox kept silent, as it was told to.")
+        return _problem(504, "timeout", "The sandbox kept silent, as it was asked to.")
 
-    def _let_go(self, rail_key: str) -> AbstractContextManager[None]:
-        return nullcontext() if self.notifier is None else self.notifier.let_go(rail_key)
+    def _release(self, rail_key: str) -> AbstractContextManager[None]:
+        return nullcontext() if self.notifier is None else self.notifier.release(rail_key)
 
     def _now_ms(self) -> int:
         return int(self.clock().timestamp() * 1000)
 
 
-class _Sending:
+class _BodyTooLarge(Exception):
+    """More bytes than a body may have."""
+
+
+class _SendEndpoint:
     """The endpoint of a kind of movement, as an ASGI application of its own: it must know when its reply has been sent."""
 
     def __init__(self, rail: Rail, kind: Kind) -> None:
@@ -193,15 +206,15 @@ class _Sending:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
-        asked = await intake.instruction(request, self._kind)
+        instruction = InstructionBody.model_validate_json(await _body(request)).instruction(self._kind)
         notifier = self._rail.notifier
-        with nullcontext() if notifier is None else notifier.hold(asked.rail_key):
-            response = await self._rail.answer(request, asked)
+        with nullcontext() if notifier is None else notifier.hold(instruction.rail_key):
+            response = await self._rail.execute(request, instruction)
             await response(scope, receive, send)
 
 
-async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
-    """Again and again, whatever happens: a full disk now must not silence the clock for good."""
+async def _repeat(work: Callable[[], Awaitable[None]]) -> None:
+    """Repeat the work, also after an error: a full disk now must not stop it for good."""
     while True:
         try:
             await work()
@@ -216,9 +229,9 @@ def _listed(movement: Movement) -> dict[str, str | int | None]:
         "kind": movement.kind,
         "amount": movement.amount,
         "currency": movement.currency,
-        "at": moment(movement.at_ms),
+        "at": timestamp(movement.at_ms),
         "payment_reference": movement.payment_reference,
-        "returned_at": None if movement.returned_ms is None else moment(movement.returned_ms),
+        "returned_at": None if movement.returned_ms is None else timestamp(movement.returned_ms),
     }
 
 
@@ -234,9 +247,26 @@ def _garbage() -> Response:
     return Response(GARBAGE, 200, media_type="application/json")
 
 
-async def _malformed(_: Request, error: Exception) -> Response:
-    assert isinstance(error, intake.Malformed)  # noqa: S101 -- what it is registered for
-    return _problem(error.status, error.code, error.detail)
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_BYTES_MAX:
+            raise _BodyTooLarge
+    return bytes(body)
+
+
+async def _too_large(_: Request, __: Exception) -> Response:
+    return _problem(413, "body_too_large", f"A body may have {BODY_BYTES_MAX} bytes.")
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    """Nothing was done; the sentence is for a person."""
+    sentence = str(error)
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        sentence = ": ".join([*map(str, first["loc"]), first["msg"]]) + "."
+    return _problem(400, "invalid_request", sentence)
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
@@ -244,5 +274,5 @@ async def _http_error(_: Request, error: Exception) -> Response:
     return _problem(error.status_code, "http_error", error.detail)
 
 
-async def _gone(_: Request, __: Exception) -> Response:
+async def _incomplete(_: Request, __: Exception) -> Response:
     return _problem(400, "incomplete", "The body ended too early; nothing was done.")

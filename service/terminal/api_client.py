@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import httpx
 
-from service.jwks import is_loopback
+from service.auth.jwks import is_loopback
 from service.terminal.failure import UserError
 
 Pause = Callable[[float], Awaitable[None]]

@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from service.providers.sandbox import SandboxProvider
-from service.providers.sandbox_book import sandbox_book
+from service.providers.sandbox_ledger import sandbox_ledger
 from service.settings import Settings
+from service.terminal.invariant_texts import INVARIANT_TEXTS
 from service.terminal.plain import plain, say
 from workflows.flows.check import InvariantResult, Watch, run_checks
 from workflows.flows.check_rail import check_rail
@@ -22,13 +23,13 @@ _SESSION = {"application_name": "refundry check", "timezone": "UTC", "jit": "off
 
 
 def run_check(settings: Settings, console: Console | None = None) -> int:
-    """0: every invariant holds. 1: one is broken. The sandbox rail's own book is compared where the rail can be reached."""
+    """0: every invariant holds. 1: one is broken. The sandbox rail's own ledger is compared where the rail can be reached."""
     console = console or Console()
     started = time.monotonic()
     with _progress(console) as progress:
         results, rail_compared = asyncio.run(_run(settings, _watch(progress)))
     if not rail_compared:
-        say(console, "The sandbox rail was not reached, so its book was not compared with ours.", "yellow")
+        say(console, "The sandbox rail was not reached, so its ledger was not compared with ours.", "yellow")
     print_results(console, results, seconds=time.monotonic() - started)
     return 1 if any(result.broken for result in results) else 0
 
@@ -42,7 +43,7 @@ def print_results(console: Console, results: Sequence[InvariantResult], *, secon
         style = "bold red" if result.broken else ""
         table.add_row(
             Text(result.name, style, overflow="fold"),
-            Text(result.says, overflow="fold"),
+            Text(INVARIANT_TEXTS[result.name], overflow="fold"),
             f"{result.looked_at:,}",
             Text(f"{result.violations:,}", style or "green"),
         )
@@ -57,17 +58,17 @@ def print_results(console: Console, results: Sequence[InvariantResult], *, secon
 
 
 async def _run(settings: Settings, watch: Watch) -> tuple[list[InvariantResult], bool]:
-    """The results, and whether the rail's book was among what was looked at (true where there is no rail to ask)."""
+    """The results, and whether the rail's ledger was among what was looked at (true where there is no rail to ask)."""
     # Without the time limit that the service's own connections have: a whole database may take long.
     connection = await asyncpg.connect(settings.database_url, server_settings=_SESSION)
     try:
         results = await run_checks(connection, watch=watch)
         if settings.sandbox_url is None:
             return results, True
-        watch("the rail's own book", 0, 1)
+        watch("the rail's own ledger", 0, 1)
         try:
-            async with sandbox_book(settings.sandbox_url) as book:
-                return [*results, await check_rail(connection, SandboxProvider.name, book.pages(), book.moved)], True
+            async with sandbox_ledger(settings.sandbox_url) as ledger:
+                return [*results, await check_rail(connection, SandboxProvider.name, ledger.pages(), ledger.moved)], True
         except httpx.HTTPError:
             return results, False
     finally:
@@ -86,7 +87,7 @@ def _watch(progress: Progress) -> Callable[[str, int, int], None]:
 
 def _examples(result: InvariantResult) -> Table:
     more = result.violations - len(result.examples)
-    title = f"{result.name}: {result.says}"
+    title = f"{result.name}: {INVARIANT_TEXTS[result.name]}"
     table = Table(title=Text(title, "bold red"), title_justify="left", show_header=False)
     table.add_column()
     for example in result.examples:

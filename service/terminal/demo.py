@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Column, Table
 
-from service import locate, settings
-from service.keys import LocalKeys, load_or_create_keys
+from service import settings
+from service.auth.keys import LocalKeys, load_or_create_keys
 from service.terminal.failure import UserError
+from service.up_addresses import service_url
 from workflows.clock_and_ids import utc_now
 from workflows.domain.enums import Role
 from workflows.domain.times import rfc3339
@@ -82,7 +83,7 @@ def main(
     """A short guided tour, against the service that `refundry up` runs."""
     console = Console()
     read = settings.load(data_dir=data)
-    url = locate.service_url(read)
+    url = service_url(read)
     try:
         with httpx.Client(base_url=url, timeout=10, trust_env=False) as client:
             client.get("/readyz").raise_for_status()
@@ -108,7 +109,7 @@ def _tour(tour: _Tour) -> None:
     tour.follow(tour.requested(lost))
     rail = tour.call("GET", "/v1/meta")["sandbox_url"]
     moved = httpx.get(f"{rail}/sandbox/movements", params={"payment_reference": lost["reference"]}, trust_env=False).json()["data"]
-    console.print(f"   The rail's own book shows [bold]{len(moved)}[/bold] movement.")
+    console.print(f"   The rail's own ledger shows [bold]{len(moved)}[/bold] movement.")
 
     tour.chapter("3. Three days later: the merchant is asked")
     later = tour.requested(tour.payment(age=timedelta(days=3)))

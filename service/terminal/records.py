@@ -19,8 +19,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Te
 from rich.table import Table
 from rich.text import Text
 
-from service.keys import KeysUnusable, Verifier, VerifierKeyUnreadable, load_or_create_keys
+from service.auth.keys import KeysUnusable, Verifier, VerifierKeyUnreadable, load_or_create_keys
 from service.terminal.api_client import by_environment
+from service.terminal.finding_texts import finding_text
 from service.terminal.plain import plain, say
 from workflows.domain.exports import read_trailer
 from workflows.domain.times import rfc3339
@@ -213,7 +214,7 @@ def _findings(path: Path, verdict: Verdict) -> Table:
 
 def _cells(finding: Finding) -> tuple[str, str, str, str, str]:
     sequence = "" if finding.sequence is None else str(finding.sequence)
-    return str(finding.line), finding.fault, plain(finding.chain or ""), sequence, plain(finding.detail)
+    return str(finding.line), finding.fault.replace("_", " "), plain(finding.chain or ""), sequence, plain(finding_text(finding))
 
 
 def _problem(response: httpx.Response) -> str:

@@ -26,12 +26,12 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from service.keys import LocalKeys
+from service.auth.keys import LocalKeys
 from service.terminal.api_client import ApiClient, Pause, Reply
 from service.terminal.failure import UserError
 from service.terminal.replay_plan import Case, ReplayPlan, Run, Wish, read_plan
 from service.terminal.replay_table import Timing, print_result
-from service.terminal.replay_tally import Outcome, ReplayResult, Step, Tally, checks, hand_off, judge, next_step
+from service.terminal.replay_tally import Outcome, ReplayResult, Step, Tally, checks, hand_off, judge, step_after
 from workflows.clock_and_ids import utc_now
 from workflows.domain.enums import Role
 from workflows.domain.ports import Clock
@@ -139,7 +139,7 @@ async def _ask(reach: ApiClient, case: Case, wish: Wish, run: Run, pause: Pause)
     reply = await reach.post(f"/v1/payments/{case.payment_id}/cancellations", body, key=key)
     asked_seconds = time.monotonic() - begun
     fault, handed_to = "", None
-    match next_step(reply):
+    match step_after(reply):
         case Step.follow:
             reply, fault = await _follow(reach, reply, pause)
         case Step.withdraw:
@@ -156,7 +156,7 @@ async def _ask(reach: ApiClient, case: Case, wish: Wish, run: Run, pause: Pause)
 async def _follow(reach: ApiClient, reply: Reply, pause: Pause) -> tuple[Reply, str]:
     """Read the cancellation until it is over; what stopped us, if it is not."""
     path, waited, wait = f"/v1/cancellations/{reply.body['id']}", 0.0, _FIRST_LOOK_SECONDS
-    while next_step(reply) is Step.follow:
+    while step_after(reply) is Step.follow:
         if waited >= FOLLOW_SECONDS_MAX:
             return reply, f"still {reply.body.get('state')} after {waited:.0f} s: is a worker running?"
         await pause(wait)

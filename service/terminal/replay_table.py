@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from service.api.sentences import Language, amount_text
+from service.api.i18n import Language, amount_text
 from service.terminal.plain import say
 from service.terminal.replay_tally import Check, Outcome, Tally, percentile
 

@@ -103,7 +103,7 @@ class Tally:
         return [result for result in self.results if result.outcome is Outcome.error]
 
 
-def next_step(reply: Reply) -> Step:
+def step_after(reply: Reply) -> Step:
     """After the answer to a request, or to reading it again."""
     if reply.status not in (200, 201):
         return Step.over

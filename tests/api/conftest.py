@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.keys import Verifier
+from service.auth.keys import Verifier
 from tests.api.world import World, running
 from tests.database import Cluster
 from tests.sandbox.conftest import RailProcess

@@ -125,4 +125,4 @@ async def test_half_paid_is_told_as_half_paid(world: World) -> None:
         "Our team is working on it."
     )
     assert found["refund"]["eta"] is None
-    assert (await eligible(world, payment))["message"] == "A request for this payment is already being dealt with."
+    assert (await eligible(world, payment))["message"] == "There is already an open request for this payment."

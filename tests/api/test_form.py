@@ -6,14 +6,15 @@ from datetime import timedelta
 
 import pytest
 
-from service.api.rights import OPERATIONS
+from service.app import declared_operations
 from tests.api.world import Json, World, assert_problem
 
 ZEROES = "0" * 32
+OPERATIONS = declared_operations()
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/", "/v1/payments/", "/nothing", "/v1/payments/a/b/c", "//v1/payments", "/v1/Payments", "/problems/none"]
+    "path", ["/v1", "/v1/", "/v1/payments/", "/nothing", "/v1/payments/a/b/c", "//v1/payments", "/v1/Payments", "/problems/none"]
 )
 async def test_paths_that_are_not_there(world: World, path: str) -> None:
     assert_problem(await world.http.get(path), 404, "not-found")
@@ -77,7 +78,22 @@ async def test_every_problem_is_explained_to_a_person(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("tag", "status"),
-    [('"1"', 200), ("*", 200), ('"2"', 412), ('W/"1"', 412), ("1", 412), ('"1", "2"', 412), ("", 412), ('"99999999999999999999"', 412)],
+    [
+        ('"1"', 200),
+        ("*", 200),
+        ('"1", "2"', 200),
+        ('"7" ,"1"', 200),
+        ('"2"', 412),
+        ('"2", "3"', 412),
+        ('W/"1"', 412),
+        ('"other"', 412),
+        ('"99999999999999999999"', 412),
+        ("1", 400),
+        ("", 400),
+        ('"1', 400),
+        ('"1" "2"', 400),
+        ('*, "1"', 400),
+    ],
 )
 async def test_if_match_lets_only_the_seen_version_be_changed(world: World, tag: str, status: int) -> None:
     payment = await world.register(completed_at=None)
@@ -86,6 +102,9 @@ async def test_if_match_lets_only_the_seen_version_be_changed(world: World, tag:
 
     if status == 412:
         assert_problem(response, 412, "version-mismatch", current_version=1)
+        assert (await world.payment(payment))["state"] == "pending"
+    elif status == 400:
+        assert assert_problem(response, 400, "malformed-request")["errors"][0]["pointer"] == "/headers/if-match"
         assert (await world.payment(payment))["state"] == "pending"
     else:
         assert (response.status_code, response.headers["etag"]) == (200, '"2"')

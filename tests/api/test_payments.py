@@ -104,7 +104,7 @@ async def test_a_payment_that_fails_is_final_and_completes_its_cancellation(worl
     assert amounts(failed.json()) == ("failed", 0, 0, 10_000)
     assert failed.json()["failure"] == {
         "code": "network",
-        "message": "The connection broke off before the payment was made.",
+        "message": "The connection was lost before the payment was made.",
         "next_steps": [{"action": "try_again", "message": "Please try to pay again."}],
         "detail": "no line",
     }
@@ -163,7 +163,7 @@ async def test_an_import_takes_the_good_lines_and_names_the_bad(world: World) ->
         (7, "malformed-request"),
     ]
     details = [error["detail"] for error in said["errors"]]
-    assert details[1:] == ["/amount: Must be an integer.", "Must be JSON; it is not at line 1, column 2."]
+    assert details[1:] == ["/amount: Must be an integer.", "Must be JSON. There is an error at line 1, column 2."]
     found = await world.get("/v1/payments", params={"reference": good["reference"]})
     assert [(one["merchant_id"], one["amount"]) for one in found.json()["data"]] == [(SHOP, 10_000)]
 

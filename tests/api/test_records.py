@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from service.app import create_app
-from service.keys import Verifier
+from service.auth.keys import Verifier
 from tests.api.world import Json, World, assert_problem, calling
 from workflows.domain.records import GENESIS, hash_of
 from workflows.domain.verifying import VerificationStatus, verify_export

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from service import serving
 from service.app import create_app
 from service.sandbox.server import create_app as create_rail
+from service.up import serving
 from tests.api.world import Json, World
 
 OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"

@@ -20,8 +20,8 @@ from pydantic import SecretStr
 
 from service import wiring
 from service.app import create_app
+from service.auth.keys import LocalKeys, load_or_create_keys
 from service.default_policy import default_policy
-from service.keys import LocalKeys, load_or_create_keys
 from service.settings import Settings
 from tests.database import Database
 from workflows.clock_and_ids import new_id

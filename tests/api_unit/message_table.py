@@ -8,7 +8,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from service.api.cancellation_messages import cancellation_message
-from service.api.sentences import Language
+from service.api.i18n import Language
 from tests.domain import made
 from tests.domain.made import DAY, NOW, TERMS
 from workflows.domain.decisions.policy_context import PolicyContext

@@ -7,20 +7,23 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.api import bodies, decision_bodies
+from service.api import conversion
 from service.api.currencies import EXPONENTS
 from service.api.field_errors import ERRORS_MAX, field_errors, pointer
-from service.api.schemas import AMOUNT_MAX, Body
+from service.api.i18n import Language, fault_message
+from service.api.models import cancellations, decisions, payments
+from service.api.types import AMOUNT_MAX, Body
+from workflows.domain.faults import Fault, FaultCode
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MODELS: tuple[type[Body], ...] = (
-    bodies.RegisterPayment,
-    bodies.CompletePayment,
-    bodies.FailPayment,
-    bodies.ModifyPayment,
-    bodies.ChangeFulfilment,
-    bodies.RequestCancellation,
-    decision_bodies.Withdraw,
+    payments.RegisterPayment,
+    payments.CompletePayment,
+    payments.FailPayment,
+    payments.ModifyPayment,
+    payments.ChangeFulfilment,
+    cancellations.RequestCancellation,
+    decisions.Withdraw,
 )
 EXAMPLES: dict[type[Body], dict[str, Any]] = {model: model.model_json_schema()["example"] for model in MODELS}
 PAYMENT: dict[str, Any] = {"reference": "r-1", "wallet_id": "w", "merchant_id": "m", "amount": 1000, "currency": "CNY"}
@@ -32,57 +35,55 @@ def errors_of(model: type[Body], body: Any) -> dict[str, str]:
     try:
         model.model_validate_json(body if isinstance(body, bytes | str) else json.dumps(body))
     except ValidationError as error:
-        return {found["pointer"]: found["detail"] for found in field_errors(error)}
+        return {fault.pointer: fault_message(fault, Language.en) for fault in field_errors(error)}
     return {}
 
 
 def payment_with(**members: Any) -> dict[str, str]:
-    return errors_of(bodies.RegisterPayment, {**PAYMENT, **members})
+    return errors_of(payments.RegisterPayment, {**PAYMENT, **members})
 
 
 def request_with(**members: Any) -> dict[str, str]:
-    return errors_of(bodies.RequestCancellation, {"reason": "changed_mind", **members})
+    return errors_of(cancellations.RequestCancellation, {"reason": "changed_mind", **members})
 
 
 def test_the_least_payment_is_taken() -> None:
     assert payment_with() == {}
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_every_model_has_an_example_that_it_takes_and_a_description_of_every_member(model: type[Body]) -> None:
-    schema = model.model_json_schema()
+def test_every_model_has_an_example_that_it_takes_and_a_description_of_every_member() -> None:
+    for model in MODELS:
+        schema = model.model_json_schema()
 
-    assert errors_of(model, schema["example"]) == {}
-    forms = [schema, *schema.get("$defs", {}).values()]
-    undescribed = [name for form in forms for name, member in form.get("properties", {}).items() if not member.get("description")]
-    assert [name for name in undescribed if name != "provider_reference"] == []
-
-
-@pytest.mark.parametrize("name", ["reference", "wallet_id", "merchant_id", "amount", "currency"])
-def test_a_required_member_that_is_missing_is_named(name: str) -> None:
-    body = {key: value for key, value in PAYMENT.items() if key != name}
-
-    assert errors_of(bodies.RegisterPayment, body) == {f"/{name}": "Is required."}
+        assert errors_of(model, schema["example"]) == {}
+        forms = [schema, *schema.get("$defs", {}).values()]
+        undescribed = [name for form in forms for name, member in form.get("properties", {}).items() if not member.get("description")]
+        assert [name for name in undescribed if name != "provider_reference"] == []
 
 
-@pytest.mark.parametrize("amount", ["5", "5.0", "1e3", "true", "null", '"5"', "[]", "{}"])
-def test_an_amount_is_an_integer_of_json(amount: str) -> None:
-    expected = {} if amount == "5" else {"/amount": "Must be an integer."}
+def test_a_required_member_that_is_missing_is_named() -> None:
+    for name in ["reference", "wallet_id", "merchant_id", "amount", "currency"]:
+        body = {key: value for key, value in PAYMENT.items() if key != name}
 
-    assert errors_of(bodies.RegisterPayment, json.dumps(PAYMENT).replace("1000", amount)) == expected
+        assert errors_of(payments.RegisterPayment, body) == {f"/{name}": "Is required."}
 
 
-@pytest.mark.parametrize(
-    ("amount", "detail"),
-    [
+def test_an_amount_is_an_integer_of_json() -> None:
+    for amount in ["5", "5.0", "1e3", "true", "null", '"5"', "[]", "{}"]:
+        expected = {} if amount == "5" else {"/amount": "Must be an integer."}
+
+        assert errors_of(payments.RegisterPayment, json.dumps(PAYMENT).replace("1000", amount)) == expected
+
+
+def test_an_amount_has_limits() -> None:
+    cases: list[tuple[int, str]] = [
         (0, "Must be at least 1."),
         (-1, "Must be at least 1."),
         (AMOUNT_MAX + 1, f"Must be at most {AMOUNT_MAX}."),
         (10**400, f"Must be at most {AMOUNT_MAX}."),
-    ],
-)
-def test_an_amount_has_limits(amount: int, detail: str) -> None:
-    assert payment_with(amount=amount) == {"/amount": detail}
+    ]
+    for amount, detail in cases:
+        assert payment_with(amount=amount) == {"/amount": detail}
 
 
 def test_the_limits_of_an_amount_themselves_are_taken() -> None:
@@ -91,12 +92,12 @@ def test_the_limits_of_an_amount_themselves_are_taken() -> None:
 
 
 def test_an_unknown_member_is_named() -> None:
-    assert payment_with(colour="red") == {"/colour": "Is not known here."}
+    assert payment_with(colour="red") == {"/colour": "Is not a known name. Remove it, or check its spelling."}
 
 
 def test_an_unknown_member_with_a_monstrous_name_is_not_sent_back() -> None:
-    assert payment_with(**{"x" * 10_000: 1}) == {"": "Is not known here."}
-    assert payment_with(**{"a\nb": 1}) == {"": "Is not known here."}
+    assert payment_with(**{"x" * 10_000: 1}) == {"": "Is not a known name. Remove it, or check its spelling."}
+    assert payment_with(**{"a\nb": 1}) == {"": "Is not a known name. Remove it, or check its spelling."}
 
 
 def test_a_pointer_escapes_what_rfc_6901_escapes() -> None:
@@ -104,54 +105,51 @@ def test_a_pointer_escapes_what_rfc_6901_escapes() -> None:
     assert pointer([]) == ""
 
 
-@pytest.mark.parametrize("reference", ["a", "A-Z_0.9:x", "x" * 64])
-def test_a_reference_that_is_taken(reference: str) -> None:
-    assert payment_with(reference=reference) == {}
+def test_a_reference_that_is_taken() -> None:
+    for reference in ["a", "A-Z_0.9:x", "x" * 64]:
+        assert payment_with(reference=reference) == {}
 
 
-@pytest.mark.parametrize("reference", ["", "x" * 65, "a b", "a\n", "é", "a/b", "\x00", "a٣"])
-def test_a_reference_that_is_refused(reference: str) -> None:
-    assert list(payment_with(reference=reference)) == ["/reference"]
+def test_a_reference_that_is_refused() -> None:
+    for reference in ["", "x" * 65, "a b", "a\n", "é", "a/b", "\x00", "a٣"]:
+        assert list(payment_with(reference=reference)) == ["/reference"]
 
 
-@pytest.mark.parametrize("wallet", ["", "x" * 65, "a b", "a\n", "é", "a\x7f"])
-def test_a_pseudonym_is_visible_ascii(wallet: str) -> None:
-    assert list(payment_with(wallet_id=wallet)) == ["/wallet_id"]
+def test_a_pseudonym_is_visible_ascii() -> None:
+    for wallet in ["", "x" * 65, "a b", "a\n", "é", "a\x7f"]:
+        assert list(payment_with(wallet_id=wallet)) == ["/wallet_id"]
 
 
-@pytest.mark.parametrize("code", ["CNY", "JPY", "KWD", "GBP", "CLF"])
-def test_a_currency_with_a_minor_unit_is_taken(code: str) -> None:
-    assert payment_with(currency=code) == {}
+def test_a_currency_with_a_minor_unit_is_taken() -> None:
+    for code in ["CNY", "JPY", "KWD", "GBP", "CLF"]:
+        assert payment_with(currency=code) == {}
 
 
-@pytest.mark.parametrize("code", ["XXX", "XAU", "XTS", "cny", "CN", "ABC", "", "156", "CNY ", "CNY\n"])
-def test_another_currency_is_refused(code: str) -> None:
-    assert list(payment_with(currency=code)) == ["/currency"]
+def test_another_currency_is_refused() -> None:
+    for code in ["XXX", "XAU", "XTS", "cny", "CN", "ABC", "", "156", "CNY ", "CNY\n"]:
+        assert list(payment_with(currency=code)) == ["/currency"]
 
 
 def test_the_exponents_are_those_of_iso_4217() -> None:
     assert (EXPONENTS["JPY"], EXPONENTS["CNY"], EXPONENTS["KWD"], EXPONENTS["CLF"]) == (0, 2, 3, 4)
 
 
-@pytest.mark.parametrize(
-    ("text", "moment"),
-    [
+def test_a_time_in_utc_is_taken() -> None:
+    cases: list[tuple[str, datetime]] = [
         ("2010-12-01T08:26:00Z", datetime(2010, 12, 1, 8, 26, tzinfo=UTC)),
         ("2010-12-01T08:26:00+00:00", datetime(2010, 12, 1, 8, 26, tzinfo=UTC)),
         ("2010-12-01T08:26:00.5Z", datetime(2010, 12, 1, 8, 26, 0, 500_000, tzinfo=UTC)),
         ("1970-01-01T00:00:00.123456Z", datetime(1970, 1, 1, 0, 0, 0, 123456, tzinfo=UTC)),
-    ],
-)
-def test_a_time_in_utc_is_taken(text: str, moment: datetime) -> None:
-    body = bodies.CompletePayment.model_validate_json(json.dumps({"completed_at": text}))
+    ]
+    for text, moment in cases:
+        body = payments.CompletePayment.model_validate_json(json.dumps({"completed_at": text}))
 
-    assert body.completed_at == moment
-    assert body.completed_at.tzinfo is UTC
+        assert body.completed_at == moment
+        assert body.completed_at.tzinfo is UTC
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_any_other_time_is_refused() -> None:
+    cases: list[object] = [
         "2010-12-01T08:26:00",
         "2010-12-01T08:26:00+08:00",
         "2010-12-01 08:26:00Z",
@@ -172,10 +170,9 @@ def test_a_time_in_utc_is_taken(text: str, moment: datetime) -> None:
         True,
         [],
         {},
-    ],
-)
-def test_any_other_time_is_refused(text: object) -> None:
-    assert list(payment_with(completed_at=text)) == ["/completed_at"]
+    ]
+    for text in cases:
+        assert list(payment_with(completed_at=text)) == ["/completed_at"]
 
 
 def test_authorised_is_not_later_than_completed() -> None:
@@ -185,38 +182,37 @@ def test_authorised_is_not_later_than_completed() -> None:
     assert payment_with(authorised_at="2026-11-22T08:26:00Z", completed_at="2026-11-22T08:26:00Z") == {}
 
 
-@pytest.mark.parametrize("name", ["completed_at", "authorised_at", "shipped_at", "delivered_at"])
-def test_a_moment_may_be_five_minutes_ahead_and_no_more(name: str) -> None:
-    def body(at: datetime) -> bodies.RegisterPayment:
-        return bodies.RegisterPayment.model_validate_json(json.dumps({**PAYMENT, name: at.isoformat()}))
+def test_a_moment_may_be_five_minutes_ahead_and_no_more() -> None:
+    def body(name: str, at: datetime) -> payments.RegisterPayment:
+        return payments.RegisterPayment.model_validate_json(json.dumps({**PAYMENT, name: at.isoformat()}))
 
-    assert bodies.check_times(body(NOW + timedelta(minutes=5)), NOW) == []
-    late = body(NOW + timedelta(minutes=5, microseconds=1))
-    assert bodies.check_times(late, NOW) == [{"pointer": f"/{name}", "detail": "Must not lie in the future."}]
+    for name in ("completed_at", "authorised_at", "shipped_at", "delivered_at"):
+        assert conversion.check_times(body(name, NOW + timedelta(minutes=5)), NOW) == []
+        late = body(name, NOW + timedelta(minutes=5, microseconds=1))
+        assert conversion.check_times(late, NOW) == [Fault(f"/{name}", FaultCode.in_future)]
 
 
 def test_the_time_of_a_fulfilment_and_of_a_settlement_is_checked_too() -> None:
-    shipped = bodies.ChangeFulfilment.model_validate_json('{"status":"shipped","at":"2027-01-01T00:00:00Z"}')
-    settled = bodies.CompletePayment.model_validate_json('{"completed_at":"2027-01-01T00:00:00Z"}')
+    shipped = payments.ChangeFulfilment.model_validate_json('{"status":"shipped","at":"2027-01-01T00:00:00Z"}')
+    settled = payments.CompletePayment.model_validate_json('{"completed_at":"2027-01-01T00:00:00Z"}')
 
-    assert [found["pointer"] for found in bodies.check_times(shipped, NOW)] == ["/at"]
-    assert [found["pointer"] for found in bodies.check_times(settled, NOW)] == ["/completed_at"]
-    assert bodies.check_times(decision_bodies.Withdraw(), NOW) == []
+    assert [found.pointer for found in conversion.check_times(shipped, NOW)] == ["/at"]
+    assert [found.pointer for found in conversion.check_times(settled, NOW)] == ["/completed_at"]
+    assert conversion.check_times(decisions.Withdraw(), NOW) == []
 
 
 def test_funding_sums_to_the_amount() -> None:
     rest = {**FUNDING, "source": "coupon", "amount": 400, "funder": "shop"}
 
     assert payment_with(funding=[FUNDING, rest]) == {}
-    assert payment_with(funding=[FUNDING]) == {"/funding": "The sources must sum to amount."}
-    assert payment_with(funding=[]) == {"/funding": "Must have at least 1 entries."}
+    assert payment_with(funding=[FUNDING]) == {"/funding": "The amounts of the sources must add up to amount."}
+    assert payment_with(funding=[]) == {"/funding": "Must have 1 or more entries."}
     assert list(payment_with(amount=11 * 600, funding=[FUNDING] * 11)) == ["/funding"]
     assert payment_with(amount=6000, funding=[FUNDING] * 10) == {}
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
+def test_a_source_of_another_form_is_refused() -> None:
+    cases: list[tuple[str, object]] = [
         ("source", "cash"),
         ("amount", 0),
         ("provider", "Stripe"),
@@ -228,10 +224,9 @@ def test_funding_sums_to_the_amount() -> None:
         ("provider_reference", None),
         ("funder", ""),
         ("colour", "red"),
-    ],
-)
-def test_a_source_of_another_form_is_refused(name: str, value: object) -> None:
-    assert list(payment_with(amount=600, funding=[{**FUNDING, name: value}])) == [f"/funding/0/{name}"]
+    ]
+    for name, value in cases:
+        assert list(payment_with(amount=600, funding=[{**FUNDING, name: value}])) == [f"/funding/0/{name}"]
 
 
 def lines(*amounts: int) -> list[dict[str, object]]:
@@ -241,7 +236,7 @@ def lines(*amounts: int) -> list[dict[str, object]]:
 def test_lines_sum_to_the_amount() -> None:
     assert payment_with(items=lines(400, 600)) == {}
     assert payment_with(items=[]) == {}
-    assert payment_with(items=lines(400, 601)) == {"/items": "The lines must sum to amount."}
+    assert payment_with(items=lines(400, 601)) == {"/items": "The amounts of the items must add up to amount."}
     assert payment_with(items=lines(*[0, 1] * 1000)) == {}
     assert payment_with(items=lines(-1, 1001)) == {"/items/0/amount": "Must be at least 0."}
 
@@ -249,12 +244,11 @@ def test_lines_sum_to_the_amount() -> None:
 def test_lines_have_references_of_their_own() -> None:
     twice = [*lines(500), *lines(500)]
 
-    assert payment_with(items=twice) == {"/items/1/reference": "Must not be the same as another line's."}
+    assert payment_with(items=twice) == {"/items/1/reference": "Must not repeat the reference of another item."}
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
+def test_a_line_of_another_form_is_refused() -> None:
+    cases: list[tuple[str, object]] = [
         ("reference", ""),
         ("reference", "x" * 65),
         ("reference", "a\tb"),
@@ -266,19 +260,18 @@ def test_lines_have_references_of_their_own() -> None:
         ("quantity", 10**6 + 1),
         ("quantity", 1.0),
         ("amount", -1),
-    ],
-)
-def test_a_line_of_another_form_is_refused(name: str, value: object) -> None:
-    (line,) = lines(1000)
+    ]
+    for name, value in cases:
+        (line,) = lines(1000)
 
-    assert list(payment_with(items=[{**line, name: value}])) == [f"/items/0/{name}"]
+        assert list(payment_with(items=[{**line, name: value}])) == [f"/items/0/{name}"]
 
 
 def test_odd_unicode_is_kept_as_it_came() -> None:
     (line,) = lines(1000)
     name = "  Ω≈ç √ 中文 🧧 e\u0301 \u202e\ufeff\u00a0 "
 
-    body = bodies.RegisterPayment.model_validate_json(json.dumps({**PAYMENT, "items": [{**line, "name": name}]}))
+    body = payments.RegisterPayment.model_validate_json(json.dumps({**PAYMENT, "items": [{**line, "name": name}]}))
 
     assert body.items is not None
     assert body.items[0].name == name
@@ -290,7 +283,7 @@ def test_metadata_is_twenty_short_strings() -> None:
     assert payment_with(metadata={f"k{n}": "v" for n in range(21)}) == {"/metadata": "Must have at most 20 entries."}
     assert payment_with(metadata={"k" * 41: "v"}) == {f"/metadata/{'k' * 41}": "Must have at most 40 characters."}
     assert payment_with(metadata={"k": "v" * 201}) == {"/metadata/k": "Must have at most 200 characters."}
-    assert payment_with(metadata={"é": "v"}) == {"/metadata/é": "Must hold only printable ASCII characters."}
+    assert payment_with(metadata={"é": "v"}) == {"/metadata/é": "Must contain only printable ASCII characters."}
     assert payment_with(metadata={"k": 1}) == {"/metadata/k": "Must be a string."}
     assert payment_with(metadata={"k": None}) == {"/metadata/k": "Must be a string."}
 
@@ -298,52 +291,54 @@ def test_metadata_is_twenty_short_strings() -> None:
 BODIES = sorted(Body.__subclasses__(), key=lambda model: model.__name__)
 
 
-@pytest.mark.parametrize("model", BODIES)
-def test_null_is_refused_wherever_a_member_may_be_left_out(model: type[Body]) -> None:
+def test_null_is_refused_wherever_a_member_may_be_left_out() -> None:
     """A client's null by accident must not ask for what leaving the member out means: all of it."""
-    members = model.model_json_schema().get("properties", {})
+    for model in BODIES:
+        members = model.model_json_schema().get("properties", {})
 
-    found = errors_of(model, dict.fromkeys(members))
+        found = errors_of(model, dict.fromkeys(members))
 
-    assert {where.split("/")[1] for where in found} == set(members)
-    assert "null" not in json.dumps({name: form for name, form in members.items() if form.pop("default", None) is None})
+        assert {where.split("/")[1] for where in found} == set(members)
+        assert "null" not in json.dumps({name: form for name, form in members.items() if form.pop("default", None) is None})
 
 
 def test_a_modification_is_held_to_its_sums() -> None:
     body = {"amount": 500, "reason": "sold out"}
 
-    assert errors_of(bodies.ModifyPayment, body) == {}
-    assert errors_of(bodies.ModifyPayment, {**body, "funding": [FUNDING]}) == {"/funding": "The sources must sum to amount."}
-    assert errors_of(bodies.ModifyPayment, {**body, "items": lines(499)}) == {"/items": "The lines must sum to amount."}
-    assert errors_of(bodies.ModifyPayment, {"amount": 500}) == {"/reason": "Is required."}
+    assert errors_of(payments.ModifyPayment, body) == {}
+    assert errors_of(payments.ModifyPayment, {**body, "funding": [FUNDING]}) == {
+        "/funding": "The amounts of the sources must add up to amount."
+    }
+    assert errors_of(payments.ModifyPayment, {**body, "items": lines(499)}) == {"/items": "The amounts of the items must add up to amount."}
+    assert errors_of(payments.ModifyPayment, {"amount": 500}) == {"/reason": "Is required."}
 
 
 def test_a_failure_has_a_known_code() -> None:
-    assert errors_of(bodies.FailPayment, {"code": "network", "detail": "no route"}) == {}
-    assert errors_of(bodies.FailPayment, {"code": "sunspots"})["/code"].startswith("Must be one of 'insufficient_funds', 'network'")
+    assert errors_of(payments.FailPayment, {"code": "network", "detail": "no route"}) == {}
+    assert errors_of(payments.FailPayment, {"code": "sunspots"})["/code"].startswith("Must be one of: 'insufficient_funds', 'network'")
 
 
 def test_a_request_needs_a_reason_and_nothing_more() -> None:
     assert request_with() == {}
-    assert errors_of(bodies.RequestCancellation, {}) == {"/reason": "Is required."}
+    assert errors_of(cancellations.RequestCancellation, {}) == {"/reason": "Is required."}
 
 
 def test_a_request_names_an_amount_or_lines_but_not_both() -> None:
     line = {"reference": "85123A", "quantity": 1}
 
     assert request_with(items=[line]) == {}
-    assert request_with(amount=1, items=[line]) == {"/items": "Must not be given together with amount."}
-    assert request_with(items=[]) == {"/items": "Must have at least 1 entries."}
-    assert request_with(items=[line, line]) == {"/items/1/reference": "Must not be the same as another line's."}
+    assert request_with(amount=1, items=[line]) == {"/items": "Must not be sent together with amount."}
+    assert request_with(items=[]) == {"/items": "Must have 1 or more entries."}
+    assert request_with(items=[line, line]) == {"/items/1/reference": "Must not repeat the reference of another item."}
     assert request_with(items=[{"reference": f"r{n}", "quantity": 1} for n in range(8000)]) == {}
 
 
 def test_another_reason_needs_a_note() -> None:
-    assert request_with(reason="other") == {"/note": "Is required where the reason is other."}
+    assert request_with(reason="other") == {"/note": "Is required when reason is other."}
     assert request_with(reason="other", note=" \n ") == {"/note": "Must not be blank."}
     assert request_with(reason="other", note="line one\n\tline two") == {}
     assert request_with(note="x" * 2001) == {"/note": "Must have at most 2000 characters."}
-    assert request_with(note="bell \x07") == {"/note": "Must hold no control characters but tabs and line breaks."}
+    assert request_with(note="bell \x07") == {"/note": "Must not contain control characters other than tabs and line breaks."}
 
 
 def test_the_rest_of_a_request() -> None:
@@ -353,7 +348,7 @@ def test_the_rest_of_a_request() -> None:
     assert list(request_with(expected_refundable=-1)) == ["/expected_refundable"]
     assert request_with(verification={"method": "otp", "reference": "v-1"}) == {}
     assert request_with(verification={"method": "guess", "reference": "v"}) == {
-        "/verification/method": "Must be 'otp', 'callback', 'document' or 'app_session'."
+        "/verification/method": "Must be one of: 'otp', 'callback', 'document' or 'app_session'."
     }
     assert request_with(override={"justification": "bereavement", "ticket": "T-1"}) == {}
     assert request_with(override={}) == {"/override/justification": "Is required.", "/override/ticket": "Is required."}
@@ -363,16 +358,16 @@ def test_no_more_errors_are_told_than_a_person_reads() -> None:
     body = {**PAYMENT, "items": [{}] * 500}
 
     with pytest.raises(ValidationError) as raised:
-        bodies.RegisterPayment.model_validate_json(json.dumps(body))
+        payments.RegisterPayment.model_validate_json(json.dumps(body))
 
     assert len(field_errors(raised.value)) == ERRORS_MAX
 
 
 def test_what_was_sent_is_not_sent_back() -> None:
     secret = "4111-1111-1111-1111"
-    body = {**dict.fromkeys(bodies.RegisterPayment.model_fields, secret + "\x00"), "metadata": {"k": [secret]}, "items": [secret]}
+    body = {**dict.fromkeys(payments.RegisterPayment.model_fields, secret + "\x00"), "metadata": {"k": [secret]}, "items": [secret]}
 
-    found = errors_of(bodies.RegisterPayment, body)
+    found = errors_of(payments.RegisterPayment, body)
 
     assert len(found) > 10
     assert secret not in json.dumps(found)

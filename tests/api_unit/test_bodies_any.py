@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.api import bodies
-from service.api.schemas import Body
+from service.api.models import payments
+from service.api.types import Body
 from tests.api_unit.test_bodies import EXAMPLES, MODELS, errors_of
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "online-retail" / "payments.ndjson.gz"
@@ -48,7 +48,7 @@ def real_payments() -> Iterator[bytes]:
 
 @pytest.mark.skipif(not DATA.exists(), reason="the real payments are not on this machine")
 def test_every_real_payment_is_taken() -> None:
-    taken = [bodies.RegisterPayment.model_validate_json(line) for line in real_payments()]
+    taken = [payments.RegisterPayment.model_validate_json(line) for line in real_payments()]
 
     assert len(taken) == 9659
     assert {body.currency for body in taken} == {"GBP"}

@@ -3,11 +3,9 @@
 import re
 from dataclasses import replace
 
-import pytest
-
-from service.api.sentences import Language, words
+from service.api.i18n import Language, words
 from tests.api_unit.message_table import AT, FORFEITS, Situation, asked, refunding, situations, told
-from tests.api_unit.test_sentences import assert_is_a_sentence
+from tests.api_unit.test_i18n import assert_is_a_sentence
 from tests.domain.made import NOW
 from workflows.domain.enums import (
     CANCELLATION_WAITING,
@@ -36,44 +34,43 @@ SECTIONS: dict[str, list[str]] = {
 }
 
 
-@pytest.mark.parametrize("spoken", list(Language))
-def test_every_situation_has_its_sentences(spoken: Language) -> None:
+def test_every_situation_has_its_sentences() -> None:
     """Read them with `python -m tests.api_unit.message_table`."""
-    assert {row.state for _, _, row in SITUATIONS} == set(CancellationState)
-    for situation in SITUATIONS:
-        text = told(situation, spoken)
-        assert_is_a_sentence(text, spoken)
-        assert "}" not in text
-        assert "None" not in text
+    for spoken in Language:
+        assert {row.state for _, _, row in SITUATIONS} == set(CancellationState)
+        for situation in SITUATIONS:
+            text = told(situation, spoken)
+            assert_is_a_sentence(text, spoken)
+            assert "}" not in text
+            assert "None" not in text
 
 
-@pytest.mark.parametrize("spoken", list(Language))
-@pytest.mark.parametrize("section", list(SECTIONS))
-def test_every_state_has_its_words_and_no_word_is_left_over(section: str, spoken: Language) -> None:
-    assert set(words(spoken, section)) == set(SECTIONS[section])
+def test_every_state_has_its_words_and_no_word_is_left_over() -> None:
+    for spoken in Language:
+        for section in list(SECTIONS):
+            assert set(words(spoken, section)) == set(SECTIONS[section])
 
 
-@pytest.mark.parametrize("spoken", list(Language))
-def test_the_sums_of_a_refund_are_its_legs(spoken: Language) -> None:
+def test_the_sums_of_a_refund_are_its_legs() -> None:
     """Where it did not all arrive: what arrived and what did not make up the whole."""
-    for name, snapshot, row in SITUATIONS:
-        if not snapshot.refunds or all(leg.state is LegState.succeeded for leg in snapshot.legs):
-            continue
-        numbers = re.findall(r"\d+\.\d\d", told((name, snapshot, row), spoken))
-        whole, *parts = sorted((int(number.replace(".", "")) for number in numbers), reverse=True)
-        assert (whole, sum(parts)) == (10_000, 10_000 if parts else 0), (name, numbers)
+    for spoken in Language:
+        for name, snapshot, row in SITUATIONS:
+            if not snapshot.refunds or all(leg.state is LegState.succeeded for leg in snapshot.legs):
+                continue
+            numbers = re.findall(r"\d+\.\d\d", told((name, snapshot, row), spoken))
+            whole, *parts = sorted((int(number.replace(".", "")) for number in numbers), reverse=True)
+            assert (whole, sum(parts)) == (10_000, 10_000 if parts else 0), (name, numbers)
 
 
-@pytest.mark.parametrize("spoken", list(Language))
-def test_a_void_is_never_told_a_refund_s_days(spoken: Language) -> None:
-    for situation in SITUATIONS:
-        if situation[2].state in CANCELLATION_WAITING and situation[1].payment.origin_state is PaymentState.pending:
-            assert not re.search("refund|退款", told(situation, spoken))
+def test_a_void_is_never_told_a_refund_s_days() -> None:
+    for spoken in Language:
+        for situation in SITUATIONS:
+            if situation[2].state in CANCELLATION_WAITING and situation[1].payment.origin_state is PaymentState.pending:
+                assert not re.search("refund|退款", told(situation, spoken))
 
 
-@pytest.mark.parametrize(
-    ("situation", "english", "chinese"),
-    [
+def test_what_the_customer_is_told() -> None:
+    cases: list[tuple[tuple[object, object], str, str]] = [
         (
             refunding(CancellationState.needs_attention, LegState.succeeded, LegState.failed),
             "CNY 60.00 of your refund of CNY 100.00 has been paid back. CNY 40.00 could not be delivered yet, and is not lost. "
@@ -110,12 +107,12 @@ def test_a_void_is_never_told_a_refund_s_days(spoken: Language) -> None:
         ),
         (
             refunding(CancellationState.executing, LegState.held, LegState.held, disputed=True),
-            "Your refund of CNY 100.00 is approved, but it is on hold for now because the payment is disputed. Nothing is lost.",
+            "Your refund of CNY 100.00 is approved, but it is on hold because the payment is disputed. The money is not lost.",
             "您的 ¥100.00 退款已通过，但因支付存在争议而暂缓发出，款项不会丢失。",
         ),
         (
             asked(state=CancellationState.awaiting_merchant, deadline_at=AT, on_deadline=OnDeadline.agent),
-            "We have passed your request for CNY 100.00 on to the merchant. The merchant has until 24 November 2026 at 17:00 "
+            "We have sent your request for CNY 100.00 to the merchant. The merchant has until 24 November 2026 at 17:00 "
             "(Beijing time) to answer. If there is no answer by then, our customer support decides.",
             "您的 ¥100.00 退款申请已转交商户。商户需在2026年11月24日 17:00（北京时间）之前答复。逾期未答复，将由我们的客服处理。",
         ),
@@ -124,19 +121,18 @@ def test_a_void_is_never_told_a_refund_s_days(spoken: Language) -> None:
             "Our customer support is looking at your request for CNY 100.00.",
             "我们的客服正在处理您的 ¥100.00 退款申请。",
         ),
-    ],
-)
-def test_what_the_customer_is_told(situation: tuple[object, object], english: str, chinese: str) -> None:
-    named: Situation = ("", *situation)  # type: ignore[assignment]  # a pair of the two
+    ]
+    for situation, english, chinese in cases:
+        named: Situation = ("", *situation)  # type: ignore[assignment]  # a pair of the two
 
-    assert [told(named, spoken) for spoken in (EN, ZH)] == [english, chinese]
+        assert [told(named, spoken) for spoken in (EN, ZH)] == [english, chinese]
 
 
 def test_a_promise_is_smaller_by_what_will_be_forfeited() -> None:
     snapshot, row = asked(terms=FORFEITS, state=CancellationState.awaiting_return, deadline_at=None, on_deadline=None)
 
     assert told(("forfeits", snapshot, row), EN) == (
-        "Your return is agreed. CNY 60.00 will be refunded when the goods have come back in good order. "
+        "Your return is approved. CNY 60.00 will be refunded when the goods have been returned in good condition. "
         "Coupons or points worth CNY 40.00 would not be given back."
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import asyncpg
 import httpx
 
-from service.keys import load_or_create_keys
+from service.auth.keys import load_or_create_keys
 from tests.bench.stage import Stage
 from tests.bench.usage import spending
 from workflows.flows.export import export_lines

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import asyncpg
 
-from service import embedded
+from service.up import embedded
 from tests.bench.statements import Script, number_as_id
 
 _THREADS_MAX = 2

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import httpx
 
-from service import embedded, migrations
-from service.keys import load_or_create_keys
+from service import migrations
+from service.auth.keys import load_or_create_keys
 from service.settings import environment_for_child
+from service.up import embedded
 from workflows.clock_and_ids import utc_now
 from workflows.domain.enums import Role
 

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import httpx
 
-from service import locate
 from service.app import create_app
+from service.up.data_directory import settings_for
 from workflows.domain import ids
 from workflows.storage.snapshot import SnapshotQuery
 
@@ -40,7 +40,7 @@ class Script:
 
 async def record_request(directory: Path, token: str, payment: UUID) -> Script:
     """Let the application itself answer one request, and make a script of what it sent to the database."""
-    app = create_app(locate.settings_for(data_dir=directory))
+    app = create_app(settings_for(data_dir=directory))
     async with app.router.lifespan_context(app):
         store = app.state.services.store
         snapshot = await store.load(SnapshotQuery(payment_id=payment))

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from service import embedded
 from service.settings import environment_for_child
+from service.up import embedded
 from tests.bench import client, stage, stock
 from workflows.domain import ids
 from workflows.domain.enums import Role

@@ -1,4 +1,4 @@
-"""The sandbox rail inside the test's own process: its real routes over its real book, and a clock that a test moves."""
+"""The sandbox rail inside the test's own process: its real routes over its real ledger, and a clock that a test moves."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,9 +13,9 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from service.providers.sandbox import SandboxProvider
-from service.sandbox.book import Movement, Notice
-from service.sandbox.faults import Chance
-from service.sandbox.scribe import Scribe
+from service.sandbox.faults import RandomFaults
+from service.sandbox.ledger import Movement, OwedNotification
+from service.sandbox.ledger_writer import LedgerWriter
 from service.sandbox.server import Rail
 
 START = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
@@ -48,29 +48,29 @@ class InProcessRail:
 
     provider: SandboxProvider
     clock: Clock
-    _scribe: Scribe
+    _writer: LedgerWriter
     _transport: "_Transport"
 
     def before_reply(self, happens: Early | None) -> None:
         self._transport.before_reply = happens
 
-    async def mature(self) -> None:
+    async def apply_due(self) -> None:
         """Confirm and return what is due by the clock."""
-        await self._scribe(lambda book: book.mature(self.clock.milliseconds()))
+        await self._writer(lambda ledger: ledger.apply_due(self.clock.milliseconds()))
 
-    async def notices(self) -> list[Notice]:
+    async def notices(self) -> list[OwedNotification]:
         """What the rail has to tell and has not told yet, oldest first."""
-        return await self._scribe(lambda book: book.notices(_FAR_MS, ()))
+        return await self._writer(lambda ledger: ledger.owed(_FAR_MS, ()))
 
-    async def delivered(self, notice: Notice) -> None:
-        await self._scribe(lambda book: book.notices_delivered([notice], [], self.clock.milliseconds()))
+    async def delivered(self, notice: OwedNotification) -> None:
+        await self._writer(lambda ledger: ledger.record_deliveries([notice], [], self.clock.milliseconds()))
 
-    async def set_chance(self, chance: Chance) -> None:
+    async def set_random_faults(self, chance: RandomFaults) -> None:
         """Random faults on top of those that the references ask for."""
-        await self._scribe(lambda book: book.set_chance(chance))
+        await self._writer(lambda ledger: ledger.set_random_faults(chance))
 
     async def movements(self, payment_reference: str | None = None) -> list[Movement]:
-        return await self._scribe(lambda book: book.movements(payment_reference, 0, EVERYTHING))
+        return await self._writer(lambda ledger: ledger.movements(payment_reference, 0, EVERYTHING))
 
 
 class _Slow(Exception):
@@ -139,10 +139,10 @@ class _Transport(httpx.AsyncBaseTransport):
 @asynccontextmanager
 async def in_process_rail(folder: Path, clock: Clock) -> AsyncIterator[InProcessRail]:
     """A rail that delivers no notification by itself: the test says when, how often and in which order."""
-    path = folder / "book.sqlite"
-    scribe = Scribe(path, notifies=True)
-    await scribe.open()
-    rail = Rail(scribe, clock, _too_slow)
+    path = folder / "ledger.sqlite"
+    writer = LedgerWriter(path, notifies=True)
+    await writer.open()
+    rail = Rail(writer, clock, _too_slow)
     app = Starlette(
         routes=[
             Route("/sandbox/refunds", rail.endpoint("refund"), methods=["POST"]),
@@ -152,5 +152,5 @@ async def in_process_rail(folder: Path, clock: Clock) -> AsyncIterator[InProcess
     )
     transport = _Transport(app, clock)
     async with httpx.AsyncClient(transport=transport, base_url="http://rail") as client:
-        yield InProcessRail(SandboxProvider(client, timeout_seconds=30), clock, scribe, transport)
-    await scribe.close()
+        yield InProcessRail(SandboxProvider(client, timeout_seconds=30), clock, writer, transport)
+    await writer.close()

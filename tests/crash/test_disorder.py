@@ -26,7 +26,7 @@ async def refunded_unheard(world: World, reference: str, fault: str) -> UUID:
     await world.request(payment, "once")
     await world.worker.drain()
     world.clock.advance(timedelta(milliseconds=1_100))
-    await world.rail.mature()
+    await world.rail.apply_due()
     return payment
 
 

@@ -128,7 +128,7 @@ async def settle(world: World, work: Callable[[], Awaitable[None]], deaths: list
 
 
 async def assert_ended(world: World, payment: UUID, *, ends: PaymentState, kinds: tuple[LegKind, ...]) -> None:
-    """All is final, and the rail's own book holds exactly one movement for each source: that of the leg that succeeded."""
+    """All is final, and the rail's own ledger holds exactly one movement for each source: that of the leg that succeeded."""
     found = await world.snapshot(payment)
     row = found.payment
     assert row.state is ends

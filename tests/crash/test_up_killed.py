@@ -167,7 +167,7 @@ async def settled(url: str, count: int) -> None:
 
 
 async def moved(tree: Tree) -> dict[str, list[tuple[str, int]]]:
-    """What the rail's own book says, by payment."""
+    """What the rail's own ledger says, by payment."""
     async with httpx.AsyncClient(trust_env=False, timeout=ANSWER_SECONDS_MAX) as http:
         headers = {"authorization": f"Bearer {tree.token(Role.auditor)}"}
         address = (await http.get(f"{tree.url}/v1/meta", headers=headers)).json()["sandbox_url"]

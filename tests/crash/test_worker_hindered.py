@@ -1,6 +1,6 @@
 """Worker processes that are killed, frozen or told a wrong time, wherever they happen to be, until nothing is left to do.
 
-The judge is the rail's own book: whatever happens to workers, each payment's money moves once.
+The judge is the rail's own ledger: whatever happens to workers, each payment's money moves once.
 """
 
 import asyncio
@@ -174,7 +174,7 @@ async def work_to_the_end(pool: Any, environment: dict[str, str]) -> None:
 
 
 async def assert_moved_once(pool: Any, world: World, rail: RailProcess, asked: dict[UUID, tuple[str, int, bool]]) -> None:
-    """The rail's own book holds one movement for each payment, and it is the one that our books tell of."""
+    """The rail's own ledger holds one movement for each payment, and it is the one that our books tell of."""
     async with httpx.AsyncClient(trust_env=False) as http:
         moved = (await http.get(f"{rail.url}/sandbox/movements")).json()["data"]
     assert sorted((m["payment_reference"], m["amount"]) for m in moved) == sorted(told[:2] for told in asked.values()), "once each"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import httpx
 
-from service import embedded
-from service.keys import load_or_create_keys
+from service.auth.keys import load_or_create_keys
 from service.settings import environment_for_child
+from service.up import embedded
 from workflows.clock_and_ids import utc_now
 from workflows.domain.enums import Role
 

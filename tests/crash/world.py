@@ -124,7 +124,7 @@ class World:
         )
 
     async def _command(self, payment: UUID, key: str, decide: Decide) -> IdempotentResponse:
-        def reply(_: Snapshot, __: PolicyContext, ___: bool) -> IdempotentResponse:
+        def reply(_: Snapshot, __: PolicyContext, ___: Change | None) -> IdempotentResponse:
             return IdempotentResponse(fingerprint=key, status=200, body=b"{}")
 
         def refuse(why: Exception, _: Snapshot, __: PolicyContext) -> IdempotentResponse:
@@ -134,11 +134,10 @@ class World:
 
         replied = await self.runner.run(
             Command(
-                wanted=SnapshotQuery(payment_id=payment, caller=WALLET.id, key=key),
+                query=SnapshotQuery(payment_id=payment, caller=WALLET.id, key=key),
                 actor=lambda: WALLET,
                 request_id=key,
                 visible=lambda _: True,
-                check=lambda: None,
                 version=lambda _: None,
                 decide=decide,
                 reply=reply,
@@ -183,7 +182,7 @@ class World:
         if due is None:
             return False
         self.clock.now = max(self.clock.now, due) + timedelta(milliseconds=1)
-        await self.rail.mature()
+        await self.rail.apply_due()
         return True
 
     async def surviving(self, action: Callable[[], Any]) -> str | None:

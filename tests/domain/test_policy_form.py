@@ -1,4 +1,4 @@
-"""The written form: every member, its round trip, and every problem told at once."""
+"""The written form: every member, its round trip, and every fault told at once."""
 
 import json
 from datetime import UTC, date, datetime
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from service.calendars import calendar_exists
 from workflows.domain.enums import Anchor, OnDeadline, Refusal, Route, Source
-from workflows.domain.forms import Problem
+from workflows.domain.faults import Fault, FaultCode
 from workflows.domain.policy import Policy
 from workflows.domain.policy_form import PolicyInvalid, parse_policy, parse_rules, policy_data, rules_data
 from workflows.domain.windows import Length, Unit, WindowSpec
@@ -60,14 +60,14 @@ refusals:
 """
 
 
-def problems(data: object, **members: Any) -> list[Problem]:
+def faults(data: object, **members: Any) -> list[Fault]:
     with pytest.raises(PolicyInvalid) as caught:
         parse_policy(data, **members)
-    return list(caught.value.problems)
+    return list(caught.value.faults)
 
 
 def pointers(data: object) -> list[str]:
-    return [pointer for pointer, _ in problems(data)]
+    return [fault.pointer for fault in faults(data)]
 
 
 def with_rule(**members: Any) -> dict[str, Any]:
@@ -103,22 +103,19 @@ def test_what_is_written_reads_back_equal_through_json_and_yaml(source: dict[str
     assert parse_rules(rules_data(policy.rules)) == policy.rules
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
+def test_times_may_come_decoded_or_as_text() -> None:
+    cases: list[object] = [
         "2026-01-01T00:00:00Z",
         "2026-01-01T08:00:00+08:00",
         datetime(2026, 1, 1, tzinfo=UTC),
         datetime.fromisoformat("2026-01-01T08:00+08:00"),
-    ],
-)
-def test_times_may_come_decoded_or_as_text(moment: object) -> None:
-    assert parse_policy({**BARE, "effective_from": moment}) == parse_policy(BARE)
+    ]
+    for moment in cases:
+        assert parse_policy({**BARE, "effective_from": moment}) == parse_policy(BARE)
 
 
-@pytest.mark.parametrize(
-    ("member", "value"),
-    [
+def test_each_wrong_member_is_told_where_it_stands() -> None:
+    cases: list[tuple[str, object]] = [
         ("version", date(2026, 11, 1)),  # YAML's reading of 2026-11-01
         ("version", ""),
         ("version", "a b"),
@@ -146,15 +143,13 @@ def test_times_may_come_decoded_or_as_text(moment: object) -> None:
         ("deadlines", []),
         ("limits", 50),
         ("refusals", ["default"]),
-    ],
-)
-def test_each_wrong_member_is_told_where_it_stands(member: str, value: object) -> None:
-    assert pointers({**BARE, member: value}) == [f"/{member}"]
+    ]
+    for member, value in cases:
+        assert pointers({**BARE, member: value}) == [f"/{member}"]
 
 
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [
+def test_each_wrong_part_is_told_where_it_stands() -> None:
+    cases: list[tuple[dict[str, Any], str]] = [
         ({**BARE, "limits": {"partial_refunds_max": -1}}, "/limits/partial_refunds_max"),
         ({**BARE, "limits": {"partial_refunds_max": True}}, "/limits/partial_refunds_max"),
         ({**BARE, "limits": {"partial_interval": "60 seconds"}}, "/limits/partial_interval"),
@@ -201,18 +196,18 @@ def test_each_wrong_member_is_told_where_it_stands(member: str, value: object) -
         (with_rule(**{"a/b~c": 1}), "/rules/0/a~1b~0c"),
         (dict[Any, Any](BARE) | {True: 1}, "/True"),
         ({**BARE, "\ud800": 1}, "/?"),  # half a character, which no answer could carry
-    ],
-)
-def test_each_wrong_part_is_told_where_it_stands(data: dict[str, Any], expected: str) -> None:
-    assert pointers(data) == [expected]
+    ]
+    for data, expected in cases:
+        assert pointers(data) == [expected]
 
 
-@pytest.mark.parametrize("data", [None, [], "policy", 7, True])
-def test_what_is_no_object_lacks_everything(data: object) -> None:
-    assert problems(data)[0] == ("", "must be an object")
+def test_what_is_no_object_lacks_everything() -> None:
+    cases: tuple[object, ...] = (None, [], "policy", 7, True)
+    for data in cases:
+        assert faults(data)[0] == Fault("", FaultCode.not_object)
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_faults_are_told_at_once() -> None:
     data = {
         "version": 1,
         "timezone": "Mars/Olympus",
@@ -238,14 +233,23 @@ def test_a_calendar_that_nobody_keeps_is_told() -> None:
     data = {**BARE, "calendar": "ZZ"}
 
     assert parse_policy(data).calendar == "ZZ"  # the form alone cannot know
-    assert problems(data, calendar_exists=calendar_exists) == [("/calendar", "there is no such calendar")]
+    assert faults(data, calendar_exists=calendar_exists) == [Fault("/calendar", FaultCode.unknown_calendar)]
 
 
 def test_a_merchants_rules_are_pointed_at_from_their_own_list() -> None:
     with pytest.raises(PolicyInvalid) as caught:
         parse_rules([{"name": "a", "route": "void"}, {"name": "b"}])
 
-    assert caught.value.problems == (("/1/route", "required"),)
+    assert caught.value.faults == (Fault("/1/route", FaultCode.required),)
+    assert str(caught.value) == "/1/route: required"
+
+
+def test_a_fault_says_what_is_allowed() -> None:
+    told = {fault.pointer: str(fault) for fault in faults({**BARE, "colour": "red", "limits": {"requests_per_day": 0}, "version": 7})}
+
+    assert told["/limits/requests_per_day"].endswith(": integer_out_of_range (minimum=1, maximum=1000000)")
+    assert told["/version"] == "/version: not_quoted"
+    assert "'calendar', 'deadlines'" in told["/colour"]
 
 
 _junk = st.recursive(
@@ -264,17 +268,17 @@ _rule_members = st.sampled_from(
 @given(data=_junk | st.dictionaries(_members, _junk), rule=st.dictionaries(_rule_members, _junk))
 def test_no_input_however_odd_raises_anything_else(data: Any, rule: dict[str, Any]) -> None:
     for form in (data, {**BARE, "rules": [rule]}):
-        read = policy_or_problems(form)
+        read = policy_or_faults(form)
         if isinstance(read, Policy):
             assert parse_policy(policy_data(read)) == read
         else:
             assert read
-            assert all(pointer == "" or pointer.startswith("/") for pointer, _ in read)
-            json.dumps(read, ensure_ascii=False).encode()
+            assert all(fault.pointer == "" or fault.pointer.startswith("/") for fault in read)
+            json.dumps([(fault.pointer, fault.code, dict(fault.members)) for fault in read], ensure_ascii=False).encode()
 
 
-def policy_or_problems(data: object) -> Policy | tuple[Problem, ...]:
+def policy_or_faults(data: object) -> Policy | tuple[Fault, ...]:
     try:
         return parse_policy(data)
     except PolicyInvalid as invalid:
-        return invalid.problems
+        return invalid.faults

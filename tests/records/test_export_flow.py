@@ -13,7 +13,7 @@ from itertools import pairwise
 import asyncpg
 import pytest
 
-from service import embedded
+from service.up import embedded
 from tests.records.made import OURS, chain, export, in_order, judge, sign
 from workflows.domain.exports import Scope
 from workflows.domain.records import Record, chain_id

@@ -14,8 +14,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from service.auth.keys import EvidenceKey, load_or_create_keys
 from service.cli import application
-from service.keys import EvidenceKey, load_or_create_keys
 from service.terminal.records import LINE_BYTES_MAX, run_export, run_verify
 from tests.records.made import chain, export, in_order, lines_of
 from workflows.domain.canonical import canonical

@@ -8,18 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.terminal.finding_texts import FINDING_TEXTS, finding_text
 from tests.records.made import MORNING, OURS, THEIRS, chain, export, in_order, judge, lines_of
 from workflows.domain.canonical import canonical
 from workflows.domain.exports import Scope, export_line
 from workflows.domain.records import GENESIS, Record, hash_of
-from workflows.domain.verifying import FINDINGS_MAX, Fault, Finding, VerificationStatus
+from workflows.domain.verifying import FINDINGS_MAX, ExportFault, Finding, FindingReason, VerificationStatus
 
 RECORDS = in_order([*chain("a", 4), *chain("b", 3), *chain("c", 1)])
 LINES = export(RECORDS)
 TRAILER_LINE = len(LINES)
 
 
-def faults(findings: tuple[Finding, ...]) -> set[Fault]:
+def faults(findings: tuple[Finding, ...]) -> set[ExportFault]:
     return {finding.fault for finding in findings}
 
 
@@ -64,7 +65,7 @@ def test_a_chain_may_begin_late_where_the_export_does() -> None:
 
     verdict = judge(export(late))
     assert verdict.status is VerificationStatus.tampered
-    assert [(finding.line, finding.fault, finding.sequence) for finding in verdict.findings] == [(1, Fault.gap, 3)]
+    assert [(finding.line, finding.fault, finding.sequence) for finding in verdict.findings] == [(1, ExportFault.gap, 3)]
 
 
 @pytest.mark.parametrize("flip", [0x01, 0x20, 0x80, 0xFF])
@@ -98,7 +99,7 @@ def test_a_stream_that_was_cut_anywhere_is_not_verified(length: int) -> None:
 
 def test_a_stream_cut_between_two_lines() -> None:
     verdict = judge(LINES[:-1])
-    assert [(finding.line, finding.fault) for finding in verdict.findings] == [(8, Fault.cut)]
+    assert [(finding.line, finding.fault) for finding in verdict.findings] == [(8, ExportFault.cut)]
 
 
 @pytest.mark.parametrize("place", range(len(RECORDS)))
@@ -106,17 +107,17 @@ def test_each_record_dropped(place: int) -> None:
     verdict = judge([*LINES[:place], *LINES[place + 1 :]])
 
     assert verdict.status is VerificationStatus.tampered
-    assert Fault.trailer_differs in faults(verdict.findings)
+    assert ExportFault.trailer_differs in faults(verdict.findings)
     dropped = RECORDS[place]
     followed = any(record.chain == dropped.chain and record.sequence > dropped.sequence for record in RECORDS)
-    gaps = [finding for finding in verdict.findings if finding.fault is Fault.gap]
+    gaps = [finding for finding in verdict.findings if finding.fault is ExportFault.gap]
     assert [(gap.line, gap.chain, gap.sequence) for gap in gaps] == ([(place + 1, dropped.chain, dropped.sequence + 1)] if followed else [])
 
 
 @pytest.mark.parametrize("place", range(len(RECORDS)))
 def test_each_record_repeated(place: int) -> None:
     verdict = judge([*LINES[: place + 1], *LINES[place:]])
-    repeated = [finding for finding in verdict.findings if finding.fault is Fault.repeated]
+    repeated = [finding for finding in verdict.findings if finding.fault is ExportFault.repeated]
     assert [(f.line, f.chain, f.sequence) for f in repeated] == [(place + 2, RECORDS[place].chain, RECORDS[place].sequence)]
 
 
@@ -125,26 +126,26 @@ def test_each_pair_swapped(place: int) -> None:
     verdict = judge([*LINES[:place], LINES[place + 1], LINES[place], *LINES[place + 2 :]])
 
     assert verdict.status is VerificationStatus.tampered
-    swapped = [finding for finding in verdict.findings if finding.fault is Fault.out_of_order]
+    swapped = [finding for finding in verdict.findings if finding.fault is ExportFault.out_of_order]
     assert [(f.line, f.chain, f.sequence) for f in swapped] == [(place + 2, RECORDS[place].chain, RECORDS[place].sequence)]
 
 
 @pytest.mark.parametrize("place", range(len(RECORDS)))
 def test_a_changed_amount_is_named(place: int) -> None:
     verdict = judge(tamper(LINES, place, lambda record: record.update(amount=1)))
-    changed = [finding for finding in verdict.findings if finding.fault is Fault.changed]
+    changed = [finding for finding in verdict.findings if finding.fault is ExportFault.changed]
     assert [(f.line, f.chain, f.sequence) for f in changed] == [(place + 1, RECORDS[place].chain, RECORDS[place].sequence)]
 
 
 def test_a_changed_record_with_a_hash_that_fits_breaks_the_link() -> None:
     verdict = judge(tamper(LINES, 0, lambda record: record.update(amount=1), rehash=True))
-    assert [(f.line, f.fault) for f in verdict.findings] == [(2, Fault.broken_link), (9, Fault.trailer_differs)]
+    assert [(f.line, f.fault) for f in verdict.findings] == [(2, ExportFault.broken_link), (9, ExportFault.trailer_differs)]
 
 
 def test_a_first_record_has_none_before_it() -> None:
     first = chain("a", 1)
     lines = tamper(export(first), 0, lambda record: record.update(previous_hash="1" * 64), rehash=True)
-    assert Fault.broken_link in faults(judge(lines).findings)
+    assert ExportFault.broken_link in faults(judge(lines).findings)
     assert first[0].previous_hash == GENESIS
 
 
@@ -157,18 +158,18 @@ class TestForgedTrailers:
         forged = json.loads(export(self.short)[-1])
         forged["signature"] = json.loads(LINES[-1])["signature"]
         verdict = judge([*lines_of(self.short), canonical(forged) + b"\n"])
-        assert [(f.line, f.fault) for f in verdict.findings] == [(8, Fault.signature)]
+        assert [(f.line, f.fault) for f in verdict.findings] == [(8, ExportFault.signature)]
 
     def test_signed_by_somebody_else_in_our_name(self) -> None:
         forged = json.loads(export(self.short)[-1])
         forged["signature"] = json.loads(export(self.short, key=THEIRS)[-1])["signature"]
-        assert faults(judge([*lines_of(self.short), canonical(forged) + b"\n"]).findings) == {Fault.signature}
+        assert faults(judge([*lines_of(self.short), canonical(forged) + b"\n"]).findings) == {ExportFault.signature}
 
     def test_signed_by_somebody_else_in_his_own_name(self) -> None:
         forged = export(self.short, key=THEIRS)
 
         verdict = judge(forged, trusted_key=OURS)
-        assert [(f.line, f.fault) for f in verdict.findings] == [(8, Fault.other_signer)]
+        assert [(f.line, f.fault) for f in verdict.findings] == [(8, ExportFault.other_signer)]
 
         unaware = judge(forged)  # nobody can tell without knowing our key, and the verdict says so
         assert (unaware.status, unaware.signer, unaware.signer_trusted) == (VerificationStatus.verified, THEIRS, False)
@@ -193,7 +194,7 @@ def test_a_trailer_of_another_form(change: dict[str, object]) -> None:
     value = json.loads(LINES[-1])
     value["trailer"].update(change)
     verdict = judge([*LINES[:-1], canonical(value) + b"\n"])
-    assert [(f.line, f.fault) for f in verdict.findings] == [(9, Fault.trailer_differs)]
+    assert [(f.line, f.fault) for f in verdict.findings] == [(9, ExportFault.trailer_differs)]
 
 
 @pytest.mark.parametrize("member", ["version", "from", "to", "merchant_id", "count", "digest", "runs", "chains_digest", "key"])
@@ -205,12 +206,12 @@ def test_a_trailer_without_a_member(member: str) -> None:
 
 @pytest.mark.parametrize("value", [{"trailer": [], "signature": ""}, {"trailer": {}, "signature": 1}, {"trailer": None, "signature": None}])
 def test_a_trailer_that_is_none(value: object) -> None:
-    assert faults(judge([*LINES[:-1], canonical(value) + b"\n"]).findings) == {Fault.trailer_differs}
+    assert faults(judge([*LINES[:-1], canonical(value) + b"\n"]).findings) == {ExportFault.trailer_differs}
 
 
 def test_the_same_trailer_in_other_bytes_is_not_canonical() -> None:
     verdict = judge([*LINES[:-1], json.dumps(json.loads(LINES[-1])).encode() + b"\n"])
-    assert [(f.line, f.fault) for f in verdict.findings] == [(9, Fault.not_canonical)]
+    assert [(f.line, f.fault) for f in verdict.findings] == [(9, ExportFault.not_canonical)]
 
 
 def test_the_same_signature_in_another_base64_is_refused() -> None:
@@ -219,18 +220,18 @@ def test_the_same_signature_in_another_base64_is_refused() -> None:
     last = value["signature"][-3]  # of its six bits, the lower four belong to no byte
     value["signature"] = value["signature"][:-3] + digits[digits.index(last) + 1] + "=="
     verdict = judge([*LINES[:-1], canonical(value) + b"\n"])
-    assert [(f.line, f.fault) for f in verdict.findings] == [(9, Fault.trailer_differs)]
+    assert [(f.line, f.fault) for f in verdict.findings] == [(9, ExportFault.trailer_differs)]
 
 
 def test_the_trailer_says_which_totals_differ() -> None:
     verdict = judge([*LINES[:3], *LINES[4:]])
-    assert verdict.findings[-1].detail == "count, digest, chains_digest: the trailer counts 8 records, the file holds 7"
+    assert finding_text(verdict.findings[-1]) == "count, digest, chains_digest: the trailer counts 8 records, the file holds 7"
 
 
 @pytest.mark.parametrize("extra", [LINES[0], LINES[-1], b"\n", b"{}\n"], ids=["record", "trailer", "empty", "object"])
 def test_nothing_may_follow_the_trailer(extra: bytes) -> None:
     verdict = judge([*LINES, extra])
-    assert [(f.line, f.fault) for f in verdict.findings] == [(10, Fault.after_trailer)]
+    assert [(f.line, f.fault) for f in verdict.findings] == [(10, ExportFault.after_trailer)]
 
 
 @pytest.mark.parametrize(
@@ -256,7 +257,7 @@ def test_the_same_in_other_bytes_is_not_canonical(spoil: Callable[[bytes], bytes
     spoilt = spoil(LINES[4])
     assert spoilt != LINES[4]
     verdict = judge([*LINES[:4], spoilt, *LINES[5:]])
-    assert (verdict.findings[0].line, verdict.findings[0].fault) == (5, Fault.not_canonical)
+    assert (verdict.findings[0].line, verdict.findings[0].fault) == (5, ExportFault.not_canonical)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +278,7 @@ def test_the_same_in_other_bytes_is_not_canonical(spoil: Callable[[bytes], bytes
 def test_what_is_not_a_record(change: dict[str, object]) -> None:
     value = json.loads(LINES[0]) | change
     verdict = judge([canonical(value) + b"\n", *LINES[1:]])
-    assert (verdict.findings[0].line, verdict.findings[0].fault) == (1, Fault.not_a_record)
+    assert (verdict.findings[0].line, verdict.findings[0].fault) == (1, ExportFault.not_a_record)
 
 
 @pytest.mark.parametrize("lines", [[], [b""], [b"PK\x03\x04"], [b"hello\n", b"world\n"], [b"{}\n"], [b"[]\n"], [b'{"a":1}\n']])
@@ -318,3 +319,18 @@ def _lines(content: bytes) -> list[bytes]:
     """As a file is read: split after newlines only."""
     *whole, rest = content.split(b"\n")
     return [line + b"\n" for line in whole] + ([rest] if rest else [])
+
+
+def test_every_reason_has_its_text() -> None:
+    assert set(FINDING_TEXTS) == set(FindingReason)
+
+
+def test_a_finding_is_told_with_its_members() -> None:
+    missing = judge([line for number, line in enumerate(LINES) if number != 1]).findings[0]
+
+    assert (missing.fault, missing.reason, dict(missing.members)) == (
+        ExportFault.gap,
+        FindingReason.missing_records,
+        {"last": 1, "missing": 1},
+    )
+    assert finding_text(missing) == "follows sequence 1: 1 missing"

@@ -69,7 +69,7 @@ class Receiver:
 
 @dataclass
 class RailProcess:
-    """`python -m service.sandbox` over one book; started, killed and started again on the same port."""
+    """`python -m service.sandbox` over one ledger; started, killed and started again on the same port."""
 
     folder: Path
     notify_url: str | None = None
@@ -80,7 +80,7 @@ class RailProcess:
     async def start(self) -> None:
         secret = self.folder / "secret"
         secret.write_text(SECRET)
-        arguments = ["-m", "service.sandbox", "--book", str(self.folder / "book.db"), "--port", str(self.port)]
+        arguments = ["-m", "service.sandbox", "--ledger", str(self.folder / "ledger.db"), "--port", str(self.port)]
         if self.notify_url:
             arguments += ["--notify-url", self.notify_url, "--secret-file", str(secret)]
         self.process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)

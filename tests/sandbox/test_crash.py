@@ -1,4 +1,4 @@
-"""The rail is killed with SIGKILL between effect and reply, and started again over the same book."""
+"""The rail is killed with SIGKILL between effect and reply, and started again over the same ledger."""
 
 import asyncio
 from dataclasses import replace
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.sandbox.book import Book, Heard, Instruction
 from service.sandbox.faults import KINDS_DEFAULT
+from service.sandbox.ledger import Instruction, Ledger, SendResult
 from tests.sandbox.conftest import Caller, RailProcess, Receiver, calling, noticed, order
 from workflows.domain.ports import Absent, Done, Order, Pending, ProviderUnavailable, Unknown
 
@@ -16,16 +16,16 @@ from workflows.domain.ports import Absent, Done, Order, Pending, ProviderUnavail
 async def killed_in_silence(rail: RailProcess, caller: Caller, wanted: Order) -> object:
     """Send, and kill the rail as soon as it has written the attempt down; answers what the sender learnt."""
     sending = asyncio.create_task(caller.http.post("/sandbox/refunds", json={name: getattr(wanted, name) for name in Order.__slots__}))
-    await asyncio.to_thread(_until_written, rail.folder / "book.db", wanted.rail_key)
+    await asyncio.to_thread(_until_written, rail.folder / "ledger.db", wanted.rail_key)
     await rail.kill()
     return (await asyncio.gather(sending, return_exceptions=True))[0]
 
 
 def _until_written(path: Path, rail_key: str) -> None:
-    book = Book(path, notifies=True)
-    while book.find(rail_key) is None:
+    ledger = Ledger(path, notifies=True)
+    while ledger.find(rail_key) is None:
         pass
-    book.close()
+    ledger.close()
 
 
 @pytest.mark.parametrize(("fault", "movements"), [("timeout_after_effect", 1), ("timeout_before_effect", 0)])
@@ -144,16 +144,16 @@ async def test_odd_wishes_for_chance_change_nothing(caller: Caller, wish: dict[s
     assert (await caller.http.get("/sandbox/faults")).json()["rate"] == 0
 
 
-def test_the_book_refuses_a_second_movement_under_one_key(tmp_path: Path) -> None:
+def test_the_ledger_refuses_a_second_movement_under_one_key(tmp_path: Path) -> None:
     import sqlite3
 
-    book = Book(tmp_path / "book.db", notifies=True)
+    ledger = Ledger(tmp_path / "ledger.db", notifies=True)
     asked = Instruction(kind="refund", rail_key="a", payment_reference="p", provider_reference="ok", amount=5, currency="CNY")
-    assert isinstance(book.send(asked, 1), Heard)
+    assert isinstance(ledger.send(asked, 1), SendResult)
 
     with pytest.raises(sqlite3.IntegrityError, match=r"movements\.rail_key"):
-        book.execute(
+        ledger.execute(
             "insert into movements (rail_key, kind, payment_reference, amount, currency, at_ms) values ('a', 'refund', 'p', 5, 'CNY', 2)"
         )
-    assert [movement.amount for movement in book.movements("p", 0, 10)] == [5]
-    book.close()
+    assert [movement.amount for movement in ledger.movements("p", 0, 10)] == [5]
+    ledger.close()

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.sandbox.faults import KINDS_DEFAULT, NONE, Chance, Faults, UnreadableFault, for_attempt, parse
+from service.sandbox.faults import KINDS_DEFAULT, NONE, Faults, RandomFaults, UnreadableFault, for_attempt, parse_faults
 
 
 @pytest.mark.parametrize(
     "reference", ["", "ok", "ok|ch_123", "|ch_123", "acct-778", "acct-778|x", "ch_1,ch_2", "slowly:2s", "2026-11-22", "a:b:c", "🦊", ",,"]
 )
 def test_a_plain_reference_asks_for_nothing(reference: str) -> None:
-    assert parse(reference) == NONE
+    assert parse_faults(reference) == NONE
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_plain_reference_asks_for_nothing(reference: str) -> None:
     ],
 )
 def test_every_word_is_read(reference: str, asked: Faults) -> None:
-    assert parse(reference) == asked
+    assert parse_faults(reference) == asked
 
 
 @pytest.mark.parametrize(
@@ -50,20 +50,20 @@ def test_every_word_is_read(reference: str, asked: Faults) -> None:
 )  # fmt: skip
 def test_an_unreadable_word_beside_a_fault_is_told_to_a_person(reference: str) -> None:
     with pytest.raises(UnreadableFault, match=r"^'.*\.$"):
-        parse(reference)
+        parse_faults(reference)
 
 
 @given(st.text(max_size=60))
 def test_no_text_breaks_the_reader(reference: str) -> None:
     try:
-        asked = parse(reference)
+        asked = parse_faults(reference)
     except UnreadableFault:
         return
     assert isinstance(asked, Faults)
 
 
 def test_what_loses_an_answer_happens_at_the_first_attempt_that_is_heard() -> None:
-    asked = parse("unavailable:2,timeout_after_effect,garbage,duplicate_notification")
+    asked = parse_faults("unavailable:2,timeout_after_effect,garbage,duplicate_notification")
 
     befalls = [for_attempt(asked, NONE, attempt) for attempt in (1, 2, 3, 4)]
 
@@ -74,20 +74,20 @@ def test_what_loses_an_answer_happens_at_the_first_attempt_that_is_heard() -> No
 
 
 def test_chance_comes_on_top_of_what_was_asked() -> None:
-    assert for_attempt(parse("pending:1s"), parse("garbage"), 7) == Faults(pending_ms=1000, garbage=True)
-    assert for_attempt(parse("decline:a"), parse("decline:b"), 1) == Faults(decline="b")
+    assert for_attempt(parse_faults("pending:1s"), parse_faults("garbage"), 7) == Faults(pending_ms=1000, garbage=True)
+    assert for_attempt(parse_faults("decline:a"), parse_faults("decline:b"), 1) == Faults(decline="b")
 
 
 @given(st.integers(), st.text(max_size=20), st.integers(1, 50))
 def test_chance_repeats_itself(seed: int, rail_key: str, attempt: int) -> None:
-    first, again = (Chance(rate=0.5, kinds=KINDS_DEFAULT, seed=seed) for _ in range(2))
+    first, again = (RandomFaults(rate=0.5, kinds=KINDS_DEFAULT, seed=seed) for _ in range(2))
 
     assert first.draw("send", rail_key, attempt) == again.draw("send", rail_key, attempt)
 
 
 def test_chance_keeps_its_rate_and_depends_on_seed_and_attempt() -> None:
     def drawn(seed: int, attempt: int) -> list[bool]:
-        chance = Chance(rate=0.2, kinds=KINDS_DEFAULT, seed=seed)
+        chance = RandomFaults(rate=0.2, kinds=KINDS_DEFAULT, seed=seed)
         return [chance.draw("send", str(key), attempt) != NONE for key in range(5000)]
 
     assert 900 < sum(drawn(1, 1)) < 1100
@@ -95,12 +95,12 @@ def test_chance_keeps_its_rate_and_depends_on_seed_and_attempt() -> None:
     assert drawn(1, 1) != drawn(1, 2)
 
 
-@pytest.mark.parametrize("chance", [Chance(), Chance(rate=0.0, kinds=KINDS_DEFAULT), Chance(rate=1.0, kinds=())])
-def test_without_rate_or_kinds_there_is_no_chance(chance: Chance) -> None:
+@pytest.mark.parametrize("chance", [RandomFaults(), RandomFaults(rate=0.0, kinds=KINDS_DEFAULT), RandomFaults(rate=1.0, kinds=())])
+def test_without_rate_or_kinds_there_is_no_chance(chance: RandomFaults) -> None:
     assert all(chance.draw("send", str(key), 1) == NONE for key in range(100))
 
 
 def test_at_full_rate_every_attempt_is_befallen() -> None:
-    chance = Chance(rate=1.0, kinds=("garbage",), seed=4)
+    chance = RandomFaults(rate=1.0, kinds=("garbage",), seed=4)
 
     assert {chance.draw("find", str(key), 1) for key in range(100)} == {Faults(garbage=True)}

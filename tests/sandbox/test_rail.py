@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from service.providers.sandbox import SandboxProvider
-from service.sandbox.book import Book, Instruction
+from service.sandbox.ledger import Instruction, Ledger
 from service.sandbox.server import ROWS_AT_ONCE
 from tests.sandbox.conftest import PATIENCE_SECONDS, Caller, RailProcess, Receiver, calling, eventually, noticed, order
 from workflows.domain.ports import Absent, Declined, Done, NeedsAction, Order, Pending, ProviderUnavailable, Returned, Settled, Unknown
@@ -281,15 +281,15 @@ async def test_odd_queries_are_refused(caller: Caller, query: str) -> None:
     assert (await caller.http.get(f"/sandbox/movements?{query}")).status_code == 400
 
 
-async def test_the_whole_book_can_be_read_at_once_or_in_pages(tmp_path: Path) -> None:
-    book = Book(tmp_path / "book.db", notifies=False)
-    book.execute("begin")
+async def test_the_whole_ledger_can_be_read_at_once_or_in_pages(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.db", notifies=False)
+    ledger.execute("begin")
     keys = [f"key-{number}" for number in range(2 * ROWS_AT_ONCE + 1)]
     for key in keys:
         asked = Instruction(kind="refund", rail_key=key, payment_reference="p", provider_reference="", amount=5, currency="CNY")
-        book.send(asked, 1_700_000_000_000)
-    book.execute("commit")
-    book.close()
+        ledger.send(asked, 1_700_000_000_000)
+    ledger.execute("commit")
+    ledger.close()
     rail = RailProcess(tmp_path)
     await rail.start()
 

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, Ellip
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from service.jwks import KeySet, KeysUnavailable, parse_jwks
-from service.security import Authenticator
+from service.auth.jwks import KeysUnavailable, VerificationKeys, parse_jwks
+from service.auth.tokens import Authenticator
 
 NOW = datetime(2026, 11, 22, 13, 30, tzinfo=UTC)
 ISSUER, AUDIENCE = "https://issuer.example", "refundry"
@@ -35,22 +35,22 @@ class Keys:
     """A source of keys that a test can change and count."""
 
     def __init__(self, *jwks: Mapping[str, object]) -> None:
-        self.set: KeySet | None = key_set(*jwks)
-        self.after_renewal: KeySet | None = None
+        self.set: VerificationKeys | None = key_set(*jwks)
+        self.after_renewal: VerificationKeys | None = None
         self.renewals = 0
 
-    async def current(self) -> KeySet:
+    async def current(self) -> VerificationKeys:
         if self.set is None:
             raise KeysUnavailable
         return self.set
 
-    async def renewed(self) -> KeySet:
+    async def renewed(self) -> VerificationKeys:
         self.renewals += 1
         self.set = self.after_renewal or self.set
         return await self.current()
 
 
-def key_set(*jwks: Mapping[str, object]) -> KeySet:
+def key_set(*jwks: Mapping[str, object]) -> VerificationKeys:
     return parse_jwks(json.dumps({"keys": list(jwks)}).encode())
 
 

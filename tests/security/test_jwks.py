@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service import jwks
-from service.jwks import FileKeys, JwksUnreadable, KeySet, KeysUnavailable, UrlKeys, parse_jwks
+from service.auth import jwks
+from service.auth.jwks import FileKeys, JwksUnreadable, KeysUnavailable, UrlKeys, VerificationKeys, algorithms_of, parse_jwks
 from tests.security.issuer import ed25519, encode, jwk, key_set, p256, rsa_key
 
 ED = ed25519()
@@ -27,7 +27,7 @@ class Seconds:
         return self.now
 
 
-def kids(keys: KeySet) -> list[str | None]:
+def kids(keys: VerificationKeys) -> list[str | None]:
     return [key.kid for key in keys.keys]
 
 
@@ -69,16 +69,20 @@ def test_what_can_is_taken_in(more: dict[str, object]) -> None:
     assert kids(key_set(jwk(ED, "good", **more))) == ["good"]
 
 
+def test_a_key_whose_name_is_null_is_taken_in() -> None:
+    assert len(parse_jwks(document(jwk(ED) | {"kid": None})).keys) == 1
+
+
 def test_of_a_private_key_only_the_public_half_is_taken_in() -> None:
     keys = key_set(jwk(ED, d=encode(ED.private_bytes_raw()), key_ops=["sign", "verify"]))
 
-    assert not keys.keys[0].key.is_private
+    assert not keys.keys[0].is_private
 
 
 def test_each_kind_is_bound_to_its_own_algorithms() -> None:
     keys = key_set(jwk(ED), jwk(p256()), jwk(rsa_key()))
 
-    assert [set(key.algorithms) for key in keys.keys] == [{"Ed25519", "EdDSA"}, {"ES256"}, {"RS256"}]
+    assert [set(algorithms_of(key)) for key in keys] == [{"Ed25519", "EdDSA"}, {"ES256"}, {"RS256"}]
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"{}", b'{"keys": {}}', b'{"keys": null}', b"[" * 9000, b"\xff", document(*[{}] * 101)])

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.jwks import FileKeys
-from service.keys import AUDIENCE, ISSUER, TTL_SECONDS_MAX, KeysUnusable, Verifier, VerifierKeyUnreadable, load_or_create_keys
-from service.security import Authenticator
+from service.auth.jwks import FileKeys
+from service.auth.keys import AUDIENCE, ISSUER, TTL_SECONDS_MAX, KeysUnusable, Verifier, VerifierKeyUnreadable, load_or_create_keys
+from service.auth.tokens import Authenticator
 from tests.security.issuer import NOW, Clock
 from workflows.domain.enums import Role
 

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from service.jwks import KeysUnavailable
-from service.security import TokenFault, Unauthenticated
+from service.auth.jwks import KeysUnavailable
+from service.auth.tokens import TokenFault, Unauthenticated
 from tests.security.issuer import NOW, Clock, Keys, authenticator, bearer, claims, ed25519, jwk, key_set, sign
 
 ED = ed25519()

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.security import TOKEN_BYTES_MAX, Principal, TokenFault, Unauthenticated
+from service.auth.tokens import TOKEN_BYTES_MAX, Principal, TokenFault, Unauthenticated
 from tests.security.issuer import (
     AUDIENCE,
     NOW,

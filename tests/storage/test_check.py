@@ -15,6 +15,7 @@ from rich.console import Console
 
 from service.settings import Settings
 from service.terminal.check import run_check
+from service.terminal.invariant_texts import INVARIANT_TEXTS
 from tests.database import Cluster, Database, in_thread
 from tests.storage.world import WORDS, World, world
 from workflows.domain.enums import CancellationState, PaymentState, Reason, Source
@@ -22,6 +23,7 @@ from workflows.domain.errors import RefundryError
 from workflows.domain.ids import payment_id, public
 from workflows.domain.model import Item, ItemQuantity
 from workflows.flows.check import COLUMNS, EXAMPLES_MAX, IN_CHAINS, LINKED, SEALED, STORY, UNBROKEN, InvariantResult, run_checks
+from workflows.flows.check_rail import MOVED
 from workflows.storage.invariants import IN_SQL
 
 NAMES = {invariant.name for invariant in IN_SQL} | set(IN_CHAINS)
@@ -288,6 +290,10 @@ async def test_an_example_names_the_payment_and_only_the_first_are_kept(copy: Da
     assert results[REFUNDED].examples == [f"{public('pay', payment_id('stuck'))}: says 299, its legs 300"]
     assert results[SEALED].violations == results[SEALED].looked_at == records
     assert len(results[SEALED].examples) == EXAMPLES_MAX
+
+
+def test_every_invariant_has_its_text() -> None:
+    assert set(INVARIANT_TEXTS) == NAMES | {MOVED}
 
 
 async def test_the_terminal_says_what_holds(copy: Database) -> None:

@@ -181,11 +181,10 @@ class World:
         """Run a command; a refusal of the domain is a reply here as it is in the service."""
         reply = IdempotentResponse(fingerprint="f", status=200, body=b"{}")
         command = Command(
-            wanted=SnapshotQuery(payment_id=payment, caller="w-backend", key=key),
+            query=SnapshotQuery(payment_id=payment, caller="w-backend", key=key),
             actor=lambda: WALLET,
             request_id="r-1",
             visible=lambda _: True,
-            check=lambda: None,
             version=lambda _: None,
             decide=decide,
             reply=lambda *_: reply,

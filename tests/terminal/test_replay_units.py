@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from service.keys import LocalKeys, load_or_create_keys
+from service.auth.keys import LocalKeys, load_or_create_keys
 from service.terminal.api_client import Reply
 from service.terminal.failure import UserError
 from service.terminal.replay import Surroundings, run_import, run_replay
 from service.terminal.replay_plan import Line, ReplayLedger, Run, Wish, read_plan
-from service.terminal.replay_tally import Outcome, Tally, checks, hand_off, judge, next_step, percentile
+from service.terminal.replay_tally import Outcome, Tally, checks, hand_off, judge, percentile, step_after
 from tests.terminal.fake import FakeService, Shaky
 
 NOW = datetime(2026, 11, 22, 14, 0, 0, 999, tzinfo=UTC)
@@ -286,7 +286,7 @@ def test_more_pieces_than_there_are_come_to_what_is_left_and_unknown_lines_to_no
     ],
 )
 def test_what_is_done_after_an_answer(status: int, body: dict[str, Any], step: str) -> None:
-    assert next_step(Reply(status, body)) == step
+    assert step_after(Reply(status, body)) == step
 
 
 @pytest.mark.parametrize(

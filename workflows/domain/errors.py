@@ -26,11 +26,13 @@
 They carry data, not sentences, and know nothing of HTTP.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from workflows.domain.enums import Anchor, Refusal
+from workflows.domain.faults import Fault, FaultCode, FaultMember
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +124,24 @@ class RefundableAmountChanged(RefundryError):
     amount_refundable: int
 
 
-@dataclass
 class Invalid(RefundryError):
-    """`pointer` is an RFC 6901 pointer into the request's body."""
+    """`pointer` is an RFC 6901 pointer into the request's body; `members` are those that the code's sentence needs."""
 
-    pointer: str
-    detail: str
+    def __init__(self, pointer: str, code: FaultCode, **members: FaultMember) -> None:
+        self.fault = Fault(pointer, code, members)
+        super().__init__(str(self.fault))
+
+    @property
+    def pointer(self) -> str:
+        return self.fault.pointer
+
+    @property
+    def code(self) -> FaultCode:
+        return self.fault.code
+
+    @property
+    def members(self) -> Mapping[str, FaultMember]:
+        return self.fault.members
 
 
 class IdempotencyKeyReused(RefundryError):

@@ -22,7 +22,8 @@ from workflows.domain.enums import (
     Source,
 )
 from workflows.domain.errors import RefundryError
-from workflows.domain.forms import FormReader, Problem
+from workflows.domain.faults import Fault, FaultCode
+from workflows.domain.forms import FormReader
 from workflows.domain.model import DataValue
 from workflows.domain.money import AMOUNT_MAX
 from workflows.domain.policy import Condition, Deadlines, Limits, Policy, Rule, Subject, Timeout, When
@@ -35,15 +36,20 @@ WORDS_MAX = 1_000
 
 @dataclass
 class PolicyInvalid(RefundryError):
-    problems: tuple[Problem, ...]
+    """No policy: everything that is wrong with its written form."""
+
+    faults: tuple[Fault, ...]
+
+    def __str__(self) -> str:
+        return "; ".join(str(fault) for fault in self.faults)
 
 
 def parse_policy(data: object, *, calendar_exists: Callable[[str], bool] = lambda _: True) -> Policy:
-    """The policy that decoded YAML or JSON describes; raises PolicyInvalid with every problem."""
+    """The policy that decoded YAML or JSON describes; raises PolicyInvalid with every fault."""
     form = FormReader(data, "", [])
     policy = _policy(form, calendar_exists)
-    if form.problems:
-        raise PolicyInvalid(tuple(form.problems))
+    if form.faults:
+        raise PolicyInvalid(tuple(form.faults))
     return policy
 
 
@@ -51,8 +57,8 @@ def parse_rules(data: object) -> tuple[Rule, ...]:
     """A merchant's own rules, a list as under a policy's `rules`; pointers start at the list. Raises PolicyInvalid."""
     form = FormReader(data, "", [])
     rules = _rules(form)
-    if form.problems:
-        raise PolicyInvalid(tuple(form.problems))
+    if form.faults:
+        raise PolicyInvalid(tuple(form.faults))
     return rules
 
 
@@ -101,7 +107,10 @@ _WORDS: dict[Subject, type[StrEnum]] = {
     Subject.reason: Reason,
     Subject.source: Source,
 }
-_PATTERNS = {Subject.merchant_id: (_PRINTABLE, "1 to 64 visible characters"), Subject.currency: (_CURRENCY, "an ISO 4217 code")}
+_PATTERNS = {
+    Subject.merchant_id: (_PRINTABLE, FaultCode.invalid_merchant_id),
+    Subject.currency: (_CURRENCY, FaultCode.invalid_currency_code),
+}
 _TESTS = frozenset({f"{subject}{suffix}" for subject in Subject for suffix in ("", "_not")} | {"amount_above", "amount_up_to"})
 _PROMOTIONS = frozenset({Source.coupon, Source.points})
 _AGENTS_CHANNELS = frozenset(Channel) - {Channel.app, Channel.merchant, Channel.system}
@@ -125,7 +134,7 @@ _RULE = frozenset(
 def _policy(form: FormReader, calendar_exists: Callable[[str], bool]) -> Policy:
     has = form.members(_POLICY, required=frozenset({"version", "effective_from", "timezone", "calendar", "rules"}))
     return Policy(
-        version=has["version"].text(_VERSION, "1 to 64 of letters, digits and . _ : -") if "version" in has else "",
+        version=has["version"].text(_VERSION, FaultCode.invalid_policy_version) if "version" in has else "",
         effective_from=_moment(has["effective_from"]) if "effective_from" in has else _EPOCH,
         zone=_zone(has["timezone"]) if "timezone" in has else _UTC,
         calendar=_calendar(has["calendar"], calendar_exists) if "calendar" in has else "none",
@@ -144,7 +153,7 @@ def _rules(form: FormReader) -> tuple[Rule, ...]:
     for entry in form.items(RULES_MAX):
         rule = _rule(entry)
         if rule.name and rule.name in names:
-            entry.at("name", rule.name).wrong("another rule has this name")
+            entry.at("name", rule.name).wrong(FaultCode.duplicate_rule_name)
         names.add(rule.name)
         rules.append(rule)
     return tuple(rules)
@@ -153,7 +162,7 @@ def _rules(form: FormReader) -> tuple[Rule, ...]:
 def _rule(form: FormReader) -> Rule:
     has = form.members(_RULE, required=frozenset({"name", "route"}))
     return Rule(
-        name=has["name"].text(_NAME, "1 to 64 of letters, digits and . _ -") if "name" in has else "",
+        name=has["name"].text(_NAME, FaultCode.invalid_rule_name) if "name" in has else "",
         route=has["route"].word(Route) if "route" in has else Route.agent,
         when=_when(has["when"]) if "when" in has else When(),
         window=_window(has.get("window"), has.get("requires_anchor")),
@@ -182,7 +191,7 @@ def _condition(name: str, form: FormReader) -> Condition:
     subject = Subject(name.removesuffix("_not"))
     entries = form.items(WORDS_MAX) if isinstance(form.value, list | tuple) else [form]
     if isinstance(form.value, list | tuple) and not form.value:
-        form.wrong("an empty list can never hold; leave the test out")
+        form.wrong(FaultCode.empty_condition)
     values: frozenset[str] | frozenset[int]
     if subject is Subject.amount:
         values = frozenset(entry.integer(1, AMOUNT_MAX) for entry in entries)
@@ -197,18 +206,18 @@ def _window(form: FormReader | None, rule_requires: FormReader | None) -> Window
     """`requires_anchor` is read beside the window and within it."""
     if form is None:
         if rule_requires is not None:
-            rule_requires.wrong("a rule without a window has no anchor")
+            rule_requires.wrong(FaultCode.anchor_without_window)
         return None
     known = frozenset({"anchor", "length", "until", "count_from", "requires_anchor"})
     has = form.members(known, required=frozenset({"anchor"}))
     if ("length" in has) is ("until" in has):
-        form.wrong("needs one of: length, until")
+        form.wrong(FaultCode.length_or_until)
     end_of_day = None
     if "until" in has:
         until = has["until"].members(frozenset({"end_of_day"}), required=frozenset({"end_of_day"}))
         end_of_day = until["end_of_day"].length(0, signed=True) if "end_of_day" in until else None
     if "count_from" in has and has["count_from"].value != "next_day":
-        has["count_from"].wrong("must be: next_day")
+        has["count_from"].wrong(FaultCode.unknown_value, allowed=("next_day",))
     return WindowSpec(
         anchor=has["anchor"].word(Anchor) if "anchor" in has else Anchor.completed_at,
         length=has["length"].length() if "length" in has else None,
@@ -251,7 +260,7 @@ def _limits(form: FormReader) -> Limits:
 
 def _amounts(form: FormReader) -> dict[str, int]:
     return {
-        FormReader(name, entry.pointer, form.problems).text(_CURRENCY, "an ISO 4217 code"): entry.integer(0, AMOUNT_MAX)
+        FormReader(name, entry.pointer, form.faults).text(_CURRENCY, FaultCode.invalid_currency_code): entry.integer(0, AMOUNT_MAX)
         for name, entry in form.any_members().items()
     }
 
@@ -261,7 +270,7 @@ def _next_steps(form: FormReader) -> dict[Refusal | None, tuple[str, ...]]:
     for name, entry in form.members(frozenset({"default", *Refusal})).items():
         has = entry.members(frozenset({"next_steps"}), required=frozenset({"next_steps"}))
         listed = has["next_steps"].items(20) if "next_steps" in has else []
-        steps[None if name == "default" else Refusal(name)] = tuple(step.text(_STEP, "a word of a-z and _") for step in listed)
+        steps[None if name == "default" else Refusal(name)] = tuple(step.text(_STEP, FaultCode.invalid_next_step) for step in listed)
     return steps
 
 
@@ -287,23 +296,23 @@ def _moment(form: FormReader) -> datetime:
             at = None
     if isinstance(at, datetime) and at.tzinfo is not None and 1900 <= at.year < 9000:
         return at.astimezone(UTC)
-    form.wrong("must be an RFC 3339 time with its offset from UTC, such as 2026-11-01T00:00:00Z")
+    form.wrong(FaultCode.invalid_effective_from)
     return _EPOCH
 
 
 def _zone(form: FormReader) -> ZoneInfo:
-    name = form.text(_ZONE, "a time zone's IANA name, such as Asia/Shanghai")
+    name = form.text(_ZONE, FaultCode.invalid_zone)
     try:
         return ZoneInfo(name) if name else _UTC
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, such as Asia
-        form.wrong("there is no such time zone")
+        form.wrong(FaultCode.unknown_zone)
         return _UTC
 
 
 def _calendar(form: FormReader, calendar_exists: Callable[[str], bool]) -> str:
-    name = form.text(_CALENDAR, "a calendar's name: a country (CN, GB-SCT), a market (XECB), or none")
+    name = form.text(_CALENDAR, FaultCode.invalid_calendar)
     if name and not calendar_exists(name):
-        form.wrong("there is no such calendar")
+        form.wrong(FaultCode.unknown_calendar)
     return name
 
 

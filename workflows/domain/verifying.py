@@ -1,12 +1,13 @@
 """Is an export what the service wrote? Checked line by line, without database or network, with the place of every fault."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from workflows.domain.canonical import DECODER, canonical
 from workflows.domain.exports import CSV_COLUMNS, ExportDigest, Scope, Trailer, export_line, read_trailer
+from workflows.domain.faults import FaultMember
 from workflows.domain.records import GENESIS, chain_id, hash_of
 
 CheckSignature = Callable[[str, bytes, bytes], bool]  # the verifier key's text, the signature, what was signed
@@ -16,21 +17,45 @@ RECORD_MEMBERS = frozenset(CSV_COLUMNS) - {"actor_role", "actor_id", "actor_chan
 TRAILER_MEMBERS = frozenset({"trailer", "signature"})
 
 
-class Fault(StrEnum):
+class ExportFault(StrEnum):
     """What can be wrong with an export."""
 
-    not_canonical = "not canonical"  # the line is not, byte for byte, what the service writes
-    not_a_record = "not a record"
+    not_canonical = "not_canonical"  # the line is not, byte for byte, what the service writes
+    not_a_record = "not_a_record"
     changed = "changed"  # the record's content does not have the hash that it claims
     gap = "gap"  # records of a chain are missing
     repeated = "repeated"
-    out_of_order = "out of order"
-    broken_link = "broken link"  # the record does not name the hash of the record before it
+    out_of_order = "out_of_order"
+    broken_link = "broken_link"  # the record does not name the hash of the record before it
     cut = "cut"  # no trailer
-    trailer_differs = "trailer does not match"
+    trailer_differs = "trailer_differs"
     signature = "signature"
-    other_signer = "other signer"  # well signed, but not by the key that is trusted
-    after_trailer = "line after the trailer"
+    other_signer = "other_signer"  # well signed, but not by the key that is trusted
+    after_trailer = "after_trailer"
+
+
+class FindingReason(StrEnum):
+    """How an export's fault shows; beside it the members that its sentence needs."""
+
+    not_canonical_json = "not_canonical_json"
+    other_members = "other_members"
+    other_form = "other_form"
+    no_canonical_form = "no_canonical_form"  # holds what no record can hold
+    other_hash = "other_hash"
+    same_sequence = "same_sequence"
+    earlier_sequence = "earlier_sequence"  # last
+    missing_records = "missing_records"  # last, missing
+    late_start = "late_start"  # sequence
+    other_previous_hash = "other_previous_hash"
+    first_with_previous = "first_with_previous"
+    wrong_place = "wrong_place"
+    no_trailer = "no_trailer"  # count
+    line_after_trailer = "line_after_trailer"
+    trailer_unreadable = "trailer_unreadable"  # problem
+    trailer_form = "trailer_form"
+    trailer_totals = "trailer_totals"  # names, told, found
+    wrong_signature = "wrong_signature"
+    untrusted_signer = "untrusted_signer"  # signer
 
 
 class VerificationStatus(StrEnum):
@@ -44,8 +69,9 @@ class Finding:
     """One fault and its place; lines count from 1."""
 
     line: int
-    fault: Fault
-    detail: str
+    fault: ExportFault
+    reason: FindingReason
+    members: Mapping[str, FaultMember] = field(default_factory=dict)
     chain: str | None = None
     sequence: int | None = None
 
@@ -94,11 +120,11 @@ class _Check:
     def line(self, raw: bytes) -> None:
         self.number += 1
         if self.trailer_seen:
-            self._find(Fault.after_trailer, "nothing may follow the trailer")
+            self._find(ExportFault.after_trailer, FindingReason.line_after_trailer)
             return
         value = _parse(raw)
         if value is None:
-            self._find(Fault.not_canonical, "not one JSON object in canonical form")
+            self._find(ExportFault.not_canonical, FindingReason.not_canonical_json)
         elif value.keys() == TRAILER_MEMBERS:
             self.readable = self.trailer_seen = True
             self._trailer(raw, value)
@@ -106,11 +132,11 @@ class _Check:
             self.readable = True
             self._record(raw, value)
         else:
-            self._find(Fault.not_a_record, "its members are not those of a record", value)
+            self._find(ExportFault.not_a_record, FindingReason.other_members, value)
 
     def verdict(self) -> Verdict:
         if not self.trailer_seen:
-            self._find(Fault.cut, f"the export ends without its trailer, after {self.digest.count} records")
+            self._find(ExportFault.cut, FindingReason.no_trailer, count=self.digest.count)
         status = VerificationStatus.tampered if self.findings else VerificationStatus.verified
         return Verdict(
             status=status if self.readable else VerificationStatus.unreadable,
@@ -129,12 +155,12 @@ class _Check:
             body = canonical({name: member for name, member in value.items() if name != "hash"})
             written = export_line(body, stated)
         except (ValueError, RecursionError):
-            self._find(Fault.not_canonical, "holds what no record can hold", value)
+            self._find(ExportFault.not_canonical, FindingReason.no_canonical_form, value)
             return
         if written != raw:
-            self._find(Fault.not_canonical, "not, byte for byte, the form in which records are written", value)
+            self._find(ExportFault.not_canonical, FindingReason.other_form, value)
         if hash_of(body) != stated:
-            self._find(Fault.changed, "its content does not have the hash that it claims", value)
+            self._find(ExportFault.changed, FindingReason.other_hash, value)
         self._position(value, stated)
         self.digest.add(raw, value["chain"], value["sequence"], stated)
 
@@ -147,15 +173,15 @@ class _Check:
         if known is None:
             self._first_of_chain(value)
         elif sequence == known[0]:
-            self._find(Fault.repeated, "the record before it has the same sequence", value)
+            self._find(ExportFault.repeated, FindingReason.same_sequence, value)
         elif sequence < known[0]:
-            self._find(Fault.out_of_order, f"comes after sequence {known[0]} of its chain", value)
+            self._find(ExportFault.out_of_order, FindingReason.earlier_sequence, value, last=known[0])
         elif sequence > known[0] + 1:
-            self._find(Fault.gap, f"follows sequence {known[0]}: {sequence - known[0] - 1} missing", value)
+            self._find(ExportFault.gap, FindingReason.missing_records, value, last=known[0], missing=sequence - known[0] - 1)
         elif value["previous_hash"] != known[1].hex():
-            self._find(Fault.broken_link, "does not name the hash of the record before it", value)
+            self._find(ExportFault.broken_link, FindingReason.other_previous_hash, value)
         if place < self.place and (known is None or sequence > known[0]):
-            self._find(Fault.out_of_order, "lines stand by day, then by chain, then by sequence", value)
+            self._find(ExportFault.out_of_order, FindingReason.wrong_place, value)
         self.place = max(self.place, place)
         if known is None or sequence > known[0]:
             self.chains[key] = (sequence, bytes.fromhex(stated))
@@ -165,41 +191,53 @@ class _Check:
             if len(self.late_starts) < FINDINGS_MAX:
                 self.late_starts.append((self.number, value["chain"], value["sequence"]))
         elif value["previous_hash"] != GENESIS:
-            self._find(Fault.broken_link, "the first record of a chain has none before it", value)
+            self._find(ExportFault.broken_link, FindingReason.first_with_previous, value)
 
     def _trailer(self, raw: bytes, value: dict[str, Any]) -> None:
         try:
             trailer = read_trailer(value)
             whole = canonical(value) + b"\n"
         except (ValueError, RecursionError) as error:
-            self._find(Fault.trailer_differs, str(error))
+            self._find(ExportFault.trailer_differs, FindingReason.trailer_unreadable, problem=str(error))
             return
         self.trailer = trailer
         if whole != raw:
-            self._find(Fault.not_canonical, "the trailer is not, byte for byte, in the form in which it is written")
+            self._find(ExportFault.not_canonical, FindingReason.trailer_form)
         said, found = trailer.totals, self.digest.totals()
         differing = [name for name in ("count", "digest", "runs", "chains_digest") if getattr(said, name) != getattr(found, name)]
         if differing:
             self._find(
-                Fault.trailer_differs, f"{', '.join(differing)}: the trailer counts {said.count} records, the file holds {found.count}"
+                ExportFault.trailer_differs,
+                FindingReason.trailer_totals,
+                names=tuple(differing),
+                told=said.count,
+                found=found.count,
             )
         if not self.check_signature(trailer.key, trailer.signature, trailer.signed):
-            self._find(Fault.signature, "the trailer was not signed with the key that it names")
+            self._find(ExportFault.signature, FindingReason.wrong_signature)
         if self.trusted_key is not None and trailer.key != self.trusted_key:
-            self._find(Fault.other_signer, f"signed by {trailer.key}, not by the trusted key")
+            self._find(ExportFault.other_signer, FindingReason.untrusted_signer, signer=trailer.key)
         if trailer.scope.start is None:
             for line, chain, sequence in self.late_starts:
                 self._keep(
-                    Finding(line=line, fault=Fault.gap, detail=f"the chain begins at sequence {sequence}", chain=chain, sequence=sequence)
+                    Finding(
+                        line=line,
+                        fault=ExportFault.gap,
+                        reason=FindingReason.late_start,
+                        members={"sequence": sequence},
+                        chain=chain,
+                        sequence=sequence,
+                    )
                 )
 
-    def _find(self, fault: Fault, detail: str, value: dict[str, Any] | None = None) -> None:
+    def _find(self, fault: ExportFault, reason: FindingReason, value: dict[str, Any] | None = None, **members: FaultMember) -> None:
         chain, sequence = (None, None) if value is None else (value.get("chain"), value.get("sequence"))
         self._keep(
             Finding(
                 line=self.number,
                 fault=fault,
-                detail=detail,
+                reason=reason,
+                members=members,
                 chain=chain if isinstance(chain, str) else None,
                 sequence=sequence if isinstance(sequence, int) else None,
             )

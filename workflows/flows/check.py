@@ -28,13 +28,7 @@ SEALED = "records_sealed"
 LINKED = "records_linked"
 COLUMNS = "records_match_columns"
 STORY = "records_tell_one_story"
-IN_CHAINS = {
-    UNBROKEN: "every chain counts from 1 without a gap",
-    SEALED: "every record's body is canonical and has the hash that stands beside it",
-    LINKED: "every record names the hash of the one before it",
-    COLUMNS: "what stands beside a record's body is what the body says",
-    STORY: "each record of a payment begins in the state in which the one before it ended, and no earlier",
-}
+IN_CHAINS = (UNBROKEN, SEALED, LINKED, COLUMNS, STORY)
 _RECORDS = """
 select chain_id, sequence, id, chain, payment_id, type, occurred_at, actor_role, actor_id, body, hash
   from record order by chain_id, sequence
@@ -46,7 +40,6 @@ class InvariantResult:
     """What became of one invariant; `examples` are the first EXAMPLES_MAX of `violations`."""
 
     name: str
-    says: str
     looked_at: int
     violations: int = 0
     examples: list[str] = field(default_factory=list)
@@ -77,7 +70,7 @@ async def run_checks(source: Source, *, watch: Watch = _nobody_watches) -> list[
 
 
 async def _check(connection: asyncpg.Connection, invariant: Invariant, looked_at: int) -> InvariantResult:
-    result = InvariantResult(name=invariant.name, says=invariant.says, looked_at=looked_at)
+    result = InvariantResult(name=invariant.name, looked_at=looked_at)
     try:
         async with connection.transaction():  # a savepoint: rows that nobody can read must not end the other checks
             cursor = await connection.cursor(invariant.sql)
@@ -133,7 +126,7 @@ class Chains:
 
     def __init__(self) -> None:
         self.seen = 0
-        self._results = {name: InvariantResult(name=name, says=says, looked_at=0) for name, says in IN_CHAINS.items()}
+        self._results = {name: InvariantResult(name=name, looked_at=0) for name in IN_CHAINS}
         self._before: _Before | None = None
 
     def see(self, row: _Row) -> None:

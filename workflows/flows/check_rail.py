@@ -12,7 +12,6 @@ from workflows.domain.ids import from_rail_key, public
 from workflows.flows.check import InvariantResult
 
 MOVED = "rail_moved_what_the_books_say"
-SAYS = "each movement in the rail's own book is a leg that may have moved it, and each leg that succeeded is a movement there"
 RETURN_GRACE = timedelta(minutes=5)  # how long a rail may take to tell that money came back
 LEGS_AT_ONCE = 1000
 
@@ -43,7 +42,7 @@ async def check_rail(
 
     Both books may grow meanwhile: a leg's intent is always on record before its rail moves anything, and so found after it.
     """
-    result = InvariantResult(name=MOVED, says=SAYS, looked_at=0)
+    result = InvariantResult(name=MOVED, looked_at=0)
     arrived = 0
     async for page in pages:
         result.looked_at += len(page)

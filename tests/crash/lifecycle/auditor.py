@@ -1,6 +1,6 @@
 """What was promised about one payment, as arithmetic of its own: it shares no code with the service and never looks into it.
 
-It hears what callers asked, sees the rail's book, and says which answers, states and sums are possible. Where the service may
+It hears what callers asked, sees the rail's ledger, and says which answers, states and sums are possible. Where the service may
 choose its moment (a worker has not come round yet), more than one state is; the sums and the end are always exact.
 """
 
@@ -26,7 +26,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Book:
-    """What the rail's own book says of one payment."""
+    """What the rail's own ledger says of one payment."""
 
     voided: int = 0
     refunded: int = 0

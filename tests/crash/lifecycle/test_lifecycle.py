@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from service.sandbox.faults import Chance
+from service.sandbox.faults import RandomFaults
 from tests.crash.lifecycle.auditor import Account, Book, Line, Shown
 from tests.crash.steps import Killed, Steps
 from tests.crash.world import LEASE, WALLET, World, terms, world_on
@@ -163,7 +163,7 @@ class Lifecycle(RuleBasedStateMachine):
 
         async def frozen() -> None:
             other.clock.advance(LEASE + timedelta(seconds=1))
-            await other.rail.mature()
+            await other.rail.apply_due()
             await other.drain()
 
         self.world.start(Steps(also=(at, frozen)))
@@ -190,12 +190,12 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(rate=st.sampled_from((0.0, 0.3, 0.8)), seed=st.integers(0, 5))
     def faults(self, rate: float, seed: int) -> None:
-        self.run(self.world.rail.set_chance(Chance(rate=rate, kinds=RANDOM_FAULTS, seed=seed)))
+        self.run(self.world.rail.set_random_faults(RandomFaults(rate=rate, kinds=RANDOM_FAULTS, seed=seed)))
 
     @rule(span=st.sampled_from(SPANS))
     def pass_time(self, span: timedelta) -> None:
         self.world.clock.advance(span)
-        self.run(self.world.rail.mature())
+        self.run(self.world.rail.apply_due())
 
     # -- what the auditor says --------------------------------------------------------------------------------------
 
@@ -224,13 +224,13 @@ class Lifecycle(RuleBasedStateMachine):
         """All faults off, all words told, all time passed."""
         world = self.world
         world.rail.before_reply(None)
-        await world.rail.set_chance(Chance())
+        await world.rail.set_random_faults(RandomFaults())
         for _ in range(200):
             await world.drain()
             await world.tell()
             if not await world.pass_time():
                 world.clock.advance(timedelta(seconds=120))
-                await world.rail.mature()
+                await world.rail.apply_due()
                 if not await world.rail.notices():
                     return
         raise AssertionError(await world.pool.fetch("select * from job"))
@@ -242,7 +242,7 @@ class Lifecycle(RuleBasedStateMachine):
             assert sum(leg.amount for leg in live) <= source.amount
 
     def _legs_are_the_book(self, payment: UUID) -> None:
-        """The rail's book and ours, movement by movement: what arrived and stayed, and what is all that the rail moved besides."""
+        """The rail's ledger and ours, movement by movement: what arrived and stayed, and what is all that the rail moved besides."""
         found = self._snapshot(payment)
         assert all(leg.state in {LegState.succeeded, LegState.failed, LegState.returned} for leg in found.legs), found.legs
         ours = {(leg.rail_key, leg.kind.value, leg.amount) for leg in found.legs if leg.state is LegState.succeeded}

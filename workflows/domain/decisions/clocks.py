@@ -87,7 +87,7 @@ def waiting(builder: ChangeBuilder, cancellation: Cancellation, terms: PolicyCon
     row, now = cancellation, builder.context.now
     effective_terms = terms.effective_terms(row)
     if row.state is CancellationState.awaiting_agent and not row.second_approval:
-        row = replace(row, second_approval=two_needed(row, terms, agent_decides=True))
+        row = replace(row, second_approval=needs_second_person(row, terms, agent_decides=True))
     timeout = _timeout(row, effective_terms.deadlines)
     end = deadline(now, timeout.length, terms.policy.zone, terms.calendar)
     started = now
@@ -109,7 +109,7 @@ def stopped(cancellation: Cancellation) -> Cancellation:
     return replace(cancellation, clock=None, deadline_at=None, on_deadline=None, raised=False)
 
 
-def two_needed(cancellation: Cancellation, terms: PolicyContext, *, agent_decides: bool) -> bool:
+def needs_second_person(cancellation: Cancellation, terms: PolicyContext, *, agent_decides: bool) -> bool:
     """Whether a second person must approve what the cancellation now comes to."""
     if cancellation.override_ticket is not None:
         return True

@@ -8,6 +8,7 @@ from typing import Literal
 from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.enums import CANCELLATION_OPEN, PAYMENT_FINAL, ActorRole, Fulfilment, RecordType
 from workflows.domain.errors import Forbidden, Invalid, InvalidState
+from workflows.domain.faults import FaultCode
 from workflows.domain.model import DataValue, Payment, Snapshot
 from workflows.domain.times import rfc3339
 
@@ -76,18 +77,14 @@ def check_order(moments: list[tuple[str, datetime | None]]) -> None:
     known = [(name, at) for name, at in moments if at is not None]
     for (_, earlier), (name, later) in pairwise(known):
         if later < earlier:
-            raise Invalid(pointer=f"/{name}", detail=OUT_OF_ORDER)
-
-
-OUT_OF_ORDER = "Must not lie before an earlier step: goods are shipped, then delivered, then returned."
-OUT_OF_BOUNDS = "Must lie between authorised_at and now."
+            raise Invalid(f"/{name}", FaultCode.out_of_order)
 
 
 def _correct(snapshot: Snapshot, told: FulfilmentTold, context: Context) -> Change | None:
     payment = snapshot.payment
     name = _MOMENTS.get(told.status)
     if name is None or told.at is None or told.note is None:
-        raise Invalid(pointer="/correction", detail="Needs a status that has a time, the right time as at, and a note.")
+        raise Invalid("/correction", FaultCode.incomplete_correction)
     if getattr(payment, name) is None:
         raise InvalidState(state=payment.state.value)
     after = _with_moment(payment, name, told.at)
@@ -150,10 +147,10 @@ def _check_times(payment: Payment, name: _Moment, now: datetime) -> None:
     try:
         check_order([(each, getattr(payment, each)) for each in _MOMENTS.values()])
     except Invalid as wrong:
-        raise Invalid(pointer="/at", detail=wrong.detail) from None
+        raise Invalid("/at", wrong.code) from None
 
 
 def _check_moment(payment: Payment, at: datetime, now: datetime) -> None:
     earliest = said_authorised_at(payment)
     if at > now + CLOCK_SKEW_MAX or (earliest is not None and at < earliest):
-        raise Invalid(pointer="/at", detail=OUT_OF_BOUNDS)
+        raise Invalid("/at", FaultCode.out_of_bounds)

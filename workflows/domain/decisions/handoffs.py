@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from workflows.domain.changes import Change, ChangeBuilder, Context
-from workflows.domain.decisions.clocks import arrive, two_needed
+from workflows.domain.decisions.clocks import arrive, needs_second_person
 from workflows.domain.decisions.execution import cancelled_quantities
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.enums import (
@@ -26,6 +26,7 @@ from workflows.domain.errors import (
     PaymentDisputed,
     Refused,
 )
+from workflows.domain.faults import FaultCode
 from workflows.domain.machines import CANCELLATION, PAYMENT, GuardFacts
 from workflows.domain.model import Cancellation, DataValue, MerchantAnswer, Payment, Snapshot
 
@@ -105,7 +106,7 @@ def respond(snapshot: Snapshot, cancellation: Cancellation, *, accept: bool, ter
     payment = builder.payment
     builder.set_payment(replace(payment, amount_reserved=payment.amount_reserved - (cancellation.amount - offered)))
     row = replace(cancellation, amount=offered, partial=True, merchant_time_left_us=None)
-    row = replace(row, second_approval=two_needed(row, terms, agent_decides=False))
+    row = replace(row, second_approval=needs_second_person(row, terms, agent_decides=False))
     state = CANCELLATION.step(row.state, CancellationTrigger.accept_offer, GuardFacts(second_approval=row.second_approval))
     data = _offer_data(cancellation) | {"amount_before": cancellation.amount}
     arrive(builder, row, state, terms, said=RecordType.cancellation_offer_accepted, data=data)
@@ -156,7 +157,7 @@ def may_reserve(snapshot: Snapshot, cancellation: Cancellation) -> bool:
 def _with_offer(row: Cancellation, amount: int | None, now: datetime) -> Cancellation:
     """The offer, and how much time the merchant has left in case it comes to nothing."""
     if amount is None or not 0 < amount < row.amount:
-        raise Invalid(pointer="/amount", detail="Must be less than what was asked for; to give all of it, accept.")
+        raise Invalid("/amount", FaultCode.offer_not_lower)
     left = max(timedelta(0), (row.deadline_at or now) - now)
     return replace(row, offers=row.offers + 1, offer_amount=amount, merchant_time_left_us=left // _MICROSECOND)
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from workflows.domain.canonical import canonical
 from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.decisions.execution import end_with_payment, settle_open_cancellation
-from workflows.domain.decisions.fulfilment import CLOCK_SKEW_MAX, OUT_OF_BOUNDS, check_order, said_authorised_at
+from workflows.domain.decisions.fulfilment import CLOCK_SKEW_MAX, check_order, said_authorised_at
 from workflows.domain.enums import (
     PAYMENT_FINAL,
     AnomalyKind,
@@ -22,6 +22,7 @@ from workflows.domain.enums import (
     Source,
 )
 from workflows.domain.errors import CancellationOpen, Invalid, InvalidState, PaymentReferenceConflict
+from workflows.domain.faults import FaultCode
 from workflows.domain.ids import payment_id
 from workflows.domain.machines import PAYMENT, GuardFacts
 from workflows.domain.model import DataValue, Earned, Funding, Item, Payment, RegisteredContent, Snapshot
@@ -184,7 +185,7 @@ def complete(snapshot: Snapshot, *, completed_at: datetime | None, provider_refe
     at = completed_at or max(context.now, payment.authorised_at)
     earliest = said_authorised_at(payment)
     if (earliest is not None and at < earliest) or at > context.now + CLOCK_SKEW_MAX:
-        raise Invalid(pointer="/completed_at", detail=OUT_OF_BOUNDS)
+        raise Invalid("/completed_at", FaultCode.out_of_bounds)
     builder = ChangeBuilder(snapshot, context)
     builder.set_payment(
         replace(
@@ -237,13 +238,13 @@ def modify(  # noqa: PLR0913 -- the members of the request
     if payment.state is not PaymentState.pending:
         raise InvalidState(state=payment.state.value)
     if amount >= payment.amount:
-        raise Invalid(pointer="/amount", detail="Must be lower than the payment's amount: a modification never raises it.")
+        raise Invalid("/amount", FaultCode.amount_not_lower)
     if funding is None:
         if len(payment.funding) > 1:
-            raise Invalid(pointer="/funding", detail="Must be given anew: the payment has more than one funding source.")
+            raise Invalid("/funding", FaultCode.funding_required)
         funding = (replace(payment.funding[0], amount=amount),)
     if not items and payment.items:
-        raise Invalid(pointer="/items", detail="Must be given anew: the payment has items.")
+        raise Invalid("/items", FaultCode.items_required)
     items = items or ()
     builder = ChangeBuilder(snapshot, context)
     builder.set_payment(
@@ -269,15 +270,15 @@ def modify(  # noqa: PLR0913 -- the members of the request
 def _check_times(terms: PaymentDetails, authorised_at: datetime, now: datetime) -> None:
     latest = now + CLOCK_SKEW_MAX
     if terms.authorised_at is not None and authorised_at > latest:
-        raise Invalid(pointer="/authorised_at", detail="Must not lie in the future.")
+        raise Invalid("/authorised_at", FaultCode.in_future)
     if terms.completed_at is not None and not authorised_at <= terms.completed_at <= latest:
-        raise Invalid(pointer="/completed_at", detail=OUT_OF_BOUNDS)
+        raise Invalid("/completed_at", FaultCode.out_of_bounds)
     for name in ("shipped_at", "delivered_at"):
         moment: datetime | None = getattr(terms, name)
         if moment is not None and moment > latest:
-            raise Invalid(pointer=f"/{name}", detail="Must not lie in the future.")
+            raise Invalid(f"/{name}", FaultCode.in_future)
         if moment is not None and terms.authorised_at is not None and moment < terms.authorised_at:
-            raise Invalid(pointer=f"/{name}", detail=OUT_OF_BOUNDS)
+            raise Invalid(f"/{name}", FaultCode.out_of_bounds)
     check_order([("shipped_at", terms.shipped_at), ("delivered_at", terms.delivered_at)])
 
 
@@ -285,7 +286,7 @@ def _with_reference(funding: tuple[Funding, ...], provider_reference: str | None
     if provider_reference is None:
         return funding
     if len(funding) > 1:
-        raise Invalid(pointer="/provider_reference", detail="Is ambiguous: the payment has more than one funding source.")
+        raise Invalid("/provider_reference", FaultCode.ambiguous_source)
     return (replace(funding[0], provider_reference=provider_reference),)
 
 

@@ -1,10 +1,10 @@
 """The wish to undo a payment: what it would come to, asking for it, taking it back."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from workflows.domain.changes import Change, ChangeBuilder, Context
-from workflows.domain.decisions.clocks import clock_data, stopped, two_needed, waiting
+from workflows.domain.decisions.clocks import clock_data, needs_second_person, stopped, waiting
 from workflows.domain.decisions.execution import cancelled_quantities, execute, release
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.enums import (
@@ -33,6 +33,7 @@ from workflows.domain.errors import (
     PolicyRefused,
     RefundableAmountChanged,
 )
+from workflows.domain.faults import FaultCode
 from workflows.domain.machines import CANCELLATION, PAYMENT
 from workflows.domain.model import Actor, Cancellation, DataValue, ItemQuantity, Payment, Snapshot
 from workflows.domain.money import line_amount
@@ -40,6 +41,7 @@ from workflows.domain.policy import Allowed, Denied, Verdict, decide_route
 from workflows.domain.policy_facts import PolicyFacts, facts_data
 from workflows.domain.times import rfc3339
 
+DAY = timedelta(days=1)  # that `requests_per_day` counts back
 _OVER = frozenset({PaymentState.refunded, PaymentState.cancelled, PaymentState.failed})
 _OURS = frozenset({Channel.system})
 _ASK_FOR_OTHERS = frozenset({ActorRole.agent, ActorRole.supervisor})
@@ -80,11 +82,11 @@ class Assessment:
 def actor_channel(role: ActorRole, channel: Channel | None) -> Channel:
     """The channel a request came by. An agent must name the one by which the customer spoke. Raises Invalid."""
     if role in {ActorRole.agent, ActorRole.supervisor} and channel in {None, Channel.app}:
-        raise Invalid(pointer="/channel", detail="Must name the channel by which the customer asked, and an agent's is never app.")
+        raise Invalid("/channel", FaultCode.customer_channel_required)
     if role is ActorRole.merchant and channel not in {None, Channel.merchant}:
-        raise Invalid(pointer="/channel", detail="Must be merchant, or left out, when a merchant asks.")
+        raise Invalid("/channel", FaultCode.merchant_channel_only)
     if channel in _OURS:
-        raise Invalid(pointer="/channel", detail="System is for the service's own steps: name the channel by which the customer asked.")
+        raise Invalid("/channel", FaultCode.system_channel)
     return channel or (Channel.merchant if role is ActorRole.merchant else Channel.app)
 
 
@@ -160,7 +162,12 @@ def request(snapshot: Snapshot, requested: CancellationRequest, terms: PolicyCon
     return _open(builder, requested, assessment, terms)
 
 
-def withdraw(snapshot: Snapshot, cancellation: Cancellation, context: Context) -> Change:
+def withdraw(
+    snapshot: Snapshot,
+    cancellation: Cancellation,
+    context: Context,
+    terms: PolicyContext | None = None,  # noqa: ARG001 -- every decision on a cancellation is called alike
+) -> Change:
     """The customer takes the wish back, as long as nothing is executed."""
     state = CANCELLATION.step(cancellation.state, CancellationTrigger.withdraw)
     builder = ChangeBuilder(snapshot, context)
@@ -185,7 +192,7 @@ def _wanted(payment: Payment, requested: CancellationRequest) -> tuple[int, tupl
     for index, wanted in enumerate(requested.items):
         position = positions.get(wanted.reference)
         if position is None:
-            raise Invalid(pointer=f"/items/{index}/reference", detail="Must be the reference of one of the payment's items.")
+            raise Invalid(f"/items/{index}/reference", FaultCode.unknown_item)
         line, taken = payment.items[position], payment.cancelled_quantities[position]
         after = taken + wanted.quantity
         if after > line.quantity:
@@ -234,7 +241,7 @@ def _open(builder: ChangeBuilder, requested: CancellationRequest, assessment: As
     row = _row(builder, requested, assessment, state=CancellationState.executing, route=route)
     if requested.override is None and requested.actor.role in _ASK_FOR_OTHERS and requested.verification is None:
         _check_verified(row, terms)
-    row = replace(row, second_approval=two_needed(row, terms, agent_decides=route is Route.agent))
+    row = replace(row, second_approval=needs_second_person(row, terms, agent_decides=route is Route.agent))
     row = replace(row, state=_first_state(route, row.second_approval))
     if row.state in CANCELLATION_WAITING:
         row = waiting(builder, row, terms)
@@ -270,7 +277,7 @@ def _open(builder: ChangeBuilder, requested: CancellationRequest, assessment: As
 def _count(builder: ChangeBuilder, requested: CancellationRequest, assessment: Assessment, route: Route) -> Change:
     """Pieces worth nothing (gifts, or three for one cent) are cancelled at once, whoever would decide about money: none moves."""
     if requested.override is not None:
-        raise Invalid(pointer="/override", detail="Has nothing to pass: these pieces are worth nothing, and no money moves.")
+        raise Invalid("/override", FaultCode.nothing_to_override)
     row = builder.put_cancellation(_row(builder, requested, assessment, state=CancellationState.completed, route=route))
     payment = builder.payment
     builder.set_payment(replace(payment, cancelled_quantities=cancelled_quantities(payment, row.items, 1)))
@@ -282,7 +289,7 @@ def _count(builder: ChangeBuilder, requested: CancellationRequest, assessment: A
 def _check_verified(row: Cancellation, terms: PolicyContext) -> None:
     """Where policy wants it, whoever speaks for a customer says how he made sure that it is the customer."""
     if row.channel in terms.effective_terms(row).verification:
-        raise Invalid(pointer="/verification", detail="Is required on this channel: say how the customer was verified.")
+        raise Invalid("/verification", FaultCode.verification_required)
 
 
 _WAITS = {

@@ -16,7 +16,14 @@ from workflows.domain.model import Actor, Approval, Cancellation, DataValue, Sna
 from workflows.domain.times import rfc3339
 
 
-def assign(snapshot: Snapshot, cancellation: Cancellation, *, to: str | None, context: Context) -> Change:
+def assign(
+    snapshot: Snapshot,
+    cancellation: Cancellation,
+    *,
+    to: str | None,
+    context: Context,
+    terms: PolicyContext | None = None,  # noqa: ARG001 -- every decision on a cancellation is called alike
+) -> Change:
     """An agent takes the case, or hands it on to a colleague. Whose it is decides nothing about who may act."""
     if cancellation.state not in CANCELLATION_OPEN:
         raise InvalidState(state=cancellation.state.value)

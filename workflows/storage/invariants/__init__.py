@@ -1,4 +1,4 @@
-"""What must hold over the whole database, as data: a name, a sentence, and the SQL that finds whoever breaks it.
+"""What must hold over the whole database, as data: a name, and the SQL that finds whoever breaks it.
 
 Every statement selects one text a violation. They read the tables only, never the code that writes them: a judge must not share
 the mistakes of the judged, so that even the order of the legs' states is written down here anew.

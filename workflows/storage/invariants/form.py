@@ -11,7 +11,6 @@ from workflows.domain.enums import CANCELLATION_OPEN, LegState
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invariant:
     name: str
-    says: str
     looks_at: str  # the table whose rows are counted as looked at
     sql: str
 
@@ -21,13 +20,13 @@ def id_of(prefix: ids.Prefix, column: str) -> str:
     return f"'{prefix}_' || replace({column}::text, '-', '')"
 
 
-def listed(words: Iterable[StrEnum]) -> str:
+def sql_list(words: Iterable[StrEnum]) -> str:
     return ", ".join(f"'{word}'" for word in sorted(words))
 
 
 PAY, CAN, RFD, LEG = id_of("pay", "p.id"), id_of("can", "c.id"), id_of("rfd", "r.id"), id_of("leg", "l.id")
-OPEN = listed(CANCELLATION_OPEN)
-ON_ITS_WAY = listed({LegState.scheduled, LegState.submitted, LegState.processing, LegState.unknown, LegState.requires_action})
+OPEN = sql_list(CANCELLATION_OPEN)
+ON_ITS_WAY = sql_list({LegState.scheduled, LegState.submitted, LegState.processing, LegState.unknown, LegState.requires_action})
 MAY_STILL_ARRIVE = f"{ON_ITS_WAY}, '{LegState.held}'"
 WORST_FIRST = "array['failed', 'returned', 'requires_action', 'unknown', 'held', 'scheduled', 'submitted', 'processing', 'succeeded']"
 

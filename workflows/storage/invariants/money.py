@@ -5,7 +5,6 @@ from workflows.storage.invariants.form import BACK, COUNTS, LEG, LIVE, LOST, OPE
 MONEY = (
     Invariant(
         name="refunds_within_amount",
-        says="0 ≤ refunded + reserved + forfeited ≤ amount, and none is negative",
         looks_at="payment",
         sql=f"""
         select format('%s: refunded %s, reserved %s of %s', {PAY}, p.amount_refunded, p.amount_reserved, p.amount) from payment p
@@ -14,7 +13,6 @@ MONEY = (
     ),
     Invariant(
         name="funding_makes_up_amount",
-        says="the funding sources, and the items where there are any, sum to the payment's amount",
         looks_at="payment",
         sql=f"""
         select format('%s: funding %s, items %s, amount %s', {PAY}, f.amount, i.amount, p.amount)
@@ -25,7 +23,6 @@ MONEY = (
     ),
     Invariant(
         name="refunded_is_what_arrived",
-        says="amount_refunded is the sum of the legs that succeeded (voids where the payment settled all the same)",
         looks_at="payment",
         sql=f"""{BACK}
         select format('%s: says %s, its legs %s', {PAY}, p.amount_refunded, coalesce(b.amount, 0))
@@ -34,7 +31,6 @@ MONEY = (
     ),
     Invariant(
         name="reserved_is_what_is_open",
-        says="amount_reserved is what unfinished cancellations still have to move, amount_forfeited what all of them settled without a leg",
         looks_at="payment",
         sql=f"""{BACK}
         select format('%s: says %s, its cancellations %s', {PAY}, p.amount_reserved, coalesce(h.amount, 0))
@@ -51,7 +47,6 @@ MONEY = (
     ),
     Invariant(
         name="allocated_is_what_refunds_took",
-        says="`allocated` of each source is what refunds took of it (failed legs until the refund is closed), never more than it paid",
         looks_at="payment",
         sql=f"""
         with counted as (
@@ -77,7 +72,6 @@ MONEY = (
     ),
     Invariant(
         name="no_source_gets_more_than_it_paid",
-        says="what was paid out and released to a source for one cancellation is never more than it paid",
         looks_at="leg",
         sql=f"""
         select format('%s: source %s got %s of %s', {PAY}, l.position, l.amount, f.amount)
@@ -88,7 +82,6 @@ MONEY = (
     ),
     Invariant(
         name="quantities_are_what_was_cancelled",
-        says="`cancelled_quantities` of each item is what cancellations took, never more than was bought",
         looks_at="payment",
         # A refund that was closed half paid may keep its items or give them back: somebody decided. Both are accepted.
         sql=f"""
@@ -109,7 +102,6 @@ MONEY = (
     ),
     Invariant(
         name="refund_is_its_legs",
-        says="a refund's amount is its live legs' and, with what was voided or forfeited, its cancellation's; its state is their worst",
         looks_at="refund",
         sql=f"""
         select format('%s: amount %s, legs %s, voided %s, cancellation %s; state %s, legs %s',
@@ -127,7 +119,6 @@ MONEY = (
     ),
     Invariant(
         name="legs_follow_their_order",
-        says="a leg has its payment's currency and belongs to its refund's cancellation; a successor repeats what it replaces, once",
         looks_at="leg",
         sql=f"""
         select {LEG} from leg l
@@ -143,7 +134,6 @@ MONEY = (
     ),
     Invariant(
         name="rail_keys_unique",
-        says="a rail key is made of its payment's and its leg's id, and no two legs share one",
         looks_at="leg",
         sql=f"""
         select {LEG} from leg l where l.rail_key <> replace(l.payment_id::text || l.id::text, '-', '')

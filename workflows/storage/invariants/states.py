@@ -5,7 +5,6 @@ from workflows.storage.invariants.form import CAN, LEG, LIVE, LOST, MAY_STILL_AR
 STATES = (
     Invariant(
         name="payment_state_is_its_cancellations",
-        says="a payment's state is what its unfinished cancellations and its amounts make of it",
         looks_at="payment",
         sql=f"""{UNFINISHED}
         select format('%s: %s (from %s), %s asking, %s moving, refunded %s of %s', {PAY}, p.state, coalesce(p.origin_state, '-'),
@@ -29,7 +28,6 @@ STATES = (
     ),
     Invariant(
         name="cancellation_state_is_its_legs",
-        says="a cancellation's state is what its legs make of it",
         looks_at="cancellation",
         sql=f"""
         select format('%s: %s, %s legs, %s may still arrive, %s did not', {CAN}, c.state, g.legs, g.waiting, g.missing)
@@ -54,7 +52,6 @@ STATES = (
     ),
     Invariant(
         name="one_open_cancellation",
-        says="a payment has at most one open cancellation, those not counted that the rail reopened",
         looks_at="cancellation",
         sql=f"""
         select format('%s: %s open', {id_of("pay", "c.payment_id")}, count(*)) from cancellation c
@@ -62,7 +59,6 @@ STATES = (
     ),
     Invariant(
         name="policies_exist",
-        says="the policy that was pinned to a payment, and each one that decided, is published",
         looks_at="payment",
         sql=f"""
         select format('%s: %s', {PAY}, p.policy_version) from payment p
@@ -74,7 +70,6 @@ STATES = (
     ),
     Invariant(
         name="parts_belong",
-        says="every cancellation, refund, leg and text belongs to something that exists",
         looks_at="cancellation",
         sql=f"""
         select {CAN} from cancellation c where not exists (select from payment p where p.id = c.payment_id)

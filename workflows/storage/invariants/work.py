@@ -10,7 +10,6 @@ COLLECTIONS = ("/v1/webhook-endpoints", "/v1/bulk-cancellations")
 WORK = (
     Invariant(
         name="legs_have_a_next_step",
-        says="every leg that is on its way has exactly one job: nothing is forgotten",
         looks_at="leg",
         sql=f"""
         select format('%s: %s, %s jobs', {LEG}, l.state, j.jobs) from leg l
@@ -21,7 +20,6 @@ WORK = (
     ),
     Invariant(
         name="clocks_have_a_job",
-        says="every clock that runs has exactly one job: no deadline is forgotten",
         looks_at="cancellation",
         sql=f"""
         select format('%s: %s, %s jobs', {CAN}, c.state, j.jobs) from cancellation c
@@ -32,7 +30,6 @@ WORK = (
     ),
     Invariant(
         name="jobs_have_a_subject",
-        says="every job is about a leg or a notification that exists, or about a deadline of a payment that does",
         looks_at="job",
         sql=f"""
         select format('%s: %s', {id_of("job", "j.id")}, j.kind) from job j
@@ -46,7 +43,6 @@ WORK = (
     ),
     Invariant(
         name="notifications_are_heard",
-        says="a rail's word was handled, with a verdict, or has a job: none is dropped",
         looks_at="notification",
         sql=f"""
         select {id_of("ntf", "n.id")} from notification n
@@ -56,7 +52,6 @@ WORK = (
     ),
     Invariant(
         name="replies_belong",
-        says="a kept reply belongs to a payment or to a collection",
         looks_at="kept_reply",
         sql=f"""
         select format('%s, kept for %s', k.scope_id, k.caller) from kept_reply k
@@ -68,7 +63,6 @@ WORK = (
 RECORDS = (
     Invariant(
         name="payment_holds_the_head",
-        says="a payment's sequence, head and state are its last record's",
         looks_at="payment",
         sql=f"""
         select format('%s: at %s, the chain ends at %s', {PAY}, p.sequence, coalesce(e.sequence, 0)) from payment p
@@ -79,7 +73,6 @@ RECORDS = (
     ),
     Invariant(
         name="payment_registered_first",
-        says="every payment's first record, and no other, says that it was registered",
         looks_at="payment",
         sql=f"""
         select {PAY} from payment p
@@ -89,7 +82,6 @@ RECORDS = (
     ),
     Invariant(
         name="records_belong",
-        says="a payment's record lies in its payment's chain, under its merchant",
         looks_at="record",
         sql=f"""
         select format('%s in %s', {id_of("rec", "r.id")}, r.chain) from record r left join payment p on p.id = r.payment_id
@@ -98,7 +90,6 @@ RECORDS = (
     ),
     Invariant(
         name="records_tell_what_moved",
-        says="the records count exactly the legs that succeeded and were returned, with their amounts",
         looks_at="payment",
         sql=f"""
         with told as (

@@ -1,0 +1,204 @@
+"""A caller's step: run in the promised order of checks, answered with its reply, which is kept under the caller's key."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from service.api.context import RequestContext
+from service.api.conversion import cancellation_request, customer_channel
+from service.api.handlers import instance
+from service.api.models.base import to_json
+from service.api.models.cancellations import RequestCancellation
+from service.api.problems import problem_for
+from service.api.render import cancellation_out, payment_actions, payment_out
+from service.api.types import CustomerChannel
+from workflows.domain import ids
+from workflows.domain.changes import Change, Context
+from workflows.domain.decisions import permitted, requests
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.enums import ActorRole, Channel
+from workflows.domain.errors import InvalidState, VersionMismatch
+from workflows.domain.model import Actor, Cancellation, IdempotentResponse, Snapshot
+from workflows.run import Command, Idempotency, Replied
+from workflows.storage.snapshot import SnapshotQuery
+
+JSON_TYPE = "application/json"
+
+DecidePayment = Callable[..., Change | None]  # (snapshot, *, context)
+DecideCancellation = Callable[..., Change]  # (snapshot, cancellation, *, terms, context)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """A reply to be kept: the resource as it then is."""
+
+    answer: BaseModel
+    version: int
+    status: int = 200
+    location: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSpec:
+    """What is particular to one command."""
+
+    query: SnapshotQuery
+    decide: Callable[[Snapshot, PolicyContext, Context], Change | None]
+    render: Callable[[Snapshot, PolicyContext, Change | None], Rendered]
+    version: Callable[[Snapshot], int]  # of the resource that If-Match speaks of
+    actions: Callable[[Snapshot], tuple[str, ...]]  # what the state allows instead, where it does not allow this
+    channel: Channel | None = None
+    repeated: Callable[[Snapshot], bool] = lambda _: False  # known by the caller's own name: no version is asked for then
+
+
+async def change_payment(context: RequestContext, payment_id: UUID, decide: DecidePayment) -> Response:
+    """A step of the payment itself, answered with the payment as it then is."""
+    return await run(
+        context,
+        StepSpec(
+            query=SnapshotQuery(payment_id=payment_id, shown=True),
+            decide=lambda snapshot, _, change_context: decide(snapshot, context=change_context),
+            render=lambda snapshot, policy, _: Rendered(answer=payment_out(snapshot, policy, context), version=snapshot.payment.version),
+            version=lambda snapshot: snapshot.payment.version,
+            actions=payment_actions,
+        ),
+    )
+
+
+async def change_cancellation(
+    context: RequestContext, cancellation_id: UUID, decide: DecideCancellation, *, channel: CustomerChannel | None = None
+) -> Response:
+    """A step on a cancellation, answered with the cancellation as it then is. `channel`: where the customer spoke."""
+
+    spoken = customer_channel(channel)
+
+    def find(snapshot: Snapshot) -> Cancellation:
+        return requests.must_find(snapshot, snapshot.cancellation(cancellation_id))
+
+    def decide_there(snapshot: Snapshot, policy: PolicyContext, change_context: Context) -> Change:
+        if spoken is not None:
+            requests.actor_channel(change_context.actor.role, spoken)
+        return decide(snapshot, find(snapshot), terms=policy, context=change_context)
+
+    def render(snapshot: Snapshot, policy: PolicyContext, _: Change | None) -> Rendered:
+        found = find(snapshot)
+        return Rendered(answer=cancellation_out(snapshot, found, policy, context), version=found.version)
+
+    payment_id = await context.payment_of_cancellation(cancellation_id)
+    step = StepSpec(
+        query=SnapshotQuery(payment_id=payment_id, cancellation_id=cancellation_id, shown=True),
+        decide=decide_there,
+        render=render,
+        version=lambda snapshot: find(snapshot).version,
+        actions=lambda snapshot: permitted.actions(snapshot, find(snapshot), context.actor(), context.now()),
+        channel=spoken,
+    )
+    return await run(context, step)
+
+
+async def run_cancellation_request(context: RequestContext, payment_id: UUID, body: RequestCancellation) -> Response:
+    """A request for cancellation: 201 with the new one, or 200 with the one that has this `client_reference`."""
+    role, channel = ActorRole(context.principal.role.value), customer_channel(body.channel)
+
+    def requested() -> requests.CancellationRequest:
+        actor = Actor(role=role, id=context.principal.sub, channel=requests.actor_channel(role, channel))
+        return cancellation_request(body, actor)
+
+    def decide(snapshot: Snapshot, policy: PolicyContext, change_context: Context) -> Change | None:
+        wish = requested()
+        known = requests.find_repeated(snapshot, wish)
+        if known is None:
+            return requests.request(snapshot, wish, policy, change_context)
+        if known.refusal is not None:
+            raise requests.refusal_of(known)
+        return None
+
+    def render(snapshot: Snapshot, policy: PolicyContext, change: Change | None) -> Rendered:
+        found = requests.must_find(snapshot, change.cancellations[0] if change else requests.find_repeated(snapshot, requested()))
+        return Rendered(
+            answer=cancellation_out(snapshot, found, policy, context),
+            version=found.version,
+            status=201 if change else 200,
+            location=f"/v1/cancellations/{ids.public('can', found.id)}",
+        )
+
+    step = StepSpec(
+        query=SnapshotQuery(
+            payment_id=payment_id,
+            client_reference=body.client_reference,
+            requests_since=context.now() - requests.DAY,
+            shown=body.client_reference is not None,  # one that was asked for before is shown with its texts
+        ),
+        decide=decide,
+        render=render,
+        version=lambda snapshot: snapshot.payment.version,
+        actions=payment_actions,
+        channel=channel,
+        repeated=lambda snapshot: requests.is_repeated(snapshot, body.client_reference),
+    )
+    return await run(context, step)
+
+
+async def run(context: RequestContext, step: StepSpec) -> Response:
+    """The reply of this run, or the one that was kept."""
+    caller, key = context.principal.sub, context.key
+
+    def reply(snapshot: Snapshot, policy: PolicyContext, change: Change | None) -> IdempotentResponse:
+        rendered = step.render(snapshot, policy, change)
+        headers = {"content-type": JSON_TYPE, "content-language": context.language.value, "etag": etag(rendered.version)}
+        if rendered.location is not None:
+            headers["location"] = rendered.location
+        return IdempotentResponse(fingerprint=context.fingerprint, status=rendered.status, body=to_json(rendered.answer), headers=headers)
+
+    def refuse(error: Exception, before: Snapshot, policy: PolicyContext) -> IdempotentResponse:
+        if isinstance(error, InvalidState):
+            error.available_actions = step.actions(before)
+        return _refusal(context, error, policy)
+
+    def check_version(snapshot: Snapshot) -> None:
+        current = step.version(snapshot)
+        if context.if_match is not None and current not in context.if_match and not step.repeated(snapshot):
+            raise VersionMismatch(current)
+
+    replied = await context.services.runner.run(
+        Command(
+            query=replace(step.query, caller=caller, key=key),
+            actor=lambda: context.actor(step.channel),
+            request_id=context.trace_id,
+            visible=context.owns,
+            version=check_version,
+            decide=step.decide,
+            reply=reply,
+            refuse=refuse,
+            idempotency=None if key is None else Idempotency(caller, key, context.fingerprint),
+        )
+    )
+    return _response(replied)
+
+
+def etag(version: int) -> str:
+    return f'"{version}"'
+
+
+def _refusal(context: RequestContext, error: Exception, policy: PolicyContext) -> IdempotentResponse:
+    """The problem that a refusal of the domain is, to be kept. Raises the error again where it is none."""
+    told = problem_for(
+        error,
+        language=context.language,
+        instance=instance(context.request),
+        trace_id=context.trace_id,
+        zone=policy.policy.zone,
+        available=context.available,
+    )
+    if told is None:
+        raise error
+    return IdempotentResponse(fingerprint=context.fingerprint, status=told.status, body=told.body, headers=told.headers)
+
+
+def _response(replied: Replied) -> Response:
+    reply = replied.reply
+    headers = {**reply.headers, "idempotent-replayed": "true"} if replied.replayed else reply.headers
+    return Response(reply.body, reply.status, headers)

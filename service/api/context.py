@@ -1,0 +1,176 @@
+"""What a route is given: who calls, in which language, and what the service has to answer with.
+
+A route names its callers by the type of its first parameter (`ForReaders`, `ForWallet`, …): the roles in it are what the route class
+checks before it reads the body, and what the OpenAPI says.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import Security
+from starlette.requests import Request
+
+from service.api.i18n import Language, language
+from service.api.middleware import IS_HEAD
+from service.auth.keys import EvidenceKey
+from service.auth.tokens import Authenticator, Principal
+from service.settings import Settings
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.enums import ActorRole, Channel, Role
+from workflows.domain.errors import Forbidden, NotFound
+from workflows.domain.model import Actor, Payment, Snapshot
+from workflows.flows.execute_leg import Rails
+from workflows.run import Runner
+from workflows.storage.snapshot import SnapshotQuery
+from workflows.storage.store import Store
+
+CONTEXT: Final = "refundry.context"  # its place in the request's scope
+KEY_EXAMPLE: Final = "5f0c8c1e-2f64-4b19-9f4e-0f6f8f0c2a11"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What requests are answered with."""
+
+    settings: Settings
+    runner: Runner
+    reads: Any  # the pool for reads that may lag: the replica's, or the database's own
+    authenticator: Authenticator
+    rails: Rails
+    evidence: EvidenceKey
+    actions: Mapping[str, frozenset[Role]]  # who may take each step that `available_actions` can name, as the routes say
+
+    @property
+    def store(self) -> Store:
+        return self.runner.runtime.store
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """A request whose caller is known and may make it."""
+
+    request: Request
+    services: Services
+    trace_id: str
+    roles: frozenset[Role] | None  # who may make this call; None: everybody, without a token
+    known: Principal | None = None  # who makes it
+    language: Language = field(init=False)
+    # Of a command:
+    key: str | None = None  # the idempotency key
+    fingerprint: str = ""  # SHA-256 of what is asked, in hex
+    if_match: frozenset[int] | None = None  # the versions that the caller accepts; None: any
+
+    def __post_init__(self) -> None:
+        self.language = language(self.request.headers.get("accept-language"))
+
+    @property
+    def principal(self) -> Principal:
+        """Who calls; only operations without a token have nobody."""
+        if self.known is None:
+            raise Forbidden
+        return self.known
+
+    @property
+    def store(self) -> Store:
+        return self.services.store
+
+    @property
+    def is_head(self) -> bool:
+        """Whether only the headers are asked for."""
+        return bool(self.request.scope.get(IS_HEAD))
+
+    def now(self) -> datetime:
+        return self.services.runner.runtime.clock()
+
+    async def policy(self, payment: Payment) -> PolicyContext:
+        """The policy that is pinned to the payment."""
+        return await self.services.runner.runtime.terms(payment)
+
+    def actor(self, channel: Channel | None = None) -> Actor:
+        """The caller as the records name it. Without a channel: `app` for a wallet, `merchant` for a merchant; for an agent `hotline`
+        where the step is the customer's, else `system`.
+        """
+        principal = self.principal
+        match principal.role:
+            case Role.merchant:
+                usual = Channel.merchant
+            case Role.wallet:
+                usual = Channel.app
+            case Role.agent | Role.supervisor if Role.wallet in (self.roles or ()):
+                usual = Channel.hotline
+            case _:
+                usual = Channel.system
+        return Actor(role=ActorRole(principal.role.value), id=principal.sub, channel=channel or usual)
+
+    def owns(self, snapshot: Snapshot) -> bool:
+        """Object by object: a merchant knows its own payments only."""
+        principal = self.principal
+        return principal.role is not Role.merchant or snapshot.payment.merchant_id == principal.merchant_id
+
+    def merchant_filter(self, asked: str | None) -> tuple[str | None, bool]:
+        """The merchant to filter a list by, and whether anything can be found at all: a merchant's lists hold its own payments'."""
+        principal = self.principal
+        if principal.role is not Role.merchant:
+            return asked, True
+        return principal.merchant_id, asked in {None, principal.merchant_id}
+
+    def available(self, actions: Iterable[str]) -> list[str]:
+        """Of the steps that the state allows, those that this caller may take. Steps without a route are nobody's to take."""
+        if self.known is None:
+            return []
+        return [action for action in actions if self.known.role in self.services.actions.get(action, ())]
+
+    async def snapshot(self, payment_id: UUID, **query: Any) -> Snapshot:
+        """The payment, for reading. Raises NotFound for somebody else's too."""
+        found = await self.store.load(SnapshotQuery(payment_id=payment_id, **query))
+        if found is None or not self.owns(found):
+            raise NotFound
+        return found
+
+    async def payment_of_cancellation(self, cancellation_id: UUID) -> UUID:
+        found = await self.store.payment_of_cancellation(cancellation_id)
+        if found is None:
+            raise NotFound
+        return found
+
+    async def parents_of_refund(self, refund_id: UUID) -> tuple[UUID, UUID]:
+        """The payment and the cancellation of a refund."""
+        found = await self.store.parents_of_refund(refund_id)
+        if found is None:
+            raise NotFound
+        return found
+
+
+async def request_context(request: Request) -> RequestContext:
+    """The context that the route class made before anything of the body was read."""
+    context: RequestContext = request.scope[CONTEXT]
+    return context
+
+
+async def command_context(request: Request) -> RequestContext:
+    """The same, of a step that wants an `Idempotency-Key` and takes an `If-Match`: the route class has read them."""
+    context: RequestContext = request.scope[CONTEXT]
+    return context
+
+
+_READERS = ("wallet", "agent", "supervisor", "merchant", "auditor")
+_REVIEWERS = ("agent", "supervisor")
+_CUSTOMER_SIDE = ("wallet", *_REVIEWERS)
+_EVERYONE = tuple(role.value for role in Role)
+
+ForAnybody = Annotated[RequestContext, Security(request_context)]  # no token is asked for
+ForEveryRole = Annotated[RequestContext, Security(request_context, scopes=_EVERYONE)]
+ForReaders = Annotated[RequestContext, Security(request_context, scopes=_READERS)]  # a merchant: its own
+ForWallet = Annotated[RequestContext, Security(request_context, scopes=("wallet",))]
+ForImporters = Annotated[RequestContext, Security(request_context, scopes=("wallet", "operator"))]
+ForAuditors = Annotated[RequestContext, Security(request_context, scopes=("auditor",))]
+
+WalletStep = Annotated[RequestContext, Security(command_context, scopes=("wallet",))]
+RequestersStep = Annotated[RequestContext, Security(command_context, scopes=(*_CUSTOMER_SIDE, "merchant"))]
+GoodsStep = Annotated[RequestContext, Security(command_context, scopes=("wallet", "merchant", *_REVIEWERS))]
+CustomersStep = Annotated[RequestContext, Security(command_context, scopes=_CUSTOMER_SIDE)]
+MerchantsStep = Annotated[RequestContext, Security(command_context, scopes=("merchant",))]
+ReviewersStep = Annotated[RequestContext, Security(command_context, scopes=_REVIEWERS)]

@@ -1,0 +1,76 @@
+"""What is done around every request: it gets a name, is measured, and HEAD is answered as GET without the body."""
+
+import re
+import time
+from typing import Final
+
+import structlog
+from prometheus_client import Counter, Histogram
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from workflows.clock_and_ids import new_id
+
+log = structlog.get_logger("api")
+
+REQUESTS: Final = Counter("refundry_calls_total", "Calls answered, by operation and status.", ["operation", "status"])
+SECONDS: Final = Histogram(
+    "refundry_call_seconds",
+    "Seconds to an answer, by operation.",
+    ["operation"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+TRACE_ID: Final = "refundry.trace_id"  # their places in the request's scope
+IS_HEAD: Final = "refundry.head"
+_TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class ObserveRequests:
+    """Every answer carries `Request-Id`: the trace that the caller is in (W3C Trace Context), or a new one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        name = _trace_id(scope)
+        head = scope["method"] == "HEAD"
+        scope[TRACE_ID] = name
+        if head:
+            scope = {**scope, "method": "GET", IS_HEAD: True}
+        status, started = 0, time.perf_counter()
+
+        async def send_named(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"request-id", name.encode())]
+            elif head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_named)
+        except Exception as fault:
+            log.error("fault", trace_id=name, path=scope["path"], exc_info=fault)
+            if not status:
+                await PlainTextResponse("Internal Server Error", 500)(scope, receive, send_named)
+            raise
+        finally:
+            _measure(scope, status, time.perf_counter() - started)
+
+
+def _trace_id(scope: Scope) -> str:
+    found = next((value for header, value in scope["headers"] if header == b"traceparent"), b"")
+    known = _TRACEPARENT.fullmatch(found)
+    return known[1].decode() if known else new_id().hex
+
+
+def _measure(scope: Scope, status: int, seconds: float) -> None:
+    """By operation: what has no route is nobody's, and would be as many names as there are paths."""
+    name = getattr(scope.get("route"), "name", None)
+    if name is not None:
+        SECONDS.labels(name).observe(seconds)
+        REQUESTS.labels(name, str(status)).inc()

@@ -1,0 +1,112 @@
+"""The request bodies of decisions: what a merchant, a customer or an agent may say about a cancellation."""
+
+from typing import Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from service.api.types import Amount, Body, CustomerChannel, Digest, Label, Line, Note, Optionally, Pseudonym, ReasonCode, problem
+from workflows.domain.enums import MerchantDecision, ReturnCondition
+from workflows.domain.faults import FaultCode
+
+EVIDENCE_MAX = 20
+
+
+class CustomersStep(Body):
+    """A step that is the customer's to take, whoever takes it for them."""
+
+    channel: Optionally[CustomerChannel] = Field(
+        None, description="Where the customer spoke; `app` for a wallet, `hotline` for an agent unless told. An agent's is never `app`."
+    )
+
+
+class Withdraw(CustomersStep):
+    """The customer takes the wish back."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {}})
+
+
+class Escalate(CustomersStep):
+    """The customer asks for an agent."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {}})
+
+
+class EvidenceBody(Body):
+    """A document that the merchant keeps, and can show later: its digest stands in the record."""
+
+    name: Line = Field(description="What a person calls it. Kept apart, so that it can be erased.")
+    sha256: Digest = Field(description="SHA-256 of its bytes, in lowercase hex.")
+
+
+class DecideHandOff(Body):
+    """The merchant's answer to a hand-off."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"decision": "offer", "amount": 5000, "reason_code": "used", "note": "the box was opened"}}
+    )
+
+    decision: MerchantDecision = Field(description="Yes, yes once the goods are back, less than that, or no.")
+    amount: Optionally[Amount] = Field(None, description="Of an offer: less than what was asked for, in minor units.")
+    reason_code: Optionally[ReasonCode] = Field(None, description="Why, as one word of the merchant's own vocabulary.")
+    note: Optionally[Note] = Field(None, description="More, for those who decide. Kept apart, so that it can be erased.")
+    evidence: Optionally[tuple[EvidenceBody, ...]] = Field(None, max_length=EVIDENCE_MAX, description="Documents that bear the answer out.")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        offers = self.decision is MerchantDecision.offer
+        if offers and self.amount is None:
+            raise problem(FaultCode.required_when, "/amount", member="decision", value="offer")
+        if not offers and self.amount is not None:
+            raise problem(FaultCode.allowed_only_when, "/amount", member="decision", value="offer")
+        return self
+
+
+class RespondToOffer(CustomersStep):
+    """The customer's word on the merchant's offer."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"accept": True}})
+
+    accept: bool = Field(description="True takes it; false hands the cancellation back to the merchant.")
+
+
+class ShipReturn(CustomersStep):
+    """The goods are on their way back."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"carrier": "sf-express", "tracking_number": "SF1000"}})
+
+    carrier: Label = Field(description="Who carries the goods: a company. It stands in records.")
+    tracking_number: Label = Field(description="The carrier's number. Kept apart, so that it can be erased.")
+
+
+class ReceiveReturn(Body):
+    """What the merchant found in the parcel."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"condition": "intact"}})
+
+    condition: ReturnCondition = Field(description="Intact is paid; damaged or missing goods are an agent's matter.")
+    note: Optionally[Note] = Field(None, description="More, for a person. Kept apart, so that it can be erased.")
+
+
+class Assign(Body):
+    """Whose case it is."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"to": "agent-7"}})
+
+    to: Optionally[Pseudonym] = Field(None, description="A colleague: a pseudonym, the `sub` of their token. The caller unless told.")
+
+
+class Approve(Body):
+    """Yes."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"note": "the customer showed the receipt"}})
+
+    note: Optionally[Note] = Field(None, description="Why. Kept apart, so that it can be erased.")
+
+
+class Deny(Body):
+    """No, and why."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"reason_code": "no_proof", "note": "the receipt is of another shop"}})
+
+    reason_code: ReasonCode = Field(description="Why, as one word.")
+    note: Note = Field(description="Why, for a person. Kept apart, so that it can be erased.")

@@ -1,0 +1,60 @@
+"""The service itself: what it is, whether it is well, and how it says no."""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from service.api.models.base import Out
+
+
+class MetaOut(Out):
+    """What this service is."""
+
+    name: str = Field(examples=["refundry"])
+    version: str = Field(examples=["0.1.0"])
+    providers: list[str] = Field(description="The rails that it can reach.", examples=[["sandbox"]])
+    default_provider: str = Field(examples=["sandbox"])
+    sandbox_url: str | None = Field(description="The sandbox rail's own address, where there is one.", examples=["http://127.0.0.1:8090"])
+
+
+class HealthOut(Out):
+    """The process is alive."""
+
+    status: Literal["ok"]
+
+
+class ReadyOut(Out):
+    """Whether the process can serve, and what it looked at."""
+
+    status: Literal["ok", "unavailable"]
+    checks: dict[str, Literal["ok", "failed"]] = Field(
+        description="By name: the database, its migrations, a worker's sign of life.",
+        examples=[{"database": "ok", "migrations": "ok", "worker": "ok"}],
+    )
+
+
+class NotificationOut(Out):
+    """The notification is stored; it is acted on afterwards."""
+
+
+class FieldError(Out):
+    """One thing to fix in a request."""
+
+    pointer: str = Field(description="RFC 6901; `/query/<name>` for a parameter, `/headers/<name>` for a header.", examples=["/amount"])
+    code: str = Field(description="What is wrong, as a word. New ones may be added.", examples=["below_minimum"])
+    detail: str = Field(examples=["Must be at least 1."])
+
+
+class Problem(Out):
+    """An RFC 9457 problem, with the members that its type names."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=["/problems/validation-failed"])
+    title: str
+    status: int = Field(examples=[422])
+    detail: str = Field(description="What to do next.")
+    instance: str = Field(description="The path that was called.", examples=["/v1/payments"])
+    code: str = Field(description="The slug in `type`.", examples=["validation-failed"])
+    trace_id: str = Field(description="Names this answer in our logs and records.", examples=["0af7651916cd43dd8448eb211c80319c"])
+    errors: list[FieldError] | None = Field(None, description="What to fix, where a form was at fault.")

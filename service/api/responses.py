@@ -1,0 +1,37 @@
+"""The successful answers of a route, for its `responses=` and `openapi_extra=`: headers, second statuses, links."""
+
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+Json = dict[str, Any]
+
+_ETAG: Final[Json] = {"ETag": {"$ref": "#/components/headers/ETag"}}
+_LOCATION: Final[Json] = {"Location": {"$ref": "#/components/headers/Location"}}
+_REPLAYED: Final[Json] = {"Idempotent-Replayed": {"$ref": "#/components/headers/Idempotent-Replayed"}}
+
+VERSIONED: Final[dict[int | str, Json]] = {
+    200: {"description": "Done.", "headers": _ETAG},
+    304: {"description": "The caller has this version already (`If-None-Match`); no body.", "headers": _ETAG},
+}
+CHANGED: Final[dict[int | str, Json]] = {200: {"description": "Done.", "headers": _ETAG | _REPLAYED}}
+
+
+def created(model: type[BaseModel], *, replayed: bool = False) -> dict[int | str, Json]:
+    """201 where it was made now, 200 where it was there already, with the same content."""
+    headers = _LOCATION | _ETAG | (_REPLAYED if replayed else {})
+    return {
+        201: {"description": "Made now.", "headers": headers},
+        200: {"description": "It was there already, with the same content.", "model": model, "headers": headers},
+    }
+
+
+def streamed(*media_types: str) -> dict[int | str, Json]:
+    """200 with text that is no JSON document."""
+    return {200: {"description": "Done.", "content": {kind: {"schema": {"type": "string"}} for kind in media_types}}}
+
+
+def links(*statuses: int, **parameters: dict[str, str]) -> Json:
+    """For `openapi_extra`: where the answers of these statuses lead, as operation=its parameters."""
+    linked = {name: {"operationId": name, "parameters": given} for name, given in parameters.items()}
+    return {"responses": {str(status): {"links": linked} for status in statuses}}

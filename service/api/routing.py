@@ -1,0 +1,320 @@
+"""The one route class: what every operation has in common, and the order in which a request is checked.
+
+    401, 403                who calls, and whether that role may; nothing of the body has been read
+    404                     the path names nothing that this caller may see; told before any fault of the request's form
+    413, 415, 400           the body's size, type and JSON (I-JSON, RFC 7493: no name twice, no NaN, UTF-8)
+    400                     the idempotency key, where the operation wants one, and If-Match
+    422                     the body's members, then the query's
+
+What a route says of itself is all there is: its roles (the type of its context), its problems, its action words. The OpenAPI,
+`available_actions`, `refundry routes` and the tests read it from the routes.
+"""
+
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
+from uuid import UUID
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.params import Security
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import Receive, Scope
+
+from service.api.context import CONTEXT, RequestContext, Services, command_context, request_context
+from service.api.middleware import TRACE_ID
+from service.api.problem_responses import problems
+from service.api.problems import RequestProblem
+from service.api.queries import check_query
+from service.api.reading import (
+    BYTE_ORDER_MARK,
+    fingerprint,
+    idempotency_key,
+    parse_json,
+    read_body,
+    read_if_match,
+    validate,
+)
+from service.auth.tokens import TokenFault, Unauthenticated
+from workflows.domain.enums import Role
+from workflows.domain.errors import Forbidden, NotFound
+
+Json = dict[str, Any]
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+_NOTHING: Final = b"{}"  # an absent body says as much as an empty object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One call, as its route declares it."""
+
+    name: str
+    method: str
+    path: str
+    roles: frozenset[Role] | None  # None: no token is asked for
+    problems: tuple[str, ...]
+    own_problems: tuple[str, ...]  # those that not every operation of its kind has
+    actions: dict[str, frozenset[Role]]  # what `available_actions` calls it, and who may take that step
+    is_command: bool  # wants an Idempotency-Key, takes an If-Match
+    summary: str
+    in_schema: bool = True  # stands in the OpenAPI
+
+
+def action(*words: str, **by_role: Iterable[Role]) -> Json:
+    """For `openapi_extra`: the steps that this operation takes, as `available_actions` names them. By name: for these roles only."""
+    return {"x-actions": {**dict.fromkeys(words), **{word: sorted(role.value for role in roles) for word, roles in by_role.items()}}}
+
+
+class ApiRoute(APIRoute):
+    """A route of ours. Raises what FastAPI raises; the exception handlers make problems of it."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **declared: Any) -> None:
+        super().__init__(path, endpoint, **{**declared, "operation_id": endpoint.__name__})
+        context = _context_of(endpoint)
+        self.roles = frozenset(map(Role, context.scopes or ())) or None
+        self.is_command = context.dependency is command_context
+        self.body_model = _body_model(self)
+        self.own_slugs = tuple(_declared_problems(self.responses))
+        self.slugs = tuple(dict.fromkeys([*_common_problems(self), *self.own_slugs]))
+        self.actions = _actions(self)
+        self.is_in_words = _is_in_words(self.response_model)
+        self.responses = {status: one for status, one in self.responses.items() if "x-problems" not in one} | problems(*self.slugs)
+        self.openapi_extra = _openapi(self, self.openapi_extra or {})
+        self.description += "\n\n" + ("Needs no token." if self.roles is None else f"Roles: {', '.join(sorted(self.roles))}.")
+
+    @property
+    def operation(self) -> Operation:
+        (method,) = self.methods or {"GET"}
+        return Operation(
+            name=self.name,
+            method=method,
+            path=self.path,
+            roles=self.roles,
+            problems=self.slugs,
+            own_problems=self.own_slugs,
+            actions=self.actions,
+            is_command=self.is_command,
+            summary=self.summary or "",
+            in_schema=self.include_in_schema,
+        )
+
+    def get_route_handler(self) -> Handler:
+        call = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            context = await self._admit(request)
+            self._check_path(request)
+            try:
+                response = await call(await self.read(request, context))
+            except (RequestProblem, RequestValidationError):
+                await _must_exist(request, context)  # a payment that is not there is said before a fault of the form
+                raise
+            return self._finish(request, context, response)
+
+        return handle
+
+    async def _admit(self, request: Request) -> RequestContext:
+        """Who calls, and whether that role may."""
+        services: Services = request.app.state.services
+        scope = request.scope
+        scope[CONTEXT] = context = RequestContext(request, services, scope[TRACE_ID], self.roles)
+        if self.roles is not None:
+            context.known = await services.authenticator.authenticate(_authorization(request))
+            if context.known.role not in self.roles:
+                raise Forbidden
+        return context
+
+    def _check_path(self, request: Request) -> None:
+        """No id of this form, no resource."""
+        for one in self.dependant.path_params:
+            _, errors = one.validate(request.path_params[one.name], {}, loc=("path", one.name))
+            if errors:
+                raise NotFound
+
+    async def read(self, request: Request, context: RequestContext) -> Request:
+        """The body and the headers of a command, read in the promised order; the request as FastAPI shall see it."""
+        if self.body_model is None:
+            self._check_query(request)
+            return request
+        sent = await read_body(request)
+        raw = (sent or _NOTHING).removeprefix(BYTE_ORDER_MARK)
+        value = parse_json(raw)
+        if self.is_command:
+            context.key = idempotency_key(request.headers.getlist("idempotency-key"))
+            context.if_match = read_if_match(request.headers.getlist("if-match"))
+        body = validate(raw, value, self.body_model)
+        self._check_query(request)
+        if self.is_command:
+            context.fingerprint = fingerprint(request.method, str(request.scope["path"]), value)
+        return _ReadRequest(request.scope, request.receive, sent, body)
+
+    def _finish(self, request: Request, context: RequestContext, response: Response) -> Response:
+        """The language of an answer in words; 304 where the caller has this version (RFC 9110, section 13.1.2)."""
+        headers = response.headers
+        if self.is_in_words:
+            headers.setdefault("content-language", context.language.value)
+            headers.setdefault("vary", "Accept-Language")
+        tag = headers.get("etag")
+        if tag is not None and request.method == "GET" and _is_known(request, tag):
+            kept = {name: headers[name] for name in ("etag", "vary", "content-language") if name in headers}
+            return Response(None, 304, kept)
+        return response
+
+    def _check_query(self, request: Request) -> None:
+        """Each parameter at most once, and none where none is known; what they say is FastAPI's to validate."""
+        if query := request.scope["query_string"]:
+            check_query(query, known=bool(self.dependant.query_params))
+
+
+class _ReadRequest(Request):
+    """A request whose body has been read and validated: where FastAPI looks for JSON, it finds the model."""
+
+    def __init__(self, scope: Scope, receive: Receive, raw: bytes, parsed: BaseModel) -> None:
+        super().__init__(scope, receive)
+        self._raw = raw
+        self._parsed = parsed
+
+    async def body(self) -> bytes:
+        return self._raw
+
+    async def json(self) -> Any:
+        return self._parsed
+
+
+def operations(routes: Iterable[BaseRoute]) -> list[Operation]:
+    """Every operation, as the routes declare it."""
+    return [route.operation for route in routes if isinstance(route, ApiRoute)]
+
+
+def action_roles(routes: Iterable[BaseRoute]) -> dict[str, frozenset[Role]]:
+    """Who may take each step that `available_actions` can name."""
+    return {word: roles for one in operations(routes) for word, roles in one.actions.items()}
+
+
+def _authorization(request: Request) -> str | None:
+    """One caller speaks for itself: of two headers, who could say which was checked on the way here?"""
+    sent = request.headers.getlist("authorization")
+    if len(sent) > 1:
+        raise Unauthenticated(TokenFault.twice)
+    return sent[0] if sent else None
+
+
+async def _must_exist(request: Request, context: RequestContext) -> None:
+    """NotFound where the path names something that is not there, or not for this caller to see."""
+    for name, find in _FINDERS.items():
+        if name in request.path_params:
+            await find(context, request.path_params[name])
+
+
+def _uuid(public_id: str) -> UUID:
+    """Of an id whose form was checked."""
+    return UUID(hex=public_id.partition("_")[2])
+
+
+async def _find_payment(context: RequestContext, payment_id: str) -> None:
+    await context.snapshot(_uuid(payment_id))
+
+
+async def _find_cancellation(context: RequestContext, cancellation_id: str) -> None:
+    await context.snapshot(await context.payment_of_cancellation(_uuid(cancellation_id)))
+
+
+async def _find_refund(context: RequestContext, refund_id: str) -> None:
+    await context.snapshot((await context.parents_of_refund(_uuid(refund_id)))[0])
+
+
+async def _find_policy(context: RequestContext, version: str) -> None:
+    if await context.store.policies.get(version) is None:
+        raise NotFound
+
+
+_FINDERS: Final = {
+    "payment_id": _find_payment,
+    "cancellation_id": _find_cancellation,
+    "refund_id": _find_refund,
+    "version": _find_policy,
+}
+
+
+def _is_known(request: Request, tag: str) -> bool:
+    """Whether the caller has that version already: the comparison is weak."""
+    sent = ",".join(request.headers.getlist("if-none-match"))
+    return sent.strip() == "*" or tag in {one.strip().removeprefix("W/") for one in sent.split(",")}
+
+
+def _is_in_words(model: object) -> bool:
+    """Whether an answer of this form has a sentence in it."""
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        fields = model.model_fields
+        return not _WORDS.isdisjoint(fields) or any(_is_in_words(field.annotation) for field in fields.values())
+    return any(_is_in_words(argument) for argument in get_args(model))
+
+
+_WORDS: Final = frozenset({"message", "detail"})
+
+
+def _context_of(endpoint: Callable[..., Any]) -> Security:
+    """The dependency by which the endpoint says who may call it."""
+    for hint in get_type_hints(endpoint, include_extras=True).values():
+        if get_origin(hint) is not Annotated:
+            continue
+        for one in get_args(hint)[1:]:
+            if isinstance(one, Security) and one.dependency in (request_context, command_context):
+                return one
+    raise TypeError(f"{endpoint.__name__} does not say who may call it: its first parameter must be a context, such as ForReaders")
+
+
+def _body_model(route: APIRoute) -> type[BaseModel] | None:
+    if route.body_field is None:
+        return None
+    model = route.body_field.field_info.annotation
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise TypeError(f"the body of {route.name} must be a pydantic model")
+    return model
+
+
+def _declared_problems(responses: dict[int | str, Json]) -> list[str]:
+    return [slug for one in responses.values() for slug in one.get("x-problems", ())]
+
+
+def _common_problems(route: ApiRoute) -> list[str]:
+    """What every operation of this form may answer with."""
+    slugs = ["rate-limited", "unavailable", "validation-failed"]
+    if route.roles is not None:
+        slugs += ["unauthenticated", "forbidden"]
+    if route.dependant.path_params:
+        slugs += ["not-found"]
+    if "POST" in (route.methods or ()):
+        slugs += ["malformed-request", "body-too-large", "unsupported-media-type"]
+    if route.is_command:
+        slugs += ["idempotency-key-missing", "idempotency-key-reused", "idempotency-in-flight", "version-mismatch"]
+    return slugs
+
+
+def _actions(route: ApiRoute) -> dict[str, frozenset[Role]]:
+    told = (route.openapi_extra or {}).get("x-actions", {})
+    everyone = route.roles or frozenset()
+    return {word: everyone if roles is None else frozenset(map(Role, roles)) for word, roles in told.items()}
+
+
+def _openapi(route: ApiRoute, declared: Json) -> Json:
+    """What the OpenAPI says of a route beside its signature."""
+    parameters = ["IdempotencyKey", "IfMatch"] if route.is_command else []
+    if "ETag" in route.responses.get(200, {}).get("headers", {}) and "GET" in (route.methods or ()):
+        parameters.append("IfNoneMatch")
+    parameters.append("AcceptLanguage")
+    told: Json = {
+        **declared,
+        "security": [] if route.roles is None else [{"bearerAuth": []}],
+        "parameters": [*declared.get("parameters", ()), *({"$ref": f"#/components/parameters/{name}"} for name in parameters)],
+    }
+    if route.body_model is not None:
+        extra = route.body_model.model_config.get("json_schema_extra")
+        told["requestBody"] = {"content": {"application/json": {"example": extra["example"] if isinstance(extra, dict) else {}}}}
+    if route.roles is not None:
+        told["x-roles"] = sorted(role.value for role in route.roles)
+    return told

@@ -1,0 +1,148 @@
+"""The pages for people: the interface's documentation, and each problem explained. They load nothing from elsewhere."""
+
+import json
+import tomllib
+from functools import cache
+from http import HTTPStatus
+from importlib.resources import files
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, FastAPI, Path
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from service.api.context import ForAnybody
+from service.api.i18n import Language, sentence, words
+from service.api.openapi import document_bytes
+from service.api.problem_responses import problem_example
+from service.api.problems import PROBLEMS, RETRY_AFTER_SECONDS, ProblemType
+from service.api.responses import streamed
+from service.api.routing import ApiRoute
+from workflows.domain.errors import NotFound
+
+router = APIRouter(tags=["service"], route_class=ApiRoute)
+
+Slug = Annotated[str, Path(description="The problem's `code`.", json_schema_extra={"enum": list(PROBLEMS)}, examples=["validation-failed"])]
+
+_HEADERS: Final = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "public, max-age=3600",
+}
+_POLICY: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+_PAGE: Final = _HEADERS | {"content-security-policy": _POLICY + "style-src 'self'", "vary": "accept-language"}
+# Swagger UI and Redoc write styles of their own, Swagger UI draws with data: images, Redoc searches in a worker made of a blob. Both
+# call this service, and nothing else.
+_DOCS: Final = _HEADERS | {
+    "content-security-policy": _POLICY
+    + "script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; connect-src 'self'; worker-src blob:"
+}
+_JSON: Final = "application/json"
+
+
+def add_static(app: FastAPI) -> None:
+    """The files that the pages load: ours, and those of Swagger UI and Redoc as a package on PyPI brings them."""
+    app.mount("/static/docs", StaticFiles(packages=[("fastapi_offline", "static")]), name="docs-files")
+    app.mount("/static", StaticFiles(packages=[("service.console", "static")]), name="page-files")
+
+
+@router.get("/", include_in_schema=False)
+async def home(context: ForAnybody) -> Response:
+    """People are led to the documentation, machines to the OpenAPI."""
+    wants_page = "text/html" in context.request.headers.get("accept", "")
+    return RedirectResponse("/docs" if wants_page else "/openapi.json", 303, {"vary": "accept"})
+
+
+@router.get("/openapi.json", summary="Get the OpenAPI document", responses={200: {"content": {_JSON: {"schema": {"type": "object"}}}}})
+async def openapi(context: ForAnybody) -> Response:
+    """OpenAPI 3.1."""
+    state = context.request.app.state
+    if not hasattr(state, "openapi"):
+        state.openapi = document_bytes(context.request.app)
+    return Response(state.openapi, media_type=_JSON)
+
+
+@router.get("/docs", summary="Read the documentation", response_class=HTMLResponse, responses=streamed("text/html"))
+async def docs(context: ForAnybody) -> Response:  # noqa: ARG001 -- says that everybody may ask
+    """Swagger UI: every call, to be read and tried. *Authorize* takes a token."""
+    return HTMLResponse(_render("swagger.html"), headers=_DOCS)
+
+
+@router.get("/redoc", summary="Read the reference", response_class=HTMLResponse, responses=streamed("text/html"))
+async def redoc(context: ForAnybody) -> Response:  # noqa: ARG001 -- says that everybody may ask
+    """Redoc: the same as one page to read."""
+    return HTMLResponse(_render("redoc.html"), headers=_DOCS)
+
+
+@router.get("/problems", summary="List problems", response_class=HTMLResponse, responses=streamed("text/html"))
+async def list_problems(context: ForAnybody) -> Response:
+    """A page for people, in their language."""
+    return _page(problem_index(context.language), context.language)
+
+
+@router.get("/problems/{slug}", summary="Explain a problem", response_class=HTMLResponse, responses=streamed("text/html"))
+async def get_problem(context: ForAnybody, slug: Slug) -> Response:
+    """A page for people: what happened, why, and what to do. It is where a problem's `type` leads."""
+    if slug not in PROBLEMS:
+        raise NotFound
+    return _page(problem_page(slug, context.language), context.language)
+
+
+def problem_index(language: Language) -> str:
+    """The page that lists them all."""
+    listed = [(problem, sentence("titles", slug, language)) for slug, problem in PROBLEMS.items()]
+    return _render("problems.html", language=language, label=words(language, "words"), problems=listed)
+
+
+def problem_page(slug: str, language: Language) -> str:
+    """The page of one problem."""
+    problem = PROBLEMS[slug]
+    return _render(
+        "problem.html",
+        language=language,
+        label=words(language, "words"),
+        problem=problem,
+        phrase=HTTPStatus(problem.status).phrase,
+        title=sentence("titles", slug, language),
+        told=explanation(slug, language),
+        members={name: words(language, "member")[name] for name in problem.members},
+        headers={name: words(language, "header")[name] for name in _headers(problem)},
+        example=json.dumps(problem_example(slug, language), ensure_ascii=False, indent=2),
+    )
+
+
+def explanation(slug: str, language: Language) -> dict[str, Any]:
+    """`happened`, `why`, and the steps to `do`."""
+    return _explanations(language)[slug]
+
+
+@cache
+def _explanations(language: Language) -> dict[str, dict[str, Any]]:
+    return tomllib.loads(files("service.api").joinpath("locales", f"problems.{language.name}.toml").read_text("utf-8"))
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("service.console"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+
+
+def _render(template: str, **values: object) -> str:
+    return _environment().get_template(template).render(**values)
+
+
+def _page(made: str, language: Language) -> Response:
+    return HTMLResponse(made, headers={**_PAGE, "content-language": language.value})
+
+
+def _headers(problem: ProblemType) -> list[str]:
+    named = {"unauthenticated": "WWW-Authenticate", "method-not-allowed": "Allow"}
+    retry = ["Retry-After"] if problem.slug in RETRY_AFTER_SECONDS else []
+    return [*retry, *([named[problem.slug]] if problem.slug in named else [])]

@@ -1,0 +1,50 @@
+"""What each invariant says must hold, for the operator who runs `refundry check`."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+INVARIANT_TEXTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "refunds_within_amount": "0 ≤ refunded + reserved + forfeited ≤ amount, and none is negative",
+        "funding_makes_up_amount": "the funding sources, and the items where there are any, sum to the payment's amount",
+        "refunded_is_what_arrived": "amount_refunded is the sum of the legs that succeeded (voids where the payment settled all the same)",
+        "reserved_is_what_is_open": (
+            "amount_reserved is what unfinished cancellations still have to move, amount_forfeited what all of them settled without a leg"
+        ),
+        "allocated_is_what_refunds_took": (
+            "`allocated` of each source is what refunds took of it (failed legs until the refund is closed), never more than it paid"
+        ),
+        "no_source_gets_more_than_it_paid": "what was paid out and released to a source for one cancellation is never more than it paid",
+        "quantities_are_what_was_cancelled": "`cancelled_quantities` of each item is what cancellations took, never more than was bought",
+        "refund_is_its_legs": (
+            "a refund's amount is its live legs' and, with what was voided or forfeited, its cancellation's; its state is their worst"
+        ),
+        "legs_follow_their_order": (
+            "a leg has its payment's currency and belongs to its refund's cancellation; a successor repeats what it replaces, once"
+        ),
+        "rail_keys_unique": "a rail key is made of its payment's and its leg's id, and no two legs share one",
+        "payment_state_is_its_cancellations": "a payment's state is what its unfinished cancellations and its amounts make of it",
+        "cancellation_state_is_its_legs": "a cancellation's state is what its legs make of it",
+        "one_open_cancellation": "a payment has at most one open cancellation, those not counted that the rail reopened",
+        "policies_exist": "the policy that was pinned to a payment, and each one that decided, is published",
+        "parts_belong": "every cancellation, refund, leg and text belongs to something that exists",
+        "legs_have_a_next_step": "every leg that is on its way has exactly one job: nothing is forgotten",
+        "clocks_have_a_job": "every clock that runs has exactly one job: no deadline is forgotten",
+        "jobs_have_a_subject": "every job is about a leg or a notification that exists, or about a deadline of a payment that does",
+        "notifications_are_heard": "a rail's word was handled, with a verdict, or has a job: none is dropped",
+        "replies_belong": "a kept reply belongs to a payment or to a collection",
+        "payment_holds_the_head": "a payment's sequence, head and state are its last record's",
+        "payment_registered_first": "every payment's first record, and no other, says that it was registered",
+        "records_belong": "a payment's record lies in its payment's chain, under its merchant",
+        "records_tell_what_moved": "the records count exactly the legs that succeeded and were returned, with their amounts",
+        "records_unbroken": "every chain counts from 1 without a gap",
+        "records_sealed": "every record's body is canonical and has the hash that stands beside it",
+        "records_linked": "every record names the hash of the one before it",
+        "records_match_columns": "what stands beside a record's body is what the body says",
+        "records_tell_one_story": "each record of a payment begins in the state in which the one before it ended, and no earlier",
+        "rail_moved_what_the_books_say": (
+            "each movement in the rail's own book is a leg that may have moved it, and each leg that succeeded is a movement there"
+        ),
+    }
+)

@@ -1,0 +1,107 @@
+"""What HTTP itself asks of every answer: names, languages, conditions, methods."""
+
+import re
+
+import asyncpg
+import pytest
+
+from tests.api.world import World, assert_problem
+
+
+async def test_every_answer_names_its_request(world: World) -> None:
+    payment = await world.register()
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    paths = ["/healthz", "/nothing", "/v1/payments", f"/v1/payments/{payment['id']}", "/docs", "/static/page.css"]
+
+    for path in paths:
+        new = (await world.get(path)).headers["request-id"]
+        known = (await world.get(path, headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})).headers["request-id"]
+        assert re.fullmatch("[0-9a-f]{32}", new), path
+        assert known == trace, path
+
+
+async def test_answers_in_words_say_their_language_and_others_do_not(world: World) -> None:
+    payment = await world.register()
+    base = f"/v1/payments/{payment['id']}"
+
+    for path in (base, f"{base}/eligibility", "/v1/cancellations", "/v1/payments/none", "/problems/not-found"):
+        response = await world.get(path, headers={"accept-language": "zh-CN"})
+        assert (response.headers["content-language"], response.headers["vary"].lower()) == ("zh-CN", "accept-language"), path
+    for path in ("/v1/meta", "/v1/policies", f"{base}/records"):
+        assert "content-language" not in (await world.get(path)).headers, path
+    asked = await world.requested(payment, headers={"accept-language": "zh-CN"})
+    assert (asked.headers["content-language"], asked.headers["vary"]) == ("zh-CN", "Accept-Language")
+
+
+@pytest.mark.parametrize(
+    ("tag", "status"),
+    [('"1"', 304), ('W/"1"', 304), ("*", 304), ('"7", "1"', 304), ('"2"', 200), ('W/"2"', 200), ("1", 200), ("", 200)],
+)
+async def test_what_has_not_changed_is_not_sent_again(world: World, tag: str, status: int) -> None:
+    payment = await world.register()
+
+    response = await world.get(f"/v1/payments/{payment['id']}", headers={"if-none-match": tag})
+
+    assert (response.status_code, response.headers["etag"]) == (status, '"1"')
+    assert bool(response.content) is (status == 200)
+    assert ("content-type" in response.headers) is (status == 200)
+
+
+async def test_a_cancellation_that_has_not_changed_is_not_sent_again(world: World) -> None:
+    cancellation = (await world.requested(await world.register(completed_at=world.clock.ago(hours=1)))).json()
+    path = f"/v1/cancellations/{cancellation['id']}"
+
+    assert (await world.get(path, headers={"if-none-match": '"1"'})).status_code == 304
+    await world.post(f"{path}/withdraw")
+    assert (await world.get(path, headers={"if-none-match": '"1"'})).status_code == 200
+
+
+async def test_a_coding_or_a_type_that_is_not_taken_is_named(world: World) -> None:
+    coded = await world.post("/v1/payments", b"{}", key=None, headers={"content-encoding": "gzip"})
+    typed = await world.post("/v1/payments", b"{}", key=None, headers={"content-type": "text/plain"})
+
+    assert_problem(coded, 415, "unsupported-media-type")
+    assert coded.headers["accept-encoding"] == "identity"
+    assert_problem(typed, 415, "unsupported-media-type")
+    assert typed.headers["accept"] == "application/json"
+    assert [one["pointer"] for one in coded.json()["errors"]] == ["/headers/content-encoding"]
+    assert [one["pointer"] for one in typed.json()["errors"]] == ["/headers/content-type"]
+
+
+async def test_the_import_is_no_payment(world: World) -> None:
+    response = await world.get("/v1/payments/import")
+
+    assert_problem(response, 405, "method-not-allowed")
+    assert response.headers["allow"] == "POST"
+    assert_problem(await world.get("/v1/payments/importing"), 404, "not-found")
+
+
+async def test_head_is_get_without_the_body(world: World) -> None:
+    payment = await world.register()
+
+    for path in ("/healthz", f"/v1/payments/{payment['id']}", "/docs", "/openapi.json"):
+        got, head = [await world.http.request(method, path, headers=_token(world)) for method in ("GET", "HEAD")]
+        assert (head.status_code, head.content) == (got.status_code, b"")
+        assert head.headers["content-length"] == got.headers["content-length"]
+
+
+async def test_head_of_an_export_does_not_do_the_work(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    real = asyncpg.Connection.cursor
+
+    def counted(connection: asyncpg.Connection, query: str, *rest: object, **more: object) -> object:
+        asked.append(query)
+        return real(connection, query, *rest, **more)
+
+    monkeypatch.setattr(asyncpg.Connection, "cursor", counted)
+    head = await world.http.head("/v1/records/export?format=csv", headers=_token(world, "auditor"))
+    read = len(asked)
+    got = await world.http.get("/v1/records/export?format=csv", headers=_token(world, "auditor"))
+
+    assert (head.status_code, head.content, got.status_code) == (200, b"", 200)
+    assert head.headers["content-disposition"] == got.headers["content-disposition"] == 'attachment; filename="records.csv"'
+    assert (read, len(asked) > 0) == (0, True)
+
+
+def _token(world: World, role: str = "wallet") -> dict[str, str]:
+    return {"authorization": f"Bearer {world.token(role)}"}

@@ -1,0 +1,82 @@
+"""The routes: asynchronous to the last dependency, short, and hooked into FastAPI where its documentation says."""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import fastapi
+import pytest
+from fastapi import APIRouter
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+
+from service.api.context import ForAnybody, ForWallet
+from service.api.routing import ApiRoute, action_roles, operations
+from service.app import ROUTERS
+from workflows.domain.enums import Role
+
+ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, ApiRoute)]
+STATEMENTS_MAX = 8
+
+
+def calls(dependant: Dependant) -> Iterator[object]:
+    yield dependant.call
+    for one in dependant.dependencies:
+        yield from calls(one)
+
+
+def test_every_endpoint_and_dependency_is_asynchronous() -> None:
+    """A `def` of either kind runs in a thread pool, for some 700 µs a request."""
+    slow = [(route.name, call) for route in ROUTES for call in calls(route.dependant) if not inspect.iscoroutinefunction(call)]
+
+    assert slow == []
+    assert len(ROUTES) > 35
+
+
+def test_every_route_is_of_the_one_class() -> None:
+    assert all(type(route) is ApiRoute for router in ROUTERS for route in router.routes)
+
+
+@pytest.mark.parametrize("router", ROUTERS, ids=lambda router: str(router.prefix or router.routes[0].path))
+def test_a_route_is_short_and_holds_no_function_of_its_own(router: APIRouter) -> None:
+    for route in router.routes:
+        assert isinstance(route, ApiRoute)
+        tree = ast.parse(Path(inspect.getfile(route.endpoint)).read_text("utf-8"))
+        found = next(node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef) and node.name == route.name)
+        inner = [node for node in ast.walk(found) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)]
+        statements = [node for node in ast.walk(found) if isinstance(node, ast.stmt)]
+        assert inner == [found], route.name
+        assert len(statements) - 1 <= STATEMENTS_MAX + 4, route.name  # the function itself and its docstring apart
+
+
+def test_fastapi_still_has_the_hooks_that_the_route_class_uses() -> None:
+    """FastAPI is pinned to one minor version; another is taken when this holds for it."""
+    assert fastapi.__version__.startswith("0.165.")
+    assert ApiRoute.get_route_handler is not APIRoute.get_route_handler
+    assert {"body_field", "dependant", "responses", "openapi_extra", "response_model"} <= set(vars(ROUTES[0]))
+
+
+def test_a_route_says_all_of_itself() -> None:
+    router = APIRouter(prefix="/things", route_class=ApiRoute)
+
+    @router.post("/{thing}/paint", summary="Paint a thing", openapi_extra={"x-actions": {"paint": None, "repaint": ["agent"]}})
+    async def paint_thing(context: ForWallet, thing: str) -> None: ...
+
+    @router.get("")
+    async def list_things(context: ForAnybody) -> None: ...
+
+    paint, listed = operations(router.routes)
+    assert (paint.name, paint.method, paint.path, paint.roles) == ("paint_thing", "POST", "/things/{thing}/paint", frozenset({Role.wallet}))
+    assert {"unauthenticated", "forbidden", "not-found", "malformed-request", "unavailable"} <= set(paint.problems)
+    assert action_roles(router.routes) == {"paint": frozenset({Role.wallet}), "repaint": frozenset({Role.agent})}
+    assert (listed.roles, "unauthenticated" in listed.problems, listed.is_command) == (None, False, False)
+
+
+def test_a_route_that_does_not_say_who_may_call_it_is_refused() -> None:
+    router = APIRouter(route_class=ApiRoute)
+
+    with pytest.raises(TypeError, match="does not say who may call it"):
+
+        @router.get("/secret")
+        async def secret() -> None: ...
