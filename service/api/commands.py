@@ -13,6 +13,7 @@ from service.api.handlers import instance
 from service.api.models.base import to_json
 from service.api.models.cancellations import RequestCancellation
 from service.api.problems import problem_for
+from service.api.reading import JSON_TYPE
 from service.api.render import cancellation_out, payment_actions, payment_out
 from service.api.types import CustomerChannel
 from workflows.domain import ids
@@ -24,8 +25,6 @@ from workflows.domain.errors import InvalidState, VersionMismatch
 from workflows.domain.model import Actor, Cancellation, IdempotentResponse, Snapshot
 from workflows.run import Command, Idempotency, Replied
 from workflows.storage.snapshot import SnapshotQuery
-
-JSON_TYPE = "application/json"
 
 DecidePayment = Callable[..., Change | None]  # (snapshot, *, context)
 DecideCancellation = Callable[..., Change]  # (snapshot, cancellation, *, terms, context)
@@ -188,7 +187,7 @@ def _refusal(context: RequestContext, error: Exception, policy: PolicyContext) -
     told = problem_for(
         error,
         language=context.language,
-        instance=instance(context.request),
+        instance=instance(context),
         trace_id=context.trace_id,
         zone=policy.policy.zone,
         available=context.available,

@@ -5,16 +5,17 @@ checks before it reads the body, and what the OpenAPI says.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import Security
+from pydantic import BaseModel
 from starlette.requests import Request
+from starlette.types import Receive, Scope
 
-from service.api.i18n import Language, language
-from service.api.middleware import IS_HEAD
+from service.api.i18n import language
+from service.api.middleware import IS_HEAD, TRACE_ID
 from service.auth.keys import EvidenceKey
 from service.auth.tokens import Authenticator, Principal
 from service.settings import Settings
@@ -48,23 +49,35 @@ class Services:
         return self.runner.runtime.store
 
 
-@dataclass(slots=True)
-class RequestContext:
-    """A request whose caller is known and may make it."""
+class RequestContext(Request):
+    """A request whose caller is known and may make it: what FastAPI hands to a route as its request.
 
-    request: Request
-    services: Services
-    trace_id: str
-    roles: frozenset[Role] | None  # who may make this call; None: everybody, without a token
-    known: Principal | None = None  # who makes it
-    language: Language = field(init=False)
-    # Of a command:
-    key: str | None = None  # the idempotency key
-    fingerprint: str = ""  # SHA-256 of what is asked, in hex
-    if_match: frozenset[int] | None = None  # the versions that the caller accepts; None: any
+    `known`: who calls. `language`: in which one to answer. Of a command: `key`, the idempotency key; `fingerprint`, the SHA-256 of what
+    is asked, in hex; `if_match`, the versions that the caller accepts, None for any.
+    """
 
-    def __post_init__(self) -> None:
-        self.language = language(self.request.headers.get("accept-language"))
+    def __init__(self, scope: Scope, receive: Receive, services: Services, roles: frozenset[Role] | None) -> None:
+        super().__init__(scope, receive)
+        self.services = services
+        self.trace_id: str = scope[TRACE_ID]
+        self.roles = roles  # who may make this call; None: everybody, without a token
+        self.known: Principal | None = None
+        self.language = language(self.headers.get("accept-language"))
+        self.key: str | None = None
+        self.fingerprint = ""
+        self.if_match: frozenset[int] | None = None
+        self._sent: bytes | None = None
+        self._parsed: BaseModel | None = None
+
+    def take_body(self, sent: bytes, parsed: BaseModel) -> None:
+        """The body has been read and validated: where FastAPI looks for JSON, it finds the model."""
+        self._sent, self._parsed = sent, parsed
+
+    async def body(self) -> bytes:
+        return await super().body() if self._sent is None else self._sent
+
+    async def json(self) -> Any:
+        return await super().json() if self._parsed is None else self._parsed
 
     @property
     def principal(self) -> Principal:
@@ -80,7 +93,7 @@ class RequestContext:
     @property
     def is_head(self) -> bool:
         """Whether only the headers are asked for."""
-        return bool(self.request.scope.get(IS_HEAD))
+        return bool(self.scope.get(IS_HEAD))
 
     def now(self) -> datetime:
         return self.services.runner.runtime.clock()
@@ -144,16 +157,12 @@ class RequestContext:
         return found
 
 
-async def request_context(request: Request) -> RequestContext:
-    """The context that the route class made before anything of the body was read."""
-    context: RequestContext = request.scope[CONTEXT]
-    return context
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """Who may call a route, beside the context in its signature; `is_step`: it wants an `Idempotency-Key` and takes an `If-Match`."""
 
-
-async def command_context(request: Request) -> RequestContext:
-    """The same, of a step that wants an `Idempotency-Key` and takes an `If-Match`: the route class has read them."""
-    context: RequestContext = request.scope[CONTEXT]
-    return context
+    roles: tuple[str, ...] = ()  # none: no token is asked for
+    is_step: bool = False
 
 
 _READERS = ("wallet", "agent", "supervisor", "merchant", "auditor")
@@ -161,16 +170,16 @@ _REVIEWERS = ("agent", "supervisor")
 _CUSTOMER_SIDE = ("wallet", *_REVIEWERS)
 _EVERYONE = tuple(role.value for role in Role)
 
-ForAnybody = Annotated[RequestContext, Security(request_context)]  # no token is asked for
-ForEveryRole = Annotated[RequestContext, Security(request_context, scopes=_EVERYONE)]
-ForReaders = Annotated[RequestContext, Security(request_context, scopes=_READERS)]  # a merchant: its own
-ForWallet = Annotated[RequestContext, Security(request_context, scopes=("wallet",))]
-ForImporters = Annotated[RequestContext, Security(request_context, scopes=("wallet", "operator"))]
-ForAuditors = Annotated[RequestContext, Security(request_context, scopes=("auditor",))]
+ForAnybody = Annotated[RequestContext, Callers()]  # no token is asked for
+ForEveryRole = Annotated[RequestContext, Callers(_EVERYONE)]
+ForReaders = Annotated[RequestContext, Callers(_READERS)]  # a merchant: its own
+ForWallet = Annotated[RequestContext, Callers(("wallet",))]
+ForImporters = Annotated[RequestContext, Callers(("wallet", "operator"))]
+ForAuditors = Annotated[RequestContext, Callers(("auditor",))]
 
-WalletStep = Annotated[RequestContext, Security(command_context, scopes=("wallet",))]
-RequestersStep = Annotated[RequestContext, Security(command_context, scopes=(*_CUSTOMER_SIDE, "merchant"))]
-GoodsStep = Annotated[RequestContext, Security(command_context, scopes=("wallet", "merchant", *_REVIEWERS))]
-CustomersStep = Annotated[RequestContext, Security(command_context, scopes=_CUSTOMER_SIDE)]
-MerchantsStep = Annotated[RequestContext, Security(command_context, scopes=("merchant",))]
-ReviewersStep = Annotated[RequestContext, Security(command_context, scopes=_REVIEWERS)]
+WalletStep = Annotated[RequestContext, Callers(("wallet",), is_step=True)]
+RequestersStep = Annotated[RequestContext, Callers((*_CUSTOMER_SIDE, "merchant"), is_step=True)]
+GoodsStep = Annotated[RequestContext, Callers(("wallet", "merchant", *_REVIEWERS), is_step=True)]
+CustomersStep = Annotated[RequestContext, Callers(_CUSTOMER_SIDE, is_step=True)]
+MerchantsStep = Annotated[RequestContext, Callers(("merchant",), is_step=True)]
+ReviewersStep = Annotated[RequestContext, Callers(_REVIEWERS, is_step=True)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from service.api.currencies import valid_at
 from service.api.field_errors import field_error
@@ -13,14 +13,15 @@ from service.api.problems import RequestProblem
 from service.api.queries import item_quantities
 from service.api.types import Body, CustomerChannel
 from service.auth.tokens import Principal
-from workflows.domain.decisions import requests
+from workflows.domain.changes import Change, Context
+from workflows.domain.decisions import payments, requests
 from workflows.domain.decisions.fulfilment import CLOCK_SKEW_MAX, FulfilmentTold
 from workflows.domain.decisions.handoffs import Evidence, MerchantResponse
 from workflows.domain.decisions.payments import PaymentDetails
 from workflows.domain.decisions.requests import CancellationRequest, OverrideRequest
 from workflows.domain.enums import ActorRole, Channel
 from workflows.domain.faults import Fault, FaultCode
-from workflows.domain.model import Actor, Earned, Funding, Item, ItemQuantity
+from workflows.domain.model import Actor, Earned, Funding, Item, ItemQuantity, Snapshot
 from workflows.domain.records import digest_text
 
 _MOMENTS: Final = ("authorised_at", "completed_at", "shipped_at", "delivered_at", "at")
@@ -33,7 +34,6 @@ def payment_details(body: RegisterPayment, *, providers: Collection[str], now: d
     """
     if errors := check_times(body, now) + check_currency(body, now):
         raise RequestProblem("validation-failed", members={"errors": errors})
-    given = body.model_fields_set
     return PaymentDetails(
         reference=body.reference,
         wallet_id=body.wallet_id,
@@ -41,12 +41,12 @@ def payment_details(body: RegisterPayment, *, providers: Collection[str], now: d
         amount=body.amount,
         currency=body.currency,
         order_reference=body.order_reference,
-        category=body.category if "category" in given else None,
+        category=body.category,
         funding=_funding(body.funding, providers),
         items=_items(body.items),
         item_names=_item_names(body.items),
         earned=None if body.earned is None else tuple(Earned(**dict(one)) for one in body.earned),
-        fulfilment=body.fulfilment if "fulfilment" in given else None,
+        fulfilment=body.fulfilment,
         shipped_at=body.shipped_at,
         delivered_at=body.delivered_at,
         completed_at=body.completed_at,
@@ -55,15 +55,17 @@ def payment_details(body: RegisterPayment, *, providers: Collection[str], now: d
     )
 
 
-def modification(body: ModifyPayment, *, providers: Collection[str]) -> dict[str, Any]:
-    """The arguments of the decision about a lowered payment."""
-    return {
-        "amount": body.amount,
-        "reason": body.reason,
-        "funding": _funding(body.funding, providers),
-        "items": _items(body.items),
-        "item_names": _item_names(body.items),
-    }
+def lowered_payment(snapshot: Snapshot, *, body: ModifyPayment, providers: Collection[str], context: Context) -> Change:
+    """The decision about a lowered payment. Raises RequestProblem for a rail that is not set up."""
+    return payments.modify(
+        snapshot,
+        amount=body.amount,
+        reason=body.reason,
+        funding=_funding(body.funding, providers),
+        items=_items(body.items),
+        item_names=_item_names(body.items),
+        context=context,
+    )
 
 
 def fulfilment_told(body: ChangeFulfilment) -> FulfilmentTold:
@@ -110,7 +112,7 @@ def cancellation_request(body: RequestCancellation, actor: Actor) -> Cancellatio
         note=body.note,
         client_reference=body.client_reference,
         expected_refundable=body.expected_refundable,
-        verification=None if body.verification is None else body.verification.model_dump(),
+        verification=None if body.verification is None else body.verification.model_dump(mode="json"),
         override=override,
         fingerprint=digest_text(substance, b""),
     )

@@ -43,8 +43,6 @@ def instance(request: Request) -> str:
 async def _answer(request: Request, error: Exception) -> Response:
     if isinstance(error, Invalid) and request.method == "GET":
         error = Invalid(f"/query{error.pointer}", error.code, **error.members)  # what a step calls a member of its body
-    if isinstance(error, NotFound) and (methods := _methods(request, fixed=True)):
-        error = RequestProblem("method-not-allowed", allow=methods)  # /v1/payments/import is no payment
     return _problem(request, error)
 
 
@@ -95,8 +93,8 @@ def _problem(request: Request, error: Exception) -> Response:
     return Response(told.body, told.status, told.headers)
 
 
-def _methods(request: Request, *, fixed: bool = False) -> list[str]:
-    """Those of every route of the path: the framework names only the first one's. `fixed`: of routes whose path has no parameter."""
-    routes = (route for route in request.app.routes if isinstance(route, Route) and not (fixed and route.param_convertors))
+def _methods(request: Request) -> list[str]:
+    """Those of every route of the path: the framework names only the first one's. What is no route of ours is a file."""
+    routes = (route for route in request.app.routes if isinstance(route, Route))
     known = {method for route in routes if route.matches(request.scope)[0] is not Match.NONE for method in route.methods or ()}
-    return sorted(known | ({"HEAD"} if "GET" in known else set()))
+    return sorted(known | ({"HEAD"} if "GET" in known else set())) or ["GET", "HEAD"]

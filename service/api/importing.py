@@ -8,6 +8,7 @@ from service.api.context import RequestContext
 from service.api.conversion import payment_details
 from service.api.models.payments import ImportErrorOut, ImportOut, RegisterPayment
 from service.api.problems import RequestProblem, problem_detail
+from service.api.queries import check_query
 from service.api.reading import BYTE_ORDER_MARK, NDJSON_TYPE, check_arrived, check_media_type, parse_body
 from service.api.types import BODY_BYTES_MAX
 from workflows.domain.decisions.payments import PaymentDetails
@@ -21,7 +22,7 @@ NDJSON_BODY: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": {NDJSON_TYPE: {"schema": {"type": "string"}, "example": _EXAMPLE}}}
 }
 
-ERRORS_MAX = 1000
+IMPORT_ERRORS_MAX = 1000
 AT_ONCE = 8  # as many as the pool has connections, or nearly
 LANE_LINES_MAX = 4  # read ahead for each
 
@@ -48,7 +49,7 @@ class _Tally:
 
     def reject(self, line: int, code: str, detail: str) -> None:
         self.rejected += 1
-        if len(self.errors) < ERRORS_MAX:
+        if len(self.errors) < IMPORT_ERRORS_MAX:
             self.errors.append((line, code, detail))
 
 
@@ -57,7 +58,8 @@ async def import_lines(context: RequestContext) -> ImportOut:
 
     Lines of one reference go through one lane, one after the other, so that the file's order decides which of them is kept.
     """
-    check_media_type(context.request.headers, NDJSON_TYPE)
+    check_media_type(context.headers, NDJSON_TYPE)
+    check_query(context.scope["query_string"], known=False)
     tally = _Tally()
     lanes: list[asyncio.Queue[_Line | None]] = [asyncio.Queue(LANE_LINES_MAX) for _ in range(AT_ONCE)]
     try:
@@ -74,7 +76,7 @@ async def import_lines(context: RequestContext) -> ImportOut:
 async def _read(context: RequestContext, tally: _Tally, lanes: Sequence[asyncio.Queue[_Line | None]]) -> None:
     """Every line into its reference's lane; what is no payment is rejected here, and holds up nothing."""
     arrived = _Arrived()
-    async for number, line in _lines(_without_mark(arrived.counted(context.request.stream()))):
+    async for number, line in _lines(_without_mark(arrived.counted(context.stream()))):
         try:
             if line is None:
                 raise RequestProblem("body-too-large")
@@ -84,7 +86,7 @@ async def _read(context: RequestContext, tally: _Tally, lanes: Sequence[asyncio.
         else:
             await lanes[hash(terms.reference) % len(lanes)].put((number, terms))
     if not arrived.length_bytes:
-        check_arrived(context.request.headers, 0)
+        check_arrived(context.headers, 0)
     for lane in lanes:
         await lane.put(None)
 

@@ -2,6 +2,7 @@
 
 import re
 import time
+from functools import cache
 from typing import Final
 
 import structlog
@@ -16,7 +17,7 @@ log = structlog.get_logger("api")
 REQUESTS: Final = Counter("refundry_calls_total", "Calls answered, by operation and status.", ["operation", "status"])
 SECONDS: Final = Histogram(
     "refundry_call_seconds",
-    "Seconds to an answer, by operation.",
+    "Seconds to the beginning of an answer, by operation.",
     ["operation"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
@@ -40,12 +41,12 @@ class ObserveRequests:
         scope[TRACE_ID] = name
         if head:
             scope = {**scope, "method": "GET", IS_HEAD: True}
-        status, started = 0, time.perf_counter()
+        status, seconds, started = 0, 0.0, time.perf_counter()
 
         async def send_named(message: Message) -> None:
-            nonlocal status
+            nonlocal status, seconds
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, seconds = message["status"], time.perf_counter() - started
                 message["headers"] = [*message["headers"], (b"request-id", name.encode())]
             elif head and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
@@ -59,7 +60,7 @@ class ObserveRequests:
                 await PlainTextResponse("Internal Server Error", 500)(scope, receive, send_named)
             raise
         finally:
-            _measure(scope, status, time.perf_counter() - started)
+            _measure(scope, status, seconds)
 
 
 def _trace_id(scope: Scope) -> str:
@@ -71,6 +72,16 @@ def _trace_id(scope: Scope) -> str:
 def _measure(scope: Scope, status: int, seconds: float) -> None:
     """By operation: what has no route is nobody's, and would be as many names as there are paths."""
     name = getattr(scope.get("route"), "name", None)
-    if name is not None:
-        SECONDS.labels(name).observe(seconds)
-        REQUESTS.labels(name, str(status)).inc()
+    if name is not None and status != 405:  # of several methods' routes none was asked for
+        _seconds(name).observe(seconds)
+        _requests(name, status).inc()
+
+
+@cache
+def _seconds(operation: str) -> Histogram:
+    return SECONDS.labels(operation)
+
+
+@cache
+def _requests(operation: str, status: int) -> Counter:
+    return REQUESTS.labels(operation, str(status))

@@ -32,10 +32,10 @@ async def store_notification(context: RequestContext, provider: str) -> None:
     """Duplicates and disorder are harmless: a notification is stored once, and the worker knows what it changes."""
     if provider != SandboxProvider.name or provider not in context.services.rails.providers:
         raise NotFound
-    body = await read_body(context.request)
+    body = await read_body(context)
     now = context.now()
     secret = context.services.settings.sandbox_secret.get_secret_value()
-    notification = verify_notification(context.request.headers, body, secret, now)
+    notification = verify_notification(context.headers, body, secret, now)
     if notification is None:
         raise Unauthenticated(TokenFault.notification)
     key = from_rail_key(notification.rail_key)

@@ -14,7 +14,7 @@ from service.api.models.operations import Problem
 Json = dict[str, Any]
 
 INTRODUCTION: Final = """\
-What may still be cancelled, who decides, and where the money is.
+Refundry cancels and refunds payments of a digital wallet. It says what may still be cancelled, who decides, and where the money is.
 
 **Money** is an integer in the currency's minor unit (ISO 4217: JPY 0 digits, CNY 2, KWD 3) beside `currency`. Integers are written without
 point or exponent: `100`, never `100.0` or `1e2`.
@@ -29,14 +29,14 @@ success and the refusals 409 and 422 of the domain are kept; authentication, val
 with another request is 422 `idempotency-key-reused`; while the first is still running, the second waits up to 5 seconds and is then
 answered 409 `idempotency-in-flight`.
 
-**Versions.** Payments and cancellations carry an `ETag`; with `If-Match` an action is done to one of those versions only, else 412. With
-`If-None-Match` an unchanged resource is answered 304.
+**Versions.** Payments and cancellations carry an `ETag`; with `If-Match` a step is done only while the resource has one of
+the versions named, else 412. With `If-None-Match` a resource that still has this version is answered 304.
 
 **Errors** are RFC 9457 problems. `type` leads to a page that explains it; `Accept-Language: zh-CN` or `en` chooses the language of
 `title`, `detail` and `message`. Checks come in this order: 401; 403 by role; 404; 413, 415, 400; the idempotency key; 422 of the body;
 the kept answer; the same `client_reference`; 412; 409; what the amounts and the policy say.
 
-**Limits.** A body has at most 256 KiB (the import: any length, each line at most that), an array whatever that holds, a page at most 200
+**Limits.** A body has at most 256 KiB; the import has any length, and each of its lines at most 256 KiB. A page of a list has at most 200
 entries. Members and query parameters that are not known here are refused. A moment may lie at most 5 minutes in the future.
 
 **What may grow.** Answers may get new members, and lists of words such as the types of records new words: ignore what you do not know.
@@ -71,6 +71,8 @@ def document(app: FastAPI) -> Json:
         for path in made["paths"].values():
             for operation in path.values():
                 operation["responses"] = _without_fastapis_own(operation["responses"])
+                for media in operation.get("requestBody", {}).get("content", {}).values():
+                    media["schema"].pop("default", None)  # of a body that may be left out
                 operation["parameters"] = [_quiet_parameter(one) for one in operation["parameters"]]
         components["schemas"] = _used(components["schemas"], made["paths"])
         app.openapi_schema = made
@@ -158,14 +160,16 @@ _PARAMETERS: Final[Json] = {
         "name": "If-Match",
         "in": "header",
         "required": False,
-        "description": "The `ETag` that the caller saw, several of them, or `*`. Another version is 412 `version-mismatch`.",
+        "description": "The `ETag` that the caller saw, several of them, or `*`. Another version is 412 `version-mismatch`; what is no "
+        "entity tag is 400.",
         "schema": {"type": "string", "pattern": rf"^(\*|{_TAG}(, ?{_TAG})*)$"},
     },
     "IfNoneMatch": {
         "name": "If-None-Match",
         "in": "header",
         "required": False,
-        "description": "The `ETag` that the caller has: 304 without a body where it is still the resource's.",
+        "description": "The `ETag` that the caller has: 304 without a body where the resource still has that version. What depends on the "
+        "moment, the caller or the language (`available_actions`, `message`, `refundable_until`) may differ all the same.",
         "schema": {"type": "string"},
     },
     "AcceptLanguage": {
@@ -181,6 +185,7 @@ _HEADERS: Final[Json] = {
     "ETag": _header("The resource's `version`, for `If-Match`.", {"type": "string", "pattern": f"^{_TAG}$"}, required=True),
     "Idempotent-Replayed": _header("`true` where this is the first answer again.", {"type": "string", "const": "true"}),
     "Content-Language": _header("The language of `title`, `detail` and `message`.", {"type": "string", "enum": ["en", "zh-CN"]}),
+    "Vary": _header("The answer depends on the language asked for.", {"type": "string"}),
     "Request-Id": _header("Names the call in our logs and records.", {"type": "string", "pattern": "^[0-9a-f]{32}$"}, required=True),
     "WWW-Authenticate": _header("The challenge (RFC 6750).", {"type": "string", "pattern": "^Bearer"}, required=True),
     "Retry-After": _header("Seconds to wait before trying again.", {"type": "string", "pattern": "^[1-9][0-9]*$"}),

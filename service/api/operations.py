@@ -20,7 +20,7 @@ from workflows.run import TRANSIENT
 router = APIRouter(tags=["service"], route_class=ApiRoute)
 
 HEARTBEAT_AGE_MAX = timedelta(seconds=15)
-Provider = Annotated[str, Path(description="The rail.", pattern="^[a-z][a-z0-9_]{0,31}$", examples=["sandbox"])]
+ProviderName = Annotated[str, Path(description="The rail.", pattern="^[a-z][a-z0-9_]{0,31}$", examples=["sandbox"])]
 
 
 @router.get("/v1/meta", summary="Describe the service")
@@ -47,7 +47,7 @@ async def log_key(context: ForAnybody) -> Response:
     responses=problems("unauthenticated"),
     openapi_extra=NOTIFICATION_BODY,
 )
-async def provider_notifications(context: ForAnybody, provider: Provider) -> NotificationOut:
+async def provider_notifications(context: ForAnybody, provider: ProviderName) -> NotificationOut:
     """For rails, not for callers.
 
     The body is whatever the rail sends, and its signature is checked over those very bytes; it is stored first and acted on afterwards,

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from service.api.commands import change_payment, etag
 from service.api.context import ForImporters, ForReaders, ForWallet, GoodsStep, RequestContext, WalletStep
-from service.api.conversion import cancellation_wish, fulfilment_told, modification, payment_details
+from service.api.conversion import cancellation_wish, fulfilment_told, lowered_payment, payment_details
 from service.api.importing import NDJSON_BODY, import_lines
 from service.api.models.base import Page, PaymentId, to_json
 from service.api.models.cancellations import EligibilityOut, EligibilityQuery
@@ -102,7 +102,7 @@ async def list_payments(context: ForReaders, query: Annotated[ListPayments, Quer
 
 
 @router.get(
-    "/{payment_id}",
+    "/{payment_id:payment}",
     response_model=PaymentOut,
     summary="Get a payment",
     responses=VERSIONED,
@@ -151,7 +151,7 @@ async def modify_payment(context: WalletStep, payment_id: PaymentId, body: Modif
 
     `funding` and `items` are given anew where the payment has more than one source, or any line.
     """
-    decide = partial(payments.modify, **modification(body, providers=context.services.rails.providers))
+    decide = partial(lowered_payment, body=body, providers=context.services.rails.providers)
     return await change_payment(context, payment_id, decide)
 
 

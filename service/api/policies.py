@@ -14,7 +14,9 @@ from workflows.domain.policy_form import policy_data
 
 router = APIRouter(prefix="/v1/policies", tags=["policies"], route_class=ApiRoute)
 
-Version = Annotated[str, Path(description="The policy's version.", pattern="^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$", examples=["2026-11-a"])]
+PolicyVersion = Annotated[
+    str, Path(description="The policy's version.", pattern="^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$", examples=["2026-11-a"])
+]
 
 
 @router.get("", summary="List policies", openapi_extra=links(200, get_policy={"version": "$response.body#/data/0/version"}))
@@ -36,7 +38,7 @@ async def list_policies(context: ForEveryRole) -> Page[PolicyEntryOut]:
 
 
 @router.get("/{version}", summary="Get a policy", response_model_exclude_unset=True)
-async def get_policy(context: ForEveryRole, version: Version) -> PolicyOut:
+async def get_policy(context: ForEveryRole, version: PolicyVersion) -> PolicyOut:
     """A published version never changes. Every payment is decided by the one that was in force when it was authorised."""
     found = await context.store.policies.get(version)
     if found is None:

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable
+from enum import StrEnum
 from functools import partial
-from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Self, TypeVar
 from urllib.parse import parse_qsl, unquote
 from uuid import UUID
 
@@ -40,6 +41,19 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class SortOrder(StrEnum):
+    """The order of a list, where it is not newest first."""
+
+    updated = "updated"  # oldest change first
+
+
+class ExportFormat(StrEnum):
+    """The forms of an export."""
+
+    ndjson = "ndjson"
+    csv = "csv"
+
+
 def _whole(text: object) -> object:
     """Digits and nothing else: no sign, space, underscore or point, which int() would take."""
     if not (isinstance(text, str) and _WHOLE.fullmatch(text)):
@@ -73,18 +87,6 @@ def _list_cursor(kind: Kind, updated: Kind, text: object) -> After:
     return _cursor(decode, kind, text)
 
 
-def _sort(text: object) -> str:
-    if text != "updated":
-        raise problem(FaultCode.unknown_value, allowed=("updated",))
-    return "updated"
-
-
-def _export_format(text: object) -> str:
-    if text not in ("ndjson", "csv"):
-        raise problem(FaultCode.unknown_value, allowed=("ndjson", "csv"))
-    return str(text)
-
-
 def _item_text(text: str) -> str:
     item_quantities(text)
     return text
@@ -107,7 +109,7 @@ def item_quantities(text: str) -> tuple[ItemQuantity, ...]:
 _CURSOR_FORM: Final = WithJsonSchema({"type": "string", "pattern": CURSOR, "maxLength": 200})
 
 Whole = Annotated[int, BeforeValidator(_whole)]
-Amount = Annotated[int, Field(ge=1, le=AMOUNT_MAX), BeforeValidator(_whole)]
+QueryAmount = Annotated[int, Field(ge=1, le=AMOUNT_MAX), BeforeValidator(_whole)]
 Items = Annotated[str, AfterValidator(_item_text), WithJsonSchema({"type": "string", "minLength": 3, "examples": ["85123A:2,85124:1"]})]
 Flag = Annotated[bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"})]
 PaymentsCursor = Annotated[After, PlainValidator(partial(_list_cursor, "payments", "payments_updated")), _CURSOR_FORM]
@@ -115,10 +117,6 @@ CancellationsCursor = Annotated[After, PlainValidator(partial(_list_cursor, "can
 RefundsCursor = Annotated[After, PlainValidator(partial(_list_cursor, "refunds", "refunds_updated")), _CURSOR_FORM]
 RecordsCursor = Annotated[After, PlainValidator(partial(_cursor, decode, "records")), _CURSOR_FORM]
 PaymentRecordsCursor = Annotated[UUID, PlainValidator(partial(_cursor, decode_id, "payment_records")), _CURSOR_FORM]
-Sort = Annotated[Literal["updated"], PlainValidator(_sort), WithJsonSchema({"type": "string", "enum": ["updated"]})]
-ExportFormat = Annotated[
-    Literal["ndjson", "csv"], PlainValidator(_export_format), WithJsonSchema({"type": "string", "enum": ["ndjson", "csv"]})
-]
 
 _FROM: Final = "Only what was made at this time or later."
 _TO: Final = "Only what was made before this time."
@@ -133,7 +131,7 @@ class ListQuery(PageQuery):
     created_from: Instant | None = Field(None, description=_FROM)
     created_to: Instant | None = Field(None, description=_TO)
     updated_from: Instant | None = Field(None, description="Only what changed last at this time or later; oldest change first.")
-    sort: Sort | None = Field(None, description="Oldest change first, for those who follow along; else newest first.")
+    sort: SortOrder | None = Field(None, description="Oldest change first, for those who follow along; else newest first.")
 
     @property
     def by_update(self) -> bool:
@@ -167,6 +165,8 @@ def check_query(raw: bytes, *, known: bool) -> None:
 
 
 def _parameters(raw: bytes) -> tuple[dict[str, str], list[Fault]]:
+    if not raw.isascii():
+        return {}, [field_error("/query", FaultCode.query_not_utf8)]
     try:
         pairs = parse_qsl(raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=_PARAMETERS_MAX)
     except UnicodeDecodeError:

@@ -5,9 +5,17 @@ from uuid import UUID
 from service.api.cancellation_messages import cancellation_message
 from service.api.context import RequestContext
 from service.api.i18n import NextStep, eligibility_message, failure, next_steps
-from service.api.models.base import Overlay
-from service.api.models.cancellations import CancellationOut, EligibilityOut
-from service.api.models.payments import PaymentOut
+from service.api.models.cancellations import (
+    ApprovalOut,
+    CancellationOut,
+    DeliveryOut,
+    EligibilityOut,
+    MerchantOut,
+    OverrideOut,
+    ReturnOut,
+    ShareOut,
+)
+from service.api.models.payments import ItemOut, PaymentOut
 from service.api.models.refunds import RefundOut
 from service.api.problems import slug_of
 from workflows.domain.decisions import permitted
@@ -43,21 +51,19 @@ def payment_out(snapshot: Snapshot, policy: PolicyContext, context: RequestConte
     texts = {text.name: snapshot.text(payment.id, text.name) for text in snapshot.texts if text.subject_id == payment.id}
     names = texts.get("item_names")
     code = payment.failure_code
-    return PaymentOut.model_validate(
-        Overlay(
-            payment,
-            items=[Overlay(item, name=_nth(names, position)) for position, item in enumerate(payment.items)],
-            cancellations=snapshot.cancellation_ids,
-            open_cancellation=None if open_one is None else open_one.id,
-            available_actions=context.available(payment_actions(snapshot)),
-            carrier=texts.get("carrier"),
-            tracking_number=texts.get("tracking_number"),
-            metadata=texts.get("metadata") or {},
-            disputed=payment.disputes_open > 0,
-            frozen=_WALLETS_FROZEN,
-            refundable_until=refundable_until(snapshot, policy, context.now()),
-            failure=None if code is None else failure(code, texts.get("failure_detail"), context.language),
-        )
+    return PaymentOut.of(
+        payment,
+        items=[ItemOut.of(item, name=_nth(names, position)) for position, item in enumerate(payment.items)],
+        cancellations=snapshot.cancellation_ids,
+        open_cancellation=None if open_one is None else open_one.id,
+        available_actions=context.available(payment_actions(snapshot)),
+        carrier=texts.get("carrier"),
+        tracking_number=texts.get("tracking_number"),
+        metadata=texts.get("metadata") or {},
+        disputed=payment.disputes_open > 0,
+        frozen=_WALLETS_FROZEN,
+        refundable_until=refundable_until(snapshot, policy, context.now()),
+        failure=None if code is None else failure(code, texts.get("failure_detail"), context.language),
     )
 
 
@@ -68,32 +74,30 @@ def cancellation_out(snapshot: Snapshot, cancellation: Cancellation, policy: Pol
     found = [text for text in snapshot.texts if text.subject_id == cancellation.id and text.name not in hidden]
     texts = {text.name: text.value for text in sorted(found, key=lambda text: text.id)}  # the newest of each name
     notes = {(note["by"], note["at"]): note["note"] for note in (text.value for text in found if text.name == "approval_note")}
-    return CancellationOut.model_validate(
-        Overlay(
-            cancellation,
-            decision=cancellation,
-            tier=None,
-            first_response_due_at=None,
-            resolution_due_at=None,
-            merchant=_merchant(cancellation, texts),
-            returned=_returned(cancellation, texts),
-            fulfilment=Overlay(snapshot.payment, status=snapshot.payment.fulfilment),
-            approvals=[_approval(approval, notes) for approval in cancellation.approvals],
-            denial=texts.get("denial"),
-            override=_override(cancellation, texts),
-            note=texts.get("note"),
-            evidence=texts.get("evidence") or [],
-            forfeited=_forfeited(cancellation, snapshot.payment),
-            refund=None if refund is None else refund_out(snapshot, refund, policy),
-            message=cancellation_message(snapshot, cancellation, policy, spoken=context.language, now=now),
-            available_actions=context.available(permitted.actions(snapshot, cancellation, actor, now)),
-        )
+    return CancellationOut.of(
+        cancellation,
+        decision=cancellation,
+        tier=None,
+        first_response_due_at=None,
+        resolution_due_at=None,
+        merchant=_merchant(cancellation, texts),
+        returned=_returned(cancellation, texts),
+        fulfilment=DeliveryOut.of(snapshot.payment, status=snapshot.payment.fulfilment),
+        approvals=[_approval(approval, notes) for approval in cancellation.approvals],
+        denial=texts.get("denial"),
+        override=_override(cancellation, texts),
+        note=texts.get("note"),
+        evidence=texts.get("evidence") or [],
+        forfeited=_forfeited(cancellation, snapshot.payment),
+        refund=None if refund is None else refund_out(snapshot, refund, policy),
+        message=cancellation_message(snapshot, cancellation, policy, spoken=context.language, now=now),
+        available_actions=context.available(permitted.actions(snapshot, cancellation, actor, now)),
     )
 
 
 def refund_out(snapshot: Snapshot, refund: Refund, policy: PolicyContext) -> RefundOut:
     legs = sorted(snapshot.legs_of(refund.cancellation_id, LegKind.refund), key=lambda leg: (leg.position, leg.id))
-    return RefundOut.model_validate(Overlay(refund, legs=legs, eta=_eta(refund, legs, policy)))
+    return RefundOut.of(refund, legs=legs, eta=_eta(refund, legs, policy))
 
 
 def find_refund(snapshot: Snapshot, refund_id: UUID) -> Refund:
@@ -108,23 +112,20 @@ def eligibility_out(snapshot: Snapshot, outlook: Outlook, policy: PolicyContext,
     verdict = outlook.assessment.verdict if outlook.assessment else None
     refusal, steps = _refusal(snapshot, outlook)
     sources = [source for source, _ in outlook.allocation]
-    return EligibilityOut.model_validate(
-        Overlay(
-            verdict,
-            allowed=refusal is None,
-            route=verdict.route if isinstance(verdict, Allowed) else None,
-            rule=verdict.rule if verdict else None,
-            window=verdict.window if verdict else None,
-            policy_version=payment.policy_version,
-            amount_refundable=payment.amount_refundable,
-            allocation=_shares(outlook.allocation),
-            forfeited=_shares(outlook.forfeited),
-            eta=estimate(sources, context.now(), policy.calendar, zone) if sources and not outlook.is_void else None,
-            refusal=refusal,
-            by_reason=list(outlook.by_reason),
-            message=eligibility_message(outlook, payment, refusal=refusal, spoken=context.language, zone=zone),
-            next_steps=next_steps(steps, context.language),
-        )
+    return EligibilityOut(
+        allowed=refusal is None,
+        route=verdict.route if isinstance(verdict, Allowed) else None,
+        rule=verdict.rule if verdict else None,
+        window=verdict.window if verdict else None,
+        policy_version=payment.policy_version,
+        amount_refundable=payment.amount_refundable,
+        allocation=_shares(outlook.allocation),
+        forfeited=_shares(outlook.forfeited),
+        eta=estimate(sources, context.now(), policy.calendar, zone) if sources and not outlook.is_void else None,
+        refusal=refusal,
+        by_reason=list(outlook.by_reason),
+        message=eligibility_message(outlook, payment, refusal=refusal, spoken=context.language, zone=zone),
+        next_steps=next_steps(steps, context.language),
     )
 
 
@@ -186,38 +187,38 @@ def _eta(refund: Refund, legs: list[Leg], policy: PolicyContext) -> Eta | None:
     return estimate({leg.source for leg in legs if leg.id not in replaced}, refund.created_at, policy.calendar, policy.policy.zone)
 
 
-def _merchant(cancellation: Cancellation, texts: dict[str, DataValue]) -> Overlay | None:
+def _merchant(cancellation: Cancellation, texts: dict[str, DataValue]) -> MerchantOut | None:
     said = cancellation.merchant
     if said is None:
         return None
-    return Overlay(said, amount=cancellation.offer_amount, offers=cancellation.offers, note=texts.get("merchant_note"))
+    return MerchantOut.of(said, amount=cancellation.offer_amount, offers=cancellation.offers, note=texts.get("merchant_note"))
 
 
-def _returned(cancellation: Cancellation, texts: dict[str, DataValue]) -> Overlay | None:
+def _returned(cancellation: Cancellation, texts: dict[str, DataValue]) -> ReturnOut | None:
     goods = cancellation.goods
     if goods is None:
         return None
-    return Overlay(goods, tracking_number=texts.get("return_tracking_number"), note=texts.get("return_note"))
+    return ReturnOut.of(goods, tracking_number=texts.get("return_tracking_number"), note=texts.get("return_note"))
 
 
-def _approval(approval: Approval, notes: dict[tuple[str, str], str]) -> Overlay:
-    return Overlay(approval, note=notes.get((approval.by, rfc3339(approval.at))))
+def _approval(approval: Approval, notes: dict[tuple[str, str], str]) -> ApprovalOut:
+    return ApprovalOut.of(approval, note=notes.get((approval.by, rfc3339(approval.at))))
 
 
-def _override(cancellation: Cancellation, texts: dict[str, DataValue]) -> Overlay | None:
+def _override(cancellation: Cancellation, texts: dict[str, DataValue]) -> OverrideOut | None:
     if cancellation.override_ticket is None:
         return None
-    return Overlay(None, ticket=cancellation.override_ticket, justification=texts.get("justification"))
+    return OverrideOut.of(None, ticket=cancellation.override_ticket, justification=texts.get("justification"))
 
 
-def _forfeited(cancellation: Cancellation, payment: Payment) -> list[Overlay]:
+def _forfeited(cancellation: Cancellation, payment: Payment) -> list[ShareOut]:
     """By funding source; nothing before anything is executed."""
     shares = zip(payment.funding, cancellation.forfeited, strict=False)
     return _shares(tuple((funding.source, amount) for funding, amount in shares if amount))
 
 
-def _shares(shares: Shares) -> list[Overlay]:
-    return [Overlay(None, source=source, amount=amount) for source, amount in shares]
+def _shares(shares: Shares) -> list[ShareOut]:
+    return [ShareOut.of(None, source=source, amount=amount) for source, amount in shares]
 
 
 def _nth(texts: DataValue, position: int) -> str | None:

@@ -12,7 +12,7 @@ _REPLAYED: Final[Json] = {"Idempotent-Replayed": {"$ref": "#/components/headers/
 
 VERSIONED: Final[dict[int | str, Json]] = {
     200: {"description": "Done.", "headers": _ETAG},
-    304: {"description": "The caller has this version already (`If-None-Match`); no body.", "headers": _ETAG},
+    304: {"description": "The resource still has the version named in `If-None-Match`; no body.", "headers": _ETAG},
 }
 CHANGED: Final[dict[int | str, Json]] = {200: {"description": "Done.", "headers": _ETAG | _REPLAYED}}
 

@@ -16,16 +16,14 @@ from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 from fastapi.exceptions import RequestValidationError
-from fastapi.params import Security
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
-from starlette.types import Receive, Scope
 
-from service.api.context import CONTEXT, RequestContext, Services, command_context, request_context
-from service.api.middleware import TRACE_ID
+from service.api.context import CONTEXT, Callers, RequestContext, Services
 from service.api.problem_responses import problems
 from service.api.problems import RequestProblem
 from service.api.queries import check_query
@@ -69,20 +67,35 @@ def action(*words: str, **by_role: Iterable[Role]) -> Json:
     return {"x-actions": {**dict.fromkeys(words), **{word: sorted(role.value for role in roles) for word, roles in by_role.items()}}}
 
 
+class _PaymentConvertor(Convertor[str]):
+    """A payment's id in a path, whatever its form: it is judged after the token. /v1/payments/import is none."""
+
+    regex = "(?!import$)[^/]+"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("payment", _PaymentConvertor())
+
+
 class ApiRoute(APIRoute):
     """A route of ours. Raises what FastAPI raises; the exception handlers make problems of it."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **declared: Any) -> None:
         super().__init__(path, endpoint, **{**declared, "operation_id": endpoint.__name__})
-        context = _context_of(endpoint)
-        self.roles = frozenset(map(Role, context.scopes or ())) or None
-        self.is_command = context.dependency is command_context
+        callers = _callers_of(endpoint)
+        self.roles = frozenset(map(Role, callers.roles)) or None
+        self.is_command = callers.is_step
         self.body_model = _body_model(self)
         self.own_slugs = tuple(_declared_problems(self.responses))
         self.slugs = tuple(dict.fromkeys([*_common_problems(self), *self.own_slugs]))
         self.actions = _actions(self)
         self.is_in_words = _is_in_words(self.response_model)
-        self.responses = {status: one for status, one in self.responses.items() if "x-problems" not in one} | problems(*self.slugs)
+        self.responses = _responses(self)
         self.openapi_extra = _openapi(self, self.openapi_extra or {})
         self.description += "\n\n" + ("Needs no token." if self.roles is None else f"Roles: {', '.join(sorted(self.roles))}.")
 
@@ -92,7 +105,7 @@ class ApiRoute(APIRoute):
         return Operation(
             name=self.name,
             method=method,
-            path=self.path,
+            path=self.path_format,
             roles=self.roles,
             problems=self.slugs,
             own_problems=self.own_slugs,
@@ -107,82 +120,68 @@ class ApiRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             context = await self._admit(request)
-            self._check_path(request)
+            self._check_path(context)
             try:
-                response = await call(await self.read(request, context))
+                await self.read(context)
+                response = await call(context)
             except (RequestProblem, RequestValidationError):
-                await _must_exist(request, context)  # a payment that is not there is said before a fault of the form
+                await _must_exist(context)  # a payment that is not there is said before a fault of the form
                 raise
-            return self._finish(request, context, response)
+            return self._finish(context, response)
 
         return handle
 
     async def _admit(self, request: Request) -> RequestContext:
         """Who calls, and whether that role may."""
         services: Services = request.app.state.services
-        scope = request.scope
-        scope[CONTEXT] = context = RequestContext(request, services, scope[TRACE_ID], self.roles)
+        request.scope[CONTEXT] = context = RequestContext(request.scope, request.receive, services, self.roles)
         if self.roles is not None:
-            context.known = await services.authenticator.authenticate(_authorization(request))
+            context.known = await services.authenticator.authenticate(_authorization(context))
             if context.known.role not in self.roles:
                 raise Forbidden
         return context
 
-    def _check_path(self, request: Request) -> None:
+    def _check_path(self, context: RequestContext) -> None:
         """No id of this form, no resource."""
         for one in self.dependant.path_params:
-            _, errors = one.validate(request.path_params[one.name], {}, loc=("path", one.name))
+            _, errors = one.validate(context.path_params[one.name], {}, loc=("path", one.name))
             if errors:
                 raise NotFound
 
-    async def read(self, request: Request, context: RequestContext) -> Request:
-        """The body and the headers of a command, read in the promised order; the request as FastAPI shall see it."""
+    async def read(self, context: RequestContext) -> None:
+        """The body and the headers of a command, read into the context in the promised order."""
         if self.body_model is None:
-            self._check_query(request)
-            return request
-        sent = await read_body(request)
+            if self.roles is not None and context.method == "GET":  # what reads its own body asks for this itself
+                self._check_query(context)
+            return
+        sent = await read_body(context)
         raw = (sent or _NOTHING).removeprefix(BYTE_ORDER_MARK)
         value = parse_json(raw)
         if self.is_command:
-            context.key = idempotency_key(request.headers.getlist("idempotency-key"))
-            context.if_match = read_if_match(request.headers.getlist("if-match"))
+            context.if_match = read_if_match(context.headers.getlist("if-match"))
+            context.key = idempotency_key(context.headers.getlist("idempotency-key"))
         body = validate(raw, value, self.body_model)
-        self._check_query(request)
+        self._check_query(context)
         if self.is_command:
-            context.fingerprint = fingerprint(request.method, str(request.scope["path"]), value)
-        return _ReadRequest(request.scope, request.receive, sent, body)
+            context.fingerprint = fingerprint(context.method, str(context.scope["path"]), value)
+        context.take_body(sent, body)
 
-    def _finish(self, request: Request, context: RequestContext, response: Response) -> Response:
+    def _finish(self, context: RequestContext, response: Response) -> Response:
         """The language of an answer in words; 304 where the caller has this version (RFC 9110, section 13.1.2)."""
         headers = response.headers
         if self.is_in_words:
             headers.setdefault("content-language", context.language.value)
             headers.setdefault("vary", "Accept-Language")
         tag = headers.get("etag")
-        if tag is not None and request.method == "GET" and _is_known(request, tag):
+        if tag is not None and context.method == "GET" and _is_known(context, tag):
             kept = {name: headers[name] for name in ("etag", "vary", "content-language") if name in headers}
             return Response(None, 304, kept)
         return response
 
-    def _check_query(self, request: Request) -> None:
+    def _check_query(self, context: RequestContext) -> None:
         """Each parameter at most once, and none where none is known; what they say is FastAPI's to validate."""
-        if query := request.scope["query_string"]:
+        if query := context.scope["query_string"]:
             check_query(query, known=bool(self.dependant.query_params))
-
-
-class _ReadRequest(Request):
-    """A request whose body has been read and validated: where FastAPI looks for JSON, it finds the model."""
-
-    def __init__(self, scope: Scope, receive: Receive, raw: bytes, parsed: BaseModel) -> None:
-        super().__init__(scope, receive)
-        self._raw = raw
-        self._parsed = parsed
-
-    async def body(self) -> bytes:
-        return self._raw
-
-    async def json(self) -> Any:
-        return self._parsed
 
 
 def operations(routes: Iterable[BaseRoute]) -> list[Operation]:
@@ -203,11 +202,11 @@ def _authorization(request: Request) -> str | None:
     return sent[0] if sent else None
 
 
-async def _must_exist(request: Request, context: RequestContext) -> None:
+async def _must_exist(context: RequestContext) -> None:
     """NotFound where the path names something that is not there, or not for this caller to see."""
     for name, find in _FINDERS.items():
-        if name in request.path_params:
-            await find(context, request.path_params[name])
+        if name in context.path_params:
+            await find(context, context.path_params[name])
 
 
 def _uuid(public_id: str) -> UUID:
@@ -257,14 +256,11 @@ def _is_in_words(model: object) -> bool:
 _WORDS: Final = frozenset({"message", "detail"})
 
 
-def _context_of(endpoint: Callable[..., Any]) -> Security:
-    """The dependency by which the endpoint says who may call it."""
+def _callers_of(endpoint: Callable[..., Any]) -> Callers:
     for hint in get_type_hints(endpoint, include_extras=True).values():
-        if get_origin(hint) is not Annotated:
-            continue
-        for one in get_args(hint)[1:]:
-            if isinstance(one, Security) and one.dependency in (request_context, command_context):
-                return one
+        found = [one for one in get_args(hint)[1:] if isinstance(one, Callers)] if get_origin(hint) is Annotated else []
+        if found:
+            return found[0]
     raise TypeError(f"{endpoint.__name__} does not say who may call it: its first parameter must be a context, such as ForReaders")
 
 
@@ -293,6 +289,22 @@ def _common_problems(route: ApiRoute) -> list[str]:
     if route.is_command:
         slugs += ["idempotency-key-missing", "idempotency-key-reused", "idempotency-in-flight", "version-mismatch"]
     return slugs
+
+
+def _responses(route: ApiRoute) -> dict[int | str, Json]:
+    """What was declared, the problems, and the headers that all of them have."""
+    declared = {status: one for status, one in route.responses.items() if "x-problems" not in one}
+    declared.setdefault(route.status_code or 200, {"description": "Done."})
+    common = ["Request-Id", *(["Content-Language", "Vary"] if route.is_in_words else [])]
+    good = {status: {**one, "headers": one.get("headers", {}) | _header_refs(common)} for status, one in declared.items()}
+    bad = problems(*route.slugs, path=route.path_format, in_query="GET" in (route.methods or ()))
+    for status in (409, 422) if route.is_command else ():  # refusals of the domain are kept under their idempotency key
+        bad[status]["headers"] |= _header_refs(["Idempotent-Replayed"])
+    return good | bad
+
+
+def _header_refs(names: Iterable[str]) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _actions(route: ApiRoute) -> dict[str, frozenset[Role]]:

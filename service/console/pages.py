@@ -17,6 +17,7 @@ from service.api.i18n import Language, sentence, words
 from service.api.openapi import document_bytes
 from service.api.problem_responses import problem_example
 from service.api.problems import PROBLEMS, RETRY_AFTER_SECONDS, ProblemType
+from service.api.reading import JSON_TYPE
 from service.api.responses import streamed
 from service.api.routing import ApiRoute
 from workflows.domain.errors import NotFound
@@ -38,7 +39,6 @@ _DOCS: Final = _HEADERS | {
     "content-security-policy": _POLICY
     + "script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; connect-src 'self'; worker-src blob:"
 }
-_JSON: Final = "application/json"
 
 
 def add_static(app: FastAPI) -> None:
@@ -50,17 +50,17 @@ def add_static(app: FastAPI) -> None:
 @router.get("/", include_in_schema=False)
 async def home(context: ForAnybody) -> Response:
     """People are led to the documentation, machines to the OpenAPI."""
-    wants_page = "text/html" in context.request.headers.get("accept", "")
+    wants_page = "text/html" in context.headers.get("accept", "")
     return RedirectResponse("/docs" if wants_page else "/openapi.json", 303, {"vary": "accept"})
 
 
-@router.get("/openapi.json", summary="Get the OpenAPI document", responses={200: {"content": {_JSON: {"schema": {"type": "object"}}}}})
+@router.get("/openapi.json", summary="Get the OpenAPI document", responses={200: {"content": {JSON_TYPE: {"schema": {"type": "object"}}}}})
 async def openapi(context: ForAnybody) -> Response:
     """OpenAPI 3.1."""
-    state = context.request.app.state
+    state = context.app.state
     if not hasattr(state, "openapi"):
-        state.openapi = document_bytes(context.request.app)
-    return Response(state.openapi, media_type=_JSON)
+        state.openapi = document_bytes(context.app)
+    return Response(state.openapi, media_type=JSON_TYPE)
 
 
 @router.get("/docs", summary="Read the documentation", response_class=HTMLResponse, responses=streamed("text/html"))

@@ -1,11 +1,14 @@
 """What HTTP itself asks of every answer: names, languages, conditions, methods."""
 
 import re
+from uuid import UUID
 
 import asyncpg
 import pytest
 
 from tests.api.world import World, assert_problem
+
+JSON = {"content-type": "application/json"}
 
 
 async def test_every_answer_names_its_request(world: World) -> None:
@@ -18,6 +21,12 @@ async def test_every_answer_names_its_request(world: World) -> None:
         known = (await world.get(path, headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})).headers["request-id"]
         assert re.fullmatch("[0-9a-f]{32}", new), path
         assert known == trace, path
+    for refused in (
+        await world.http.get("/v1/payments"),
+        await world.http.delete("/v1/payments"),
+        await world.get("/v1/records/export", "auditor"),
+    ):
+        assert re.fullmatch("[0-9a-f]{32}", refused.headers["request-id"]), refused.status_code
 
 
 async def test_answers_in_words_say_their_language_and_others_do_not(world: World) -> None:
@@ -69,11 +78,37 @@ async def test_a_coding_or_a_type_that_is_not_taken_is_named(world: World) -> No
 
 
 async def test_the_import_is_no_payment(world: World) -> None:
-    response = await world.get("/v1/payments/import")
+    for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS"):
+        for headers in ({}, _token(world), _token(world, "operator")):
+            response = await world.http.request(method, "/v1/payments/import", headers=headers)
+            assert (response.status_code, response.headers["allow"]) == (405, "POST"), method
+    assert_problem(await world.get("/v1/payments/importing"), 404, "not-found")
+    assert_problem(await world.http.get("/v1/payments/importing"), 401, "unauthenticated")
+
+
+async def test_a_file_takes_get_and_head(world: World) -> None:
+    response = await world.http.post("/static/page.css")
 
     assert_problem(response, 405, "method-not-allowed")
-    assert response.headers["allow"] == "POST"
-    assert_problem(await world.get("/v1/payments/importing"), 404, "not-found")
+    assert response.headers["allow"] == "GET, HEAD"
+
+
+async def test_what_has_no_token_minds_no_parameter_of_a_prober_or_a_rail(world: World) -> None:
+    for path in ("/healthz?probe=1", "/docs?x=1", "/problems?x=1", "/openapi.json?v=2"):
+        assert (await world.http.get(path)).status_code == 200, path
+    assert_problem(await world.http.get("/problems/nope?x=1"), 404, "not-found")
+    assert_problem(await world.http.post("/v1/providers/nope/notifications?x=1", content=b"{}"), 404, "not-found")
+    assert_problem(await world.http.post("/v1/providers/sandbox/notifications?x=1", content=b"{}", headers=JSON), 401, "unauthenticated")
+
+
+async def test_of_an_import_the_type_is_told_before_its_parameters(world: World) -> None:
+    typed = await world.http.post("/v1/payments/import?x=1", content=b"{}", headers=_token(world) | {"content-type": "text/plain"})
+    asked = await world.http.post(
+        "/v1/payments/import?x=1", content=b"{}", headers=_token(world) | {"content-type": "application/x-ndjson"}
+    )
+
+    assert_problem(typed, 415, "unsupported-media-type")
+    assert_problem(asked, 422, "validation-failed")
 
 
 async def test_head_is_get_without_the_body(world: World) -> None:
@@ -99,9 +134,34 @@ async def test_head_of_an_export_does_not_do_the_work(world: World, monkeypatch:
     got = await world.http.get("/v1/records/export?format=csv", headers=_token(world, "auditor"))
 
     assert (head.status_code, head.content, got.status_code) == (200, b"", 200)
+    assert "content-length" not in head.headers
     assert head.headers["content-disposition"] == got.headers["content-disposition"] == 'attachment; filename="records.csv"'
     assert (read, len(asked) > 0) == (0, True)
 
 
 def _token(world: World, role: str = "wallet") -> dict[str, str]:
     return {"authorization": f"Bearer {world.token(role)}"}
+
+
+async def test_what_was_erased_is_null_and_lines_keep_their_places(world: World) -> None:
+    lines = [{"reference": code, "name": f"Article {code}", "quantity": 1, "amount": 5_000} for code in ("a", "b")]
+    payment = await world.register(items=lines, metadata={"city": "Hangzhou"})
+    asked = (await world.requested(payment, reason="not_received", note="never came")).json()
+
+    await world.owner.execute("delete from personal_text where payment_id = $1", UUID(hex=payment["id"][4:]))
+    shown, one = await world.payment(payment), await world.cancellation(asked)
+
+    assert [(line["reference"], line["name"]) for line in payment["items"]] == [("a", "Article a"), ("b", "Article b")]
+    assert [(line["reference"], line["name"]) for line in shown["items"]] == [("a", None), ("b", None)]
+    assert (shown["metadata"], shown["carrier"], shown["tracking_number"], one["note"], one["evidence"]) == ({}, None, None, None, [])
+
+
+async def test_what_was_refused_for_its_method_is_no_operations_answer(world: World) -> None:
+    await world.http.delete("/v1/payments")
+    await world.get("/v1/payments/import")
+    await world.http.head("/healthz")
+
+    metrics = (await world.http.get("/metrics")).text
+
+    assert 'status="405"' not in metrics
+    assert re.search(r'refundry_calls_total\{operation="healthz",status="200"\} [1-9]', metrics)

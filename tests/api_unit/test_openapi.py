@@ -26,7 +26,7 @@ each_route = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.na
 
 
 def described(route: ApiRoute) -> dict[str, Any]:
-    found: dict[str, Any] = DOCUMENT["paths"][route.path][route.operation.method.lower()]
+    found: dict[str, Any] = DOCUMENT["paths"][route.path_format][route.operation.method.lower()]
     return found
 
 
@@ -58,7 +58,7 @@ def test_it_is_valid_openapi_by_an_independent_judge_and_has_every_route() -> No
     validate(json.loads(json.dumps(DOCUMENT)))
 
     found = {(path, method.upper()) for path, item in DOCUMENT["paths"].items() for method in item}
-    assert found == {(route.path, route.operation.method) for route in ROUTES}
+    assert found == {(route.path_format, route.operation.method) for route in ROUTES}
 
 
 def test_every_reference_leads_somewhere_and_nothing_is_left_unused() -> None:
@@ -100,7 +100,7 @@ def test_an_operation_names_its_parameters(route: ApiRoute) -> None:
 
     assert len(by_name) == len(parameters)
     assert {name for name, one in by_name.items() if one["in"] == "path"} == {
-        part[1:-1] for part in route.path.split("/") if part.startswith("{")
+        part[1:-1] for part in route.path_format.split("/") if part.startswith("{")
     }
     assert all(one["required"] for one in parameters if one["in"] == "path")
     assert all(one.get("description") for one in parameters)
@@ -128,10 +128,36 @@ def test_success_and_problems_are_told_with_their_headers() -> None:
     asked = described(BY_NAME["request_cancellation"])["responses"]
     read = described(BY_NAME["get_payment"])["responses"]["200"]["headers"]
 
-    assert set(asked["201"]["headers"]) == set(asked["200"]["headers"]) == {"Location", "ETag", "Idempotent-Replayed"}
-    assert set(read) == {"ETag"}
+    words = {"Request-Id", "Content-Language", "Vary"}
+    assert set(asked["201"]["headers"]) == set(asked["200"]["headers"]) == {"Location", "ETag", "Idempotent-Replayed", *words}
+    assert set(read) == {"ETag", *words}
     assert "WWW-Authenticate" in asked["401"]["headers"]
+    assert ["Idempotent-Replayed" in asked[status]["headers"] for status in ("409", "422", "412")] == [True, True, False]
     assert all("Retry-After" in asked[status]["headers"] for status in ("409", "429", "503"))
+
+
+def test_every_operation_names_its_headers_on_every_answer() -> None:
+    for route in ROUTES:
+        good = {status: one for status, one in described(route)["responses"].items() if status < "400"}
+        assert good, route.name
+        for status, one in described(route)["responses"].items():
+            assert "Request-Id" in one["headers"], (route.name, status)
+        for one in good.values():
+            assert ("Idempotent-Replayed" in one["headers"]) is route.is_command, route.name
+            assert ("Content-Language" in one["headers"]) is ("Vary" in one["headers"]) is route.is_in_words, route.name
+
+
+def test_every_member_of_an_answer_says_what_it_is() -> None:
+    silent = [
+        (name, key)
+        for name, schema in SCHEMAS.items()
+        if name != "WhenOut" and not name.startswith("Page_")  # its own description says it for all; of a page as well
+        for key, member in schema.get("properties", {}).items()
+        if not member.get("description") and not (member.get("$ref") and resolved(member).get("description"))
+    ]
+
+    assert silent == []
+    assert not [name for name, schema in SCHEMAS.items() if not schema.get("description") and not name.startswith("Page_")]
 
 
 def test_a_body_is_required_where_it_must_say_something() -> None:
@@ -175,7 +201,10 @@ def test_generators_find_what_they_need() -> None:
     for name in requests.values():
         schema = SCHEMAS[name]
         assert not {"allOf", "anyOf", "oneOf", "not"} & set(schema), name
-        assert not [key for key, member in schema["properties"].items() if member.get("default", "") is None], name
+        optional = [member for key, member in schema["properties"].items() if key not in schema.get("required", ())]
+        assert not [member for member in optional if "default" in member], name
+    bodies = [described(route)["requestBody"]["content"]["application/json"]["schema"] for route in ROUTES if route.body_model]
+    assert not [body for body in bodies if "default" in body]
     assert "system" not in json.dumps(SCHEMAS["RequestCancellation"])
     assert SCHEMAS["RecordOut"]["properties"]["type"]["type"] == "string"
     assert "enum" not in SCHEMAS["RecordOut"]["properties"]["type"]

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from service.api import reading
 from service.api.context import RequestContext
 from service.api.i18n import Language, fault_message
+from service.api.middleware import TRACE_ID
 from service.api.models.cancellations import RequestCancellation
 from service.api.models.decisions import Withdraw
 from service.api.problems import RequestProblem
@@ -72,9 +73,10 @@ class Got:
 
 async def read(sent_request: Request, route: ApiRoute) -> Got:
     services: Any = None  # nothing of a request's form needs them
-    got = Got(RequestContext(sent_request, services, "0" * 32, route.roles))
+    got = Got(RequestContext({**sent_request.scope, TRACE_ID: "0" * 32}, sent_request.receive, services, route.roles))
     try:
-        got.body = await (await route.read(sent_request, got.context)).json()
+        await route.read(got.context)
+        got.body = await got.context.json()
     except RequestProblem as failure:
         got.failure = failure
     return got

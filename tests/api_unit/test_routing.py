@@ -2,14 +2,18 @@
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import fastapi
+import httpx
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
 
 from service.api.context import ForAnybody, ForWallet
 from service.api.routing import ApiRoute, action_roles, operations
@@ -17,7 +21,7 @@ from service.app import ROUTERS
 from workflows.domain.enums import Role
 
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, ApiRoute)]
-STATEMENTS_MAX = 8
+STATEMENTS_MAX = 10  # the function's own line and its docstring among them
 
 
 def calls(dependant: Dependant) -> Iterator[object]:
@@ -47,14 +51,40 @@ def test_a_route_is_short_and_holds_no_function_of_its_own(router: APIRouter) ->
         inner = [node for node in ast.walk(found) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)]
         statements = [node for node in ast.walk(found) if isinstance(node, ast.stmt)]
         assert inner == [found], route.name
-        assert len(statements) - 1 <= STATEMENTS_MAX + 4, route.name  # the function itself and its docstring apart
+        assert len(statements) <= STATEMENTS_MAX + 2, route.name
 
 
 def test_fastapi_still_has_the_hooks_that_the_route_class_uses() -> None:
     """FastAPI is pinned to one minor version; another is taken when this holds for it."""
     assert fastapi.__version__.startswith("0.165.")
-    assert ApiRoute.get_route_handler is not APIRoute.get_route_handler
     assert {"body_field", "dependant", "responses", "openapi_extra", "response_model"} <= set(vars(ROUTES[0]))
+
+
+async def test_fastapi_asks_the_route_class_for_its_handler_and_hands_its_request_on() -> None:
+    seen: list[Request] = []
+
+    class Tagged(Request):
+        """A request of a class of our own."""
+
+    class Route(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            call = super().get_route_handler()
+
+            async def handle(request: Request) -> Response:
+                return await call(Tagged(request.scope, request.receive))
+
+            return handle
+
+    app, router = FastAPI(), APIRouter(route_class=Route)
+
+    @router.get("/here")
+    async def here(request: Tagged) -> None:
+        seen.append(request)
+
+    app.router.routes.extend(router.routes)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+        assert (await http.get("/here")).status_code == 200
+    assert [type(request) for request in seen] == [Tagged]
 
 
 def test_a_route_says_all_of_itself() -> None:

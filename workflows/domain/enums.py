@@ -8,6 +8,8 @@ from enum import StrEnum
 
 
 class PaymentState(StrEnum):
+    """Where a payment is."""
+
     pending = "pending"  # authorised, not settled
     completed = "completed"  # settled; may be partly refunded
     cancel_requested = "cancel_requested"  # a cancellation is open and not yet approved, or its void is under way
@@ -32,6 +34,8 @@ class PaymentTrigger(StrEnum):
 
 
 class CancellationState(StrEnum):
+    """Where a cancellation is: who owes the next step, or how it ended."""
+
     awaiting_merchant = "awaiting_merchant"  # handed off; the merchant owes an answer
     offered = "offered"  # the merchant offered less; the customer owes an answer
     awaiting_return = "awaiting_return"  # the goods are to come back first
@@ -70,6 +74,8 @@ class CancellationTrigger(StrEnum):
 
 
 class LegState(StrEnum):
+    """Where one movement of money is. A refund has the worst of its legs."""
+
     scheduled = "scheduled"  # to be sent
     held = "held"  # waits: wallet frozen or payment disputed
     submitted = "submitted"  # the intent to send is on record; the rail may or may not have it
@@ -99,6 +105,8 @@ class LegKind(StrEnum):
 
 
 class Route(StrEnum):
+    """Who decides about a cancellation."""
+
     void = "void"  # nothing settled yet: release the authorisation
     automatic = "automatic"  # policy approves at once
     merchant = "merchant"  # the merchant decides
@@ -107,6 +115,8 @@ class Route(StrEnum):
 
 
 class Role(StrEnum):
+    """The roles of callers."""
+
     wallet = "wallet"
     agent = "agent"
     supervisor = "supervisor"
@@ -129,6 +139,8 @@ class ActorRole(StrEnum):
 
 
 class Channel(StrEnum):
+    """How a step reached the service."""
+
     app = "app"
     hotline = "hotline"
     chat = "chat"
@@ -140,6 +152,8 @@ class Channel(StrEnum):
 
 
 class Reason(StrEnum):
+    """Why a cancellation is asked for."""
+
     changed_mind = "changed_mind"
     duplicate = "duplicate"
     wrong_amount = "wrong_amount"
@@ -164,6 +178,8 @@ class Refusal(StrEnum):
 
 
 class Source(StrEnum):
+    """What kind of money a payment was paid from."""
+
     balance = "balance"
     card = "card"
     bank = "bank"
@@ -173,11 +189,15 @@ class Source(StrEnum):
 
 
 class EarnedKind(StrEnum):
+    """What a payment can earn its user."""
+
     cashback = "cashback"
     points = "points"
 
 
 class Category(StrEnum):
+    """What kind of goods was paid for."""
+
     general = "general"
     digital = "digital"
     perishable = "perishable"
@@ -188,6 +208,8 @@ class Category(StrEnum):
 
 
 class Fulfilment(StrEnum):
+    """How far the goods have come."""
+
     none = "none"
     preparing = "preparing"
     shipped = "shipped"
@@ -262,6 +284,8 @@ class AnomalyKind(StrEnum):
 
 
 class PaymentFailure(StrEnum):
+    """Why a payment failed."""
+
     insufficient_funds = "insufficient_funds"
     network = "network"
     provider_outage = "provider_outage"
@@ -278,6 +302,8 @@ class JobKind(StrEnum):
 
 
 class RecordType(StrEnum):
+    """What a record tells. New types may be added."""
+
     payment_registered = "payment.registered"
     payment_completed = "payment.completed"
     payment_failed = "payment.failed"

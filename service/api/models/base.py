@@ -1,8 +1,10 @@
 """What all answers share: the base model, ids, times, and the page of a list."""
 
+from collections.abc import Callable
 from datetime import datetime
-from functools import partial
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar
+from functools import cache, partial
+from operator import attrgetter
+from typing import Annotated, Final, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -20,28 +22,35 @@ EXAMPLE_DIGITS: Final = "019ab2f0c4d17e2f8a6b1c2d3e4f5062"
 
 
 class Out(BaseModel):
-    """An answer. All members are always there; what is not known is null. New members may be added: ignore what you do not know."""
+    """An answer. Members are always there unless they are marked optional; what is not known is null. New ones may be added."""
 
-    model_config = ConfigDict(from_attributes=True, frozen=True, serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
+    model_config = ConfigDict(
+        from_attributes=True,
+        frozen=True,
+        serialize_by_alias=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+        hide_input_in_errors=True,  # what a person wrote stands in no log
+    )
+
+    @classmethod
+    def of(cls, row: object, **more: object) -> Self:
+        """The answer about `row`, a part of the domain; `more` is what the row does not say, or says otherwise."""
+        names, read = _reader(cls, frozenset(more))
+        return cls.model_validate({**dict(zip(names, read(row), strict=True)), **more})
+
+
+@cache
+def _reader(model: type[BaseModel], given: frozenset[str]) -> tuple[tuple[str, ...], Callable[[object], tuple[object, ...]]]:
+    """The members that a row of the domain has to bring, and what reads them from it."""
+    names = tuple(name for name in model.model_fields if name not in given)
+    if len(names) > 1:
+        return names, attrgetter(*names)
+    return names, lambda row: tuple(getattr(row, name) for name in names)
 
 
 def to_json(answer: BaseModel) -> bytes:
     return answer.model_dump_json().encode()
-
-
-class Overlay:
-    """A row of the domain with what is said of it beside: an Out model reads its members from here, the latter first."""
-
-    __slots__ = ("_more", "_row")
-
-    def __init__(self, row: object, **more: object) -> None:
-        self._row = row
-        self._more = more
-
-    def __getattr__(self, name: str) -> Any:
-        if name in self._more:
-            return self._more[name]
-        return getattr(self._row, name)
 
 
 def _public_id(prefix: ids.Prefix, value: object) -> UUID:
@@ -67,7 +76,7 @@ RefundId = Annotated[
     UUID, BeforeValidator(partial(_public_id, "rfd")), PlainSerializer(partial(ids.public, "rfd")), _id_schema("rfd", "refund")
 ]
 LegId = Annotated[UUID, BeforeValidator(partial(_public_id, "leg")), PlainSerializer(partial(ids.public, "leg")), _id_schema("leg", "leg")]
-RecordId = Annotated[str, Field(pattern=r"^rec_[0-9a-f]{32}$", examples=[f"rec_{EXAMPLE_DIGITS}"])]
+RecordId = Annotated[str, Field(description="The record's id.", pattern=r"^rec_[0-9a-f]{32}$", examples=[f"rec_{EXAMPLE_DIGITS}"])]
 
 Time = Annotated[
     datetime,
@@ -93,7 +102,7 @@ Actions = Annotated[list[str], Field(description="What this caller may do now.",
 class Page(Out, Generic[T]):
     """One page of a list."""
 
-    data: list[T]
+    data: list[T] = Field(description="The entries of this page.")
     next_cursor: str | None = Field(description="For `?cursor=`; null on the last page.", examples=[None])
 
 
@@ -101,23 +110,20 @@ class WindowOut(Out):
     """The window of the rule that decided: open at `opens_at`, closed at `closes_at`."""
 
     anchor: Anchor | None = Field(description="The moment from which it counts.")
-    opens_at: Time | None
+    opens_at: Time | None = Field(description="Null: open from the beginning.")
     closes_at: Time | None = Field(description="The first moment at which it is closed.")
 
 
 class EtaOut(Out):
     """When the money will have arrived."""
 
-    earliest: Time
-    latest: Time
+    earliest: Time = Field(description="Not before.")
+    latest: Time = Field(description="Not later, as a rule.")
     basis: Literal["table"] = Field(description="How it is known: `table` is the usual time of each kind of source.")
 
 
 class NextStepOut(Out):
     """What the customer, or the one who helps, can do next."""
 
-    action: str = Field(examples=["contact_merchant"])
-    message: str = Field(examples=["Please contact the merchant."])
-    contact: str | None = Field(
-        None, description="Whom to contact; left out where nobody is named.", exclude_if=lambda contact: contact is None
-    )
+    action: str = Field(description="What to do, as a word. New ones may be added.", examples=["contact_support"])
+    message: str = Field(description="The same as a sentence.", examples=["Please contact our customer support. We are happy to help."])

@@ -1,5 +1,6 @@
 """Cancellations: what is asked, which are listed, what would come of a request, and how they are shown."""
 
+from enum import StrEnum
 from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -22,7 +23,7 @@ from service.api.models.base import (
     WindowOut,
 )
 from service.api.models.refunds import RefundOut
-from service.api.queries import CURSOR_TEXT, CancellationsCursor, Flag, Items, ListQuery, Query
+from service.api.queries import CURSOR_TEXT, CancellationsCursor, Flag, Items, ListQuery, Query, QueryAmount
 from service.api.types import (
     AMOUNT_MAX,
     ENTRIES_MAX,
@@ -60,10 +61,19 @@ class ItemQuantityBody(Body):
     quantity: Quantity = Field(description="How many pieces of it to cancel.")
 
 
+class VerificationMethod(StrEnum):
+    """How a customer can be verified."""
+
+    otp = "otp"
+    callback = "callback"
+    document = "document"
+    app_session = "app_session"
+
+
 class Verification(Body):
     """How the caller made sure that the customer is who they say."""
 
-    method: Literal["otp", "callback", "document", "app_session"] = Field(description="The means.")
+    method: VerificationMethod = Field(description="The means.")
     reference: Pseudonym = Field(description="Where its proof is kept: a pseudonym, never the proof.")
 
 
@@ -118,7 +128,7 @@ class RequestCancellation(Body):
 class EligibilityQuery(Query):
     """What would be asked for."""
 
-    amount: Amount | None = Field(None, description="In minor units; all that is refundable unless told. Not together with `items`.")
+    amount: QueryAmount | None = Field(None, description="In minor units; all that is refundable unless told. Not together with `items`.")
     items: Items | None = Field(
         None,
         description=(
@@ -167,8 +177,8 @@ class DecisionOut(Out):
     """What policy decided, and on which facts."""
 
     rule: str | None = Field(description="The rule that decided.", examples=["second-thoughts"])
-    policy_version: str = Field(examples=["2026-11-a"])
-    window: WindowOut | None
+    policy_version: str = Field(description="The policy by which it was decided.", examples=["2026-11-a"])
+    window: WindowOut | None = Field(description="The rule's window.")
     facts: dict[str, object] = Field(description="What the rule saw.", examples=[{"state": "completed", "fulfilment": "none"}])
 
 
@@ -177,22 +187,22 @@ class ApprovalOut(Out):
 
     by: PseudonymText
     role: ActorRole
-    at: Time
+    at: Time = Field(description="When.")
     note: str | None = Field(description=FREE_TEXT)
 
 
 class QuantityOut(Out):
     """So many pieces of one line."""
 
-    reference: str = Field(examples=["85123A"])
-    quantity: int = Field(examples=[1])
+    reference: str = Field(description="The line's reference.", examples=["85123A"])
+    quantity: int = Field(description="How many pieces of it.", examples=[1])
 
 
 class EvidenceOut(Out):
     """A document that the merchant keeps."""
 
-    name: str
-    sha256: Hash
+    name: str = Field(description="What a person calls it.")
+    sha256: Hash = Field(description="SHA-256 of its bytes.")
 
 
 class MerchantOut(Out):
@@ -201,18 +211,18 @@ class MerchantOut(Out):
     decision: MerchantDecision
     amount: int | None = Field(description="Of the last offer, in the currency's minor unit.")
     offers: int = Field(ge=0, description="Made so far.", examples=[0])
-    reason_code: str | None
+    reason_code: str | None = Field(description="Why, as one word of the merchant's.")
     note: str | None = Field(description=FREE_TEXT)
-    decided_at: Time
+    decided_at: Time = Field(description="When the merchant answered.")
 
 
 class ReturnOut(Out):
     """The goods on their way back."""
 
-    carrier: str | None
+    carrier: str | None = Field(description="Who carries the goods.")
     tracking_number: str | None = Field(description="Null once erased.")
-    shipped_at: Time | None
-    received_at: Time | None
+    shipped_at: Time | None = Field(description="When they were sent back.")
+    received_at: Time | None = Field(description="When the merchant had them.")
     condition: ReturnCondition | None = Field(description="What the merchant found.")
     note: str | None = Field(description=FREE_TEXT)
 
@@ -221,8 +231,8 @@ class DeliveryOut(Out):
     """How far the delivery is."""
 
     status: Fulfilment
-    shipped_at: Time | None
-    delivered_at: Time | None
+    shipped_at: Time | None = Field(description="When the goods were sent.")
+    delivered_at: Time | None = Field(description="When they arrived.")
 
 
 class OverrideOut(Out):
@@ -235,8 +245,8 @@ class OverrideOut(Out):
 class DenialOut(Out):
     """Why an agent or a supervisor said no."""
 
-    reason_code: str
-    note: str
+    reason_code: str = Field(description="Why, as one word.")
+    note: str = Field(description="Why, for a person.")
 
 
 class ShareOut(Out):
@@ -257,52 +267,52 @@ class CancellationOut(Out):
     reason: Reason
     amount: Money
     currency: CurrencyCode
-    items: list[QuantityOut]
+    items: list[QuantityOut] = Field(description="The lines that were asked for; empty where an amount was.")
     channel: Channel
-    client_reference: str | None = Field(examples=["cancel-0042-1"])
+    client_reference: str | None = Field(description="The caller's own key for it.", examples=["cancel-0042-1"])
     requested_by: PersonOut
     decision: DecisionOut
-    refusal: Refusal | None
+    refusal: Refusal | None = Field(description="Why policy refused; null where it did not.")
     deadline_at: Time | None = Field(description="When the time of whoever must act now is over.")
     on_deadline: OnDeadline | None = Field(description="What happens then.")
-    tier: str | None
-    first_response_due_at: Time | None
-    resolution_due_at: Time | None
+    tier: str | None = Field(description="How urgent the case is; null until cases have tiers.")
+    first_response_due_at: Time | None = Field(description="Null until cases have due times.")
+    resolution_due_at: Time | None = Field(description="Null until cases have due times.")
     assigned_to: str | None = Field(description="Whose case it is: a pseudonym.")
     raised: bool = Field(description="The agents' deadline has passed; a supervisor decides.")
-    merchant: MerchantOut | None
-    returned: ReturnOut | None = Field(alias="return")
+    merchant: MerchantOut | None = Field(description="The merchant's last answer; null before there is one.")
+    returned: ReturnOut | None = Field(description="The goods on their way back; null where none have to come.", alias="return")
     fulfilment: DeliveryOut
-    approvals: list[ApprovalOut]
+    approvals: list[ApprovalOut] = Field(description="Who has approved, in their order.")
     declined_by: ActorRole | None = Field(description="Who said no; `system` where a deadline did.")
     denial: DenialOut | None = Field(description=f"Why an agent or a supervisor said no. {FREE_TEXT}")
-    override: OverrideOut | None
+    override: OverrideOut | None = Field(description="Where a supervisor passed a refusal; else null.")
     note: str | None = Field(description=f"What came with the request. {FREE_TEXT}")
     evidence: list[EvidenceOut] = Field(description="Documents that support the merchant's answer; empty where a note would be null.")
     forfeited: list[ShareOut] = Field(description="Promotions that the rule does not give back.")
-    refund: RefundOut | None
+    refund: RefundOut | None = Field(description="The money on its way back; null before it is approved, and for a void.")
     message: str = Field(description="What to tell the customer.", examples=["Your refund of CNY 69.56 is on its way."])
-    created_at: Time
-    updated_at: Time
+    created_at: Time = Field(description="When it was asked for.")
+    updated_at: Time = Field(description="When it changed last, its refund too.")
     available_actions: Actions
 
 
 class ReasonOutcomeOut(Out):
     """What these reasons would lead to."""
 
-    reasons: list[Reason]
+    reasons: list[Reason] = Field(description="Reasons with the same outcome.")
     route: Route | None = Field(description="Who decides; null where policy refuses.")
-    refusal: Refusal | None
+    refusal: Refusal | None = Field(description="Why policy refuses; null where it does not.")
 
 
 class EligibilityOut(Out):
     """What a request for cancellation would come to now."""
 
-    allowed: bool
-    route: Route | None
-    rule: str | None = Field(examples=["ask-the-merchant"])
-    policy_version: str | None = Field(examples=["2026-11-a"])
-    window: WindowOut | None
+    allowed: bool = Field(description="Whether a request would be taken.")
+    route: Route | None = Field(description="Who would decide; null where it is refused.")
+    rule: str | None = Field(description="The rule that would decide.", examples=["ask-the-merchant"])
+    policy_version: str | None = Field(description="The policy by which it would be decided.", examples=["2026-11-a"])
+    window: WindowOut | None = Field(description="The rule's window.")
     amount_refundable: Sum
     allocation: list[ShareOut] = Field(description="What each funding source would get back.")
     forfeited: list[ShareOut] = Field(description="Promotions that the rule would not give back; the refund is smaller by them.")
@@ -312,4 +322,4 @@ class EligibilityOut(Out):
         description="Where no `reason` was given and reasons differ: what each leads to, the best first. Else empty."
     )
     message: str = Field(description="What to tell the customer.")
-    next_steps: list[NextStepOut]
+    next_steps: list[NextStepOut] = Field(description="What the customer can do now.")

@@ -11,7 +11,7 @@ from workflows.domain.faults import FaultCode
 EVIDENCE_MAX = 20
 
 
-class CustomersStep(Body):
+class CustomersStepBody(Body):
     """A step that is the customer's to take, whoever takes it for them."""
 
     channel: Optionally[CustomerChannel] = Field(
@@ -19,13 +19,13 @@ class CustomersStep(Body):
     )
 
 
-class Withdraw(CustomersStep):
+class Withdraw(CustomersStepBody):
     """The customer takes the wish back."""
 
     model_config = ConfigDict(json_schema_extra={"example": {}})
 
 
-class Escalate(CustomersStep):
+class Escalate(CustomersStepBody):
     """The customer asks for an agent."""
 
     model_config = ConfigDict(json_schema_extra={"example": {}})
@@ -61,7 +61,7 @@ class DecideHandOff(Body):
         return self
 
 
-class RespondToOffer(CustomersStep):
+class RespondToOffer(CustomersStepBody):
     """The customer's word on the merchant's offer."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"accept": True}})
@@ -69,7 +69,7 @@ class RespondToOffer(CustomersStep):
     accept: bool = Field(description="True takes it; false hands the cancellation back to the merchant.")
 
 
-class ShipReturn(CustomersStep):
+class ShipReturn(CustomersStepBody):
     """The goods are on their way back."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"carrier": "sf-express", "tracking_number": "SF1000"}})

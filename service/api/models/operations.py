@@ -10,23 +10,23 @@ from service.api.models.base import Out
 class MetaOut(Out):
     """What this service is."""
 
-    name: str = Field(examples=["refundry"])
-    version: str = Field(examples=["0.1.0"])
+    name: str = Field(description="Always `refundry`.", examples=["refundry"])
+    version: str = Field(description="Of the program.", examples=["0.1.0"])
     providers: list[str] = Field(description="The rails that it can reach.", examples=[["sandbox"]])
-    default_provider: str = Field(examples=["sandbox"])
+    default_provider: str = Field(description="The rail of payments that name no funding.", examples=["sandbox"])
     sandbox_url: str | None = Field(description="The sandbox rail's own address, where there is one.", examples=["http://127.0.0.1:8090"])
 
 
 class HealthOut(Out):
     """The process is alive."""
 
-    status: Literal["ok"]
+    status: Literal["ok"] = Field(description="Always `ok`.")
 
 
 class ReadyOut(Out):
     """Whether the process can serve, and what it looked at."""
 
-    status: Literal["ok", "unavailable"]
+    status: Literal["ok", "unavailable"] = Field(description="`ok` when every check is.")
     checks: dict[str, Literal["ok", "failed"]] = Field(
         description="By name: the database, its migrations, a worker's sign of life.",
         examples=[{"database": "ok", "migrations": "ok", "worker": "ok"}],
@@ -42,7 +42,7 @@ class FieldError(Out):
 
     pointer: str = Field(description="RFC 6901; `/query/<name>` for a parameter, `/headers/<name>` for a header.", examples=["/amount"])
     code: str = Field(description="What is wrong, as a word. New ones may be added.", examples=["below_minimum"])
-    detail: str = Field(examples=["Must be at least 1."])
+    detail: str = Field(description="What is expected.", examples=["Must be at least 1."])
 
 
 class Problem(Out):
@@ -50,9 +50,9 @@ class Problem(Out):
 
     model_config = ConfigDict(extra="allow")
 
-    type: str = Field(examples=["/problems/validation-failed"])
-    title: str
-    status: int = Field(examples=[422])
+    type: str = Field(description="A page that explains it.", examples=["/problems/validation-failed"])
+    title: str = Field(description="What it is, in a few words.")
+    status: int = Field(description="The HTTP status.", examples=[422])
     detail: str = Field(description="What to do next.")
     instance: str = Field(description="The path that was called.", examples=["/v1/payments"])
     code: str = Field(description="The slug in `type`.", examples=["validation-failed"])

@@ -111,11 +111,11 @@ class RegisterPayment(Body):
     order_reference: Optionally[Line] = Field(
         None, description="The merchant's name for the order. Must be a pseudonym: it stands in records."
     )
-    category: Category = Field(Category.general, description="What kind of goods; policies may exclude some.")
+    category: Optionally[Category] = Field(None, description="What kind of goods; policies may exclude some. `general` unless told.")
     funding: Optionally[FundingList] = Field(None, description="Sums to `amount`. One `balance` leg of the default provider unless told.")
     items: Optionally[ItemList] = Field(None, description="The order's lines; they sum to `amount`.")
     earned: Optionally[tuple[EarnedBody, ...]] = Field(None, max_length=10, description="What the payment earned its user.")
-    fulfilment: Fulfilment = Field(Fulfilment.none, description="How far the goods have come.")
+    fulfilment: Optionally[Fulfilment] = Field(None, description="How far the goods have come; `none` unless told.")
     shipped_at: Optionally[Instant] = Field(None, description="When the goods were sent.")
     delivered_at: Optionally[Instant] = Field(None, description="When the goods arrived.")
     completed_at: Optionally[Instant] = Field(None, description="When it settled; given, the payment starts `completed`.")
@@ -208,17 +208,17 @@ class FundingOut(Out):
 
     source: Source
     amount: Money
-    provider: str = Field(examples=["sandbox"])
-    provider_reference: str = Field(examples=["ok"])
-    funder: str | None = Field(examples=[None])
+    provider: str = Field(description="The rail that took the money.", examples=["sandbox"])
+    provider_reference: str = Field(description="The provider's own name for its part of the payment.", examples=["ok"])
+    funder: str | None = Field(description="Who bears a coupon, points or cashback: a pseudonym.", examples=[None])
 
 
 class ItemOut(Out):
     """One line of the order."""
 
-    reference: str = Field(examples=["85123A"])
+    reference: str = Field(description="The article's code.", examples=["85123A"])
     name: str | None = Field(description="Null once erased.", examples=["Moon cakes, box of six"])
-    quantity: int = Field(examples=[2])
+    quantity: int = Field(description="How many pieces.", examples=[2])
     amount: Money
 
 
@@ -226,9 +226,9 @@ class EarnedOut(Out):
     """What the payment earned its user."""
 
     kind: EarnedKind
-    amount: int = Field(examples=[139])
-    provider: str = Field(examples=["sandbox"])
-    provider_reference: str = Field(examples=["ok"])
+    amount: int = Field(description="In minor units, or points.", examples=[139])
+    provider: str = Field(description="The rail that gave it.", examples=["sandbox"])
+    provider_reference: str = Field(description="The provider's own name for it.", examples=["ok"])
 
 
 class FailureOut(Out):
@@ -250,7 +250,7 @@ class PaymentOut(Out):
     state: PaymentState
     wallet_id: PseudonymText
     merchant_id: PseudonymText
-    order_reference: str | None
+    order_reference: str | None = Field(description="The merchant's name for the order.")
     category: Category
     amount: Money
     currency: CurrencyCode
@@ -264,14 +264,14 @@ class PaymentOut(Out):
         "that is open or known to open. Another cancellation or a dispute does not move it. Null where nothing can be asked for any more, "
         "and where no window that is open has an end."
     )
-    funding: list[FundingOut]
-    items: list[ItemOut]
-    earned: list[EarnedOut]
+    funding: list[FundingOut] = Field(description="What it was paid from.")
+    items: list[ItemOut] = Field(description="The order's lines.")
+    earned: list[EarnedOut] = Field(description="What it earned its user.")
     fulfilment: Fulfilment
-    authorised_at: Time
-    completed_at: Time | None
-    shipped_at: Time | None
-    delivered_at: Time | None
+    authorised_at: Time = Field(description="When the rail granted the money.")
+    completed_at: Time | None = Field(description="When it settled.")
+    shipped_at: Time | None = Field(description="When the goods were sent.")
+    delivered_at: Time | None = Field(description="When the goods arrived.")
     return_received_at: Time | None = Field(description="When the merchant had the goods back.")
     carrier: str | None = Field(description="Who brings the goods; null once erased.")
     tracking_number: str | None = Field(description="The carrier's number; null once erased.")
@@ -281,27 +281,27 @@ class PaymentOut(Out):
     policy_version: str = Field(description="The policy in force when it was authorised.", examples=["2026-11-a"])
     merchant_rules_version: str | None = Field(description="The merchant's own rules then.")
     metadata: dict[str, str] = Field(description="As it came; empty once erased.", examples=[{"city": "Hangzhou"}])
-    open_cancellation: CancellationId | None
-    cancellations: list[CancellationId]
-    created_at: Time
-    updated_at: Time
+    open_cancellation: CancellationId | None = Field(description="The one that is open.")
+    cancellations: list[CancellationId] = Field(description="All of them, newest last.")
+    created_at: Time = Field(description="When it was registered here.")
+    updated_at: Time = Field(description="When it changed last.")
     available_actions: Actions
 
 
 class ImportErrorOut(Out):
     """A line that was not taken."""
 
-    line: int = Field(ge=1, examples=[17])
+    line: int = Field(description="From 1.", ge=1, examples=[17])
     code: str = Field(description="A problem's slug.", examples=["validation-failed"])
-    detail: str = Field(examples=["/amount: Must be at least 1."])
+    detail: str = Field(description="Where in the line, and what to fix.", examples=["/amount: Must be at least 1."])
 
 
 class ImportOut(Out):
     """What became of the lines."""
 
-    accepted: int = Field(examples=[9657])
+    accepted: int = Field(description="Registered now.", examples=[9657])
     duplicates: int = Field(description="Already there with the same content.", examples=[1])
-    rejected: int = Field(examples=[1])
+    rejected: int = Field(description="Not taken; see `errors`.", examples=[1])
     errors: list[ImportErrorOut] = Field(description="The first 1,000.")
 
 

@@ -58,14 +58,14 @@ class WhenOut(Out):
 class TimeoutOut(Out):
     """How long somebody has, and what happens then."""
 
-    length: Length = Field(examples=["48 hours"])
+    length: Length = Field(description="How long.", examples=["48 hours"])
     then: OnDeadline
 
 
 class LimitsOut(Out):
     """How often."""
 
-    partial_refunds_max: int | None = Field(None, examples=[50])
+    partial_refunds_max: int | None = Field(None, description="Partial refunds of one payment.", examples=[50])
     partial_interval: Length | None = Field(None, description="Between two partial refunds.", examples=["1 minutes"])
     requests_per_day: int | None = Field(None, description="For one payment, in the 24 hours before.")
 
@@ -73,18 +73,18 @@ class LimitsOut(Out):
 class RuleOut(Out):
     """One rule. The first whose `when` holds and whose window is open decides."""
 
-    name: str = Field(examples=["second-thoughts"])
+    name: str = Field(description="Unique within the policy.", examples=["second-thoughts"])
     when: WhenOut
     window: PolicyWindowOut | None = Field(None, description="Left out: always open.")
     route: Route
-    merchant_deadline: TimeoutOut | None = None
-    return_deadline: TimeoutOut | None = None
-    inspection_deadline: TimeoutOut | None = None
+    merchant_deadline: TimeoutOut | None = Field(None, description="The merchant's time to answer.")
+    return_deadline: TimeoutOut | None = Field(None, description="Until the goods are sent.")
+    inspection_deadline: TimeoutOut | None = Field(None, description="Until the merchant says what came.")
     second_approval_above: dict[str, int] | None = Field(None, description=_AMOUNTS)
-    allocation: Allocation | None = None
+    allocation: Allocation | None = Field(None, description="How a partial refund is spread over the sources; `pro_rata` where left out.")
     forfeit: list[Source] | None = Field(None, description="Promotions that are not given back.")
     verification: list[Channel] | None = Field(None, description="Where an agent must say how the customer was verified.")
-    limits: LimitsOut | None = None
+    limits: LimitsOut | None = Field(None, description="In place of the policy's.")
 
 
 class DeadlinesOut(Out):
@@ -94,27 +94,27 @@ class DeadlinesOut(Out):
     returned: TimeoutOut = Field(alias="return")
     inspection: TimeoutOut
     offer: TimeoutOut
-    second_approval: Length = Field(examples=["24 hours"])
-    agent: Length = Field(examples=["5 business_days"])
+    second_approval: Length = Field(description="Then it goes back to the agents.", examples=["24 hours"])
+    agent: Length = Field(description="Then it is raised to a supervisor.", examples=["5 business_days"])
 
 
 class RefusalStepsOut(Out):
     """What to tell the customer instead."""
 
-    next_steps: list[str] = Field(examples=[["contact_merchant", "contact_support"]])
+    next_steps: list[str] = Field(description="In this order.", examples=[["contact_merchant", "contact_support"]])
 
 
 class PolicyDocumentOut(Out):
     """A policy as data."""
 
-    version: str = Field(examples=["2026-11-a"])
-    effective_from: Time
+    version: str = Field(description="Its name.", examples=["2026-11-a"])
+    effective_from: Time = Field(description="Payments authorised from then on are decided by it.")
     timezone: str = Field(description="IANA name.", examples=["Asia/Shanghai"])
     calendar: str = Field(description="Whose business days count; `none`: every day.", examples=["CN"])
-    rules: list[RuleOut]
+    rules: list[RuleOut] = Field(description="The first whose `when` holds and whose window is open decides.")
     deadlines: DeadlinesOut
     second_approval_above: dict[str, int] = Field(description=_AMOUNTS, examples=[{"CNY": 500000}])
-    verification: list[Channel]
+    verification: list[Channel] = Field(description="Channels on which an agent must say how the customer was verified.")
     limits: LimitsOut
     refusals: dict[str, RefusalStepsOut] = Field(description="By refusal; `default` for all others.")
 
@@ -123,14 +123,14 @@ class PolicyOut(Out):
     """One published version of the policy; it never changes again."""
 
     policy: PolicyDocumentOut
-    published_at: Time
+    published_at: Time = Field(description="When it was published.")
     published_by: PseudonymText
 
 
 class PolicyEntryOut(Out):
     """One of the published versions."""
 
-    version: str = Field(examples=["2026-11-a"])
+    version: str = Field(description="Its name.", examples=["2026-11-a"])
     effective_from: Time = Field(description="Payments authorised from then on are decided by it.")
-    published_at: Time
+    published_at: Time = Field(description="When it was published.")
     published_by: PseudonymText

@@ -33,7 +33,7 @@ class ListPaymentRecords(PageQuery):
 class ExportRecords(SpanQuery):
     """Which records to export."""
 
-    format: ExportFormat = Field("ndjson", description="One JSON object a line, with a signed trailer; or CSV.")
+    format: ExportFormat = Field(ExportFormat.ndjson, description="One JSON object a line, with a signed trailer; or CSV.")
     merchant_id: Pseudonym | None = Field(None, description="Only this merchant's.")
     bom: Flag = Field(False, description="CSV only: begin with a byte order mark, by which Excel knows UTF-8.")
 
@@ -57,17 +57,17 @@ class RecordOut(Out):
 
     id: RecordId
     chain: str = Field(description="The payment's id, `wallet:<id>`, or `service`.")
-    payment_id: PaymentId | None
+    payment_id: PaymentId | None = Field(description="Null for records of a wallet or of the service.")
     sequence: int = Field(ge=1, description="From 1, without a gap.")
     type: str = Field(description="What happened. New types may be added.", examples=["payment.registered"])
-    occurred_at: Time
+    occurred_at: Time = Field(description="When it happened.")
     actor: ActorOut
-    from_state: PaymentState | None
-    to_state: PaymentState | None
-    amount: int | None = Field(examples=[13912])
-    currency: str | None = Field(examples=["CNY"])
+    from_state: PaymentState | None = Field(description="The payment's state before.")
+    to_state: PaymentState | None = Field(description="The payment's state after.")
+    amount: int | None = Field(description="In the currency's minor unit.", examples=[13912])
+    currency: str | None = Field(description="ISO 4217.", examples=["CNY"])
     data: dict[str, object] = Field(description="What the step decided or learnt.", examples=[{"policy_version": "2026-11-a"}])
-    request_id: str | None = Field(examples=["0af7651916cd43dd8448eb211c80319c"])
+    request_id: str | None = Field(description="The `Request-Id` of the call that did it.", examples=["0af7651916cd43dd8448eb211c80319c"])
     previous_hash: Hash = Field(description="64 zeros for the first of its chain.")
     hash: Hash = Field(description="SHA-256 of byte 0x00 and the RFC 8785 form of the record without `hash` and `log_index`.")
     log_index: int | None = Field(None, description="Its place in the log, once the log has taken it in.")

@@ -24,15 +24,15 @@ class LegOut(Out):
 
     id: LegId
     source: Source
-    provider: str = Field(examples=["sandbox"])
+    provider: str = Field(description="The rail that pays.", examples=["sandbox"])
     amount: Money
     state: LegState
     outcome_source: OutcomeSource | None = Field(description="How the outcome was learnt.")
     provider_refund_id: str | None = Field(description="The provider's name for the movement.", examples=["rf-88121"])
     rail_reference: str | None = Field(description="What the customer's bank can search for.")
-    attempts: int = Field(examples=[1])
-    failure_code: str | None
-    next_attempt_at: Time | None
+    attempts: int = Field(description="How often it was sent or asked.", examples=[1])
+    failure_code: str | None = Field(description="Why the rail refused it.")
+    next_attempt_at: Time | None = Field(description="When it is sent or asked next.")
     replaces: LegId | None = Field(description="The failed leg that this one succeeds.")
 
 
@@ -46,7 +46,7 @@ class RefundOut(Out):
     state: LegState = Field(description="Its legs' worst.")
     amount: Money
     currency: CurrencyCode
-    legs: list[LegOut]
-    eta: EtaOut | None
-    created_at: Time
-    updated_at: Time
+    legs: list[LegOut] = Field(description="In the order of the funding sources.")
+    eta: EtaOut | None = Field(description="Null while a part of it waits or is stuck.")
+    created_at: Time = Field(description="When it was approved.")
+    updated_at: Time = Field(description="When it changed last.")
