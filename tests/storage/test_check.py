@@ -287,7 +287,7 @@ async def test_an_example_names_the_payment_and_only_the_first_are_kept(copy: Da
 
     results = await results_of(copy.app_url)
 
-    assert results[REFUNDED].examples == [f"{public('pay', payment_id('stuck'))}: says 299, its legs 300"]
+    assert results[REFUNDED].examples == [f"{public('pay', payment_id('stuck'))} refunded=299 legs=300"]
     assert results[SEALED].violations == results[SEALED].looked_at == records
     assert len(results[SEALED].examples) == EXAMPLES_MAX
 

@@ -67,13 +67,13 @@ async def test_each_disagreement_is_named(made: World) -> None:
     stranger = replace(agreed[0], rail_key="0" * 64)
 
     for lines, words in (
-        ([*agreed, moved(found["failed"])], "the leg is failed"),
-        ([*agreed, stranger], "no leg has this key"),
-        ([*agreed, replace(stranger, rail_key="not ours")], "no leg has this key"),
-        ([agreed[1], moved(found["arrived"], amount=999)], "the books say refund of CNY 1000"),
-        ([agreed[1], moved(found["arrived"], kind="void")], "the books say refund of CNY 1000"),
-        ([agreed[1], moved(found["arrived"], returned_at=LONG_AGO)], "the books do not know"),
-        ([agreed[1]], "the rail moved nothing"),
+        ([*agreed, moved(found["failed"])], "leg_state=failed"),
+        ([*agreed, stranger], "leg=none"),
+        ([*agreed, replace(stranger, rail_key="not ours")], "leg=none"),
+        ([agreed[1], moved(found["arrived"], amount=999)], "leg_kind=refund leg_currency=CNY leg_amount=1000"),
+        ([agreed[1], moved(found["arrived"], kind="void")], "leg_kind=refund leg_currency=CNY leg_amount=1000"),
+        ([agreed[1], moved(found["arrived"], returned_at=LONG_AGO)], "leg_state=succeeded returned_at="),
+        ([agreed[1]], "leg_state=succeeded movement=none"),
     ):
         result = await compare(made, lines)
         assert result.violations == 1, (words, result.examples)

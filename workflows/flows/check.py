@@ -37,7 +37,7 @@ select chain_id, sequence, id, chain, payment_id, type, occurred_at, actor_role,
 
 @dataclass(slots=True, kw_only=True)
 class InvariantResult:
-    """What became of one invariant; `examples` are the first EXAMPLES_MAX of `violations`."""
+    """What became of one invariant; `examples` are the first EXAMPLES_MAX of `violations`, each an id and name=value pairs."""
 
     name: str
     looked_at: int
@@ -76,9 +76,9 @@ async def _check(connection: asyncpg.Connection, invariant: Invariant, looked_at
             cursor = await connection.cursor(invariant.sql)
             while rows := await cursor.fetch(FETCH_ROWS):
                 for (example,) in rows:
-                    result.violated(example or "a row without an id")
+                    result.violated(example or "id=none")
     except asyncpg.DataError as error:
-        result.violated(f"a row that cannot be read: {error}")
+        result.violated(f"unreadable={error}")
     return result
 
 
@@ -136,18 +136,18 @@ class Chains:
             before = None
         body = _read(row)
         if body is None:
-            self._violated(SEALED, row, "its body is not the one that was hashed")
+            self._violated(SEALED, row, "body=changed")
             body = _object(row.body)
         expected = 1 if before is None else before.row.sequence + 1
         if row.sequence != expected:
-            self._violated(UNBROKEN, row, f"stands where {expected} is due")
+            self._violated(UNBROKEN, row, f"expected_sequence={expected}")
         elif body.get("previous_hash") != (GENESIS if before is None else before.row.hash.hex()):
-            self._violated(LINKED, row, "does not name the hash of the record before it")
+            self._violated(LINKED, row, "previous_hash=differs")
         if (differing := _differing(row, body, before)) is not None:
-            self._violated(COLUMNS, row, f"{differing} differs")
+            self._violated(COLUMNS, row, f"{differing}=differs")
         from_state, to_state = body.get("from_state"), body.get("to_state")
         if row.payment_id is not None and row.sequence == expected and not _follows(row, before, from_state, to_state):
-            self._violated(STORY, row, f"goes from {from_state} to {to_state} at {row.occurred_at:%Y-%m-%dT%H:%M:%S.%fZ}")
+            self._violated(STORY, row, f"from_state={from_state} to_state={to_state} occurred_at={row.occurred_at:%Y-%m-%dT%H:%M:%S.%fZ}")
         self._before = _Before(row, from_state, to_state)
 
     def results(self) -> list[InvariantResult]:
@@ -156,7 +156,7 @@ class Chains:
         return list(self._results.values())
 
     def _violated(self, name: str, row: _Row, why: str) -> None:
-        self._results[name].violated(f"{row.chain} {row.sequence}: {why}")
+        self._results[name].violated(f"{row.chain} sequence={row.sequence} {why}")
 
 
 def _read(row: _Row) -> dict[str, Any] | None:

@@ -64,23 +64,25 @@ async def _check_page(connection: asyncpg.Connection, page: Sequence[Moved], res
         row = None if key is None else legs.get(key)
         wrong = _wrong(movement, row, now)
         if wrong is not None:
-            result.violated(f"{movement.kind} of {movement.currency} {movement.amount} under {movement.rail_key}: {wrong}")
+            result.violated(
+                f"rail_key={movement.rail_key} kind={movement.kind} currency={movement.currency} amount={movement.amount} {wrong}"
+            )
         arrived += row is not None and row["state"] in ("succeeded", "returned")
     return arrived
 
 
 def _wrong(movement: Moved, row: Any, now: datetime) -> str | None:
-    """What our books say otherwise, or None. `row`: the leg, or None where there is none."""
+    """What our rows say otherwise, as name=value pairs, or None. `row`: the leg, or None where there is none."""
     if row is None:
-        return "moved, and no leg has this key"
+        return "leg=none"
     if (row["kind"], row["amount"], row["currency"]) != (movement.kind, movement.amount, movement.currency):
-        return f"the books say {row['kind']} of {row['currency']} {row['amount']}"
+        return f"leg_kind={row['kind']} leg_currency={row['currency']} leg_amount={row['amount']}"
     if row["state"] in ("scheduled", "held", "failed"):
-        return f"moved, and the leg is {row['state']}"
+        return f"leg_state={row['state']}"
     if row["state"] == "returned" and movement.returned_at is None:
-        return "the books say that it came back"
+        return "leg_state=returned returned_at=none"
     if row["state"] == "succeeded" and movement.returned_at is not None and movement.returned_at < now - RETURN_GRACE:
-        return "it came back, and the books do not know"
+        return f"leg_state=succeeded returned_at={movement.returned_at:%Y-%m-%dT%H:%M:%S.%fZ}"
     return None
 
 
@@ -91,5 +93,5 @@ async def _find_missing(
     while rows := await connection.fetch(_NEXT, provider, *after, LEGS_AT_ONCE):
         for row in rows:
             if not await moved(row["rail_key"]):
-                result.violated(f"{public('leg', row['id'])} of {public('pay', row['payment_id'])}: succeeded, and the rail moved nothing")
+                result.violated(f"{public('pay', row['payment_id'])} leg={public('leg', row['id'])} leg_state=succeeded movement=none")
         after = (rows[-1]["payment_id"], rows[-1]["id"])

@@ -7,7 +7,7 @@ MONEY = (
         name="refunds_within_amount",
         looks_at="payment",
         sql=f"""
-        select format('%s: refunded %s, reserved %s of %s', {PAY}, p.amount_refunded, p.amount_reserved, p.amount) from payment p
+        select format('%s refunded=%s reserved=%s amount=%s', {PAY}, p.amount_refunded, p.amount_reserved, p.amount) from payment p
          where p.amount_refunded < 0 or p.amount_reserved < 0 or p.amount_charged_back < 0 or p.amount_forfeited < 0
             or p.amount_refunded + p.amount_reserved + p.amount_forfeited > p.amount""",
     ),
@@ -15,7 +15,7 @@ MONEY = (
         name="funding_makes_up_amount",
         looks_at="payment",
         sql=f"""
-        select format('%s: funding %s, items %s, amount %s', {PAY}, f.amount, i.amount, p.amount)
+        select format('%s funding=%s items=%s amount=%s', {PAY}, f.amount, i.amount, p.amount)
           from payment p
           cross join lateral (select sum((e->>'amount')::bigint) as amount from jsonb_array_elements(p.funding) e) f
           cross join lateral (select sum((e->>2)::bigint) as amount from jsonb_array_elements(p.items) e) i
@@ -25,7 +25,7 @@ MONEY = (
         name="refunded_is_what_arrived",
         looks_at="payment",
         sql=f"""{BACK}
-        select format('%s: says %s, its legs %s', {PAY}, p.amount_refunded, coalesce(b.amount, 0))
+        select format('%s refunded=%s legs=%s', {PAY}, p.amount_refunded, coalesce(b.amount, 0))
           from payment p left join (select payment_id, sum(amount) as amount from back group by 1) b on b.payment_id = p.id
          where p.amount_refunded <> coalesce(b.amount, 0)""",
     ),
@@ -33,14 +33,14 @@ MONEY = (
         name="reserved_is_what_is_open",
         looks_at="payment",
         sql=f"""{BACK}
-        select format('%s: says %s, its cancellations %s', {PAY}, p.amount_reserved, coalesce(h.amount, 0))
+        select format('%s reserved=%s cancellations=%s', {PAY}, p.amount_reserved, coalesce(h.amount, 0))
           from payment p left join (
                select c.payment_id, sum(c.amount - coalesce(b.amount, 0) - {LOST}) as amount
                  from cancellation c left join back b on b.payment_id = c.payment_id and b.cancellation_id = c.id
                 where c.state in ({OPEN}) group by 1) h on h.payment_id = p.id
          where p.amount_reserved <> coalesce(h.amount, 0)
         union all
-        select format('%s: says %s forfeited, its cancellations %s', {PAY}, p.amount_forfeited, h.amount)
+        select format('%s forfeited=%s cancellations=%s', {PAY}, p.amount_forfeited, h.amount)
           from payment p
           cross join lateral (select coalesce(sum({LOST}), 0) as amount from cancellation c where c.payment_id = p.id) h
          where p.amount_forfeited <> h.amount""",
@@ -58,7 +58,7 @@ MONEY = (
             select c.payment_id, f.n - 1 as position, sum(f.amount) as amount
               from cancellation c cross join lateral unnest(c.forfeited) with ordinality f(amount, n) group by 1, 2
         )
-        select format('%s: source %s says %s of %s, its legs %s, forfeited %s',
+        select format('%s source=%s allocated=%s amount=%s legs=%s forfeited=%s',
                       {PAY}, a.n - 1, a.amount, f.amount, coalesce(k.amount, 0), coalesce(g.amount, 0))
           from payment p
           cross join lateral unnest(p.allocated) with ordinality a(amount, n)
@@ -67,14 +67,14 @@ MONEY = (
           left join forfeited g on g.payment_id = p.id and g.position = a.n - 1
          where a.amount <> coalesce(k.amount, 0) + coalesce(g.amount, 0) or a.amount > coalesce(f.amount, 0)
         union all
-        select format('%s: legs of source %s, which it does not have', {PAY}, k.position)
+        select format('%s source=%s funding=none', {PAY}, k.position)
           from counted k join payment p on p.id = k.payment_id where k.position not between 0 and cardinality(p.allocated) - 1""",
     ),
     Invariant(
         name="no_source_gets_more_than_it_paid",
         looks_at="leg",
         sql=f"""
-        select format('%s: source %s got %s of %s', {PAY}, l.position, l.amount, f.amount)
+        select format('%s source=%s returned=%s amount=%s', {PAY}, l.position, l.amount, f.amount)
           from (select payment_id, cancellation_id, position, sum(amount) as amount from leg where state = 'succeeded' group by 1, 2, 3) l
           join payment p on p.id = l.payment_id
           cross join lateral (select (p.funding->l.position->>'amount')::bigint as amount) f
@@ -93,7 +93,7 @@ MONEY = (
                    select from leg l where l.payment_id = c.payment_id and l.cancellation_id = c.id and l.state = 'succeeded'))
              group by 1, 2
         )
-        select format('%s: item %s says %s, its cancellations %s', {PAY}, q.n - 1, q.quantity, coalesce(t.at_most, 0))
+        select format('%s item=%s cancelled=%s cancellations=%s', {PAY}, q.n - 1, q.quantity, coalesce(t.at_most, 0))
           from payment p
           cross join lateral unnest(p.cancelled_quantities) with ordinality q(quantity, n)
           left join taken t on t.payment_id = p.id and t.reference = p.items->(q.n - 1)::int->>0
@@ -104,7 +104,7 @@ MONEY = (
         name="refund_is_its_legs",
         looks_at="refund",
         sql=f"""
-        select format('%s: amount %s, legs %s, voided %s, cancellation %s; state %s, legs %s',
+        select format('%s amount=%s legs=%s voided=%s cancellation=%s state=%s worst_leg=%s',
                       {RFD}, r.amount, g.amount, v.amount, c.amount, r.state, g.state)
           from refund r
           left join cancellation c on c.payment_id = r.payment_id and c.id = r.cancellation_id
@@ -138,6 +138,6 @@ MONEY = (
         sql=f"""
         select {LEG} from leg l where l.rail_key <> replace(l.payment_id::text || l.id::text, '-', '')
         union all
-        select format('%s: %s legs', l.rail_key, count(*)) from leg l group by l.rail_key having count(*) > 1""",
+        select format('rail_key=%s legs=%s', l.rail_key, count(*)) from leg l group by l.rail_key having count(*) > 1""",
     ),
 )

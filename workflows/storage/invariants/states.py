@@ -7,7 +7,7 @@ STATES = (
         name="payment_state_is_its_cancellations",
         looks_at="payment",
         sql=f"""{UNFINISHED}
-        select format('%s: %s (from %s), %s asking, %s moving, refunded %s of %s', {PAY}, p.state, coalesce(p.origin_state, '-'),
+        select format('%s state=%s origin=%s asking=%s moving=%s refunded=%s amount=%s', {PAY}, p.state, coalesce(p.origin_state, '-'),
                       coalesce(u.asking, 0), coalesce(u.moving, 0), p.amount_refunded, p.amount)
           from payment p left join unfinished u on u.payment_id = p.id
          where case p.state
@@ -30,7 +30,7 @@ STATES = (
         name="cancellation_state_is_its_legs",
         looks_at="cancellation",
         sql=f"""
-        select format('%s: %s, %s legs, %s may still arrive, %s did not', {CAN}, c.state, g.legs, g.waiting, g.missing)
+        select format('%s state=%s legs=%s waiting=%s missing=%s', {CAN}, c.state, g.legs, g.waiting, g.missing)
           from cancellation c
           left join payment p on p.id = c.payment_id
           cross join lateral (
@@ -54,17 +54,17 @@ STATES = (
         name="one_open_cancellation",
         looks_at="cancellation",
         sql=f"""
-        select format('%s: %s open', {id_of("pay", "c.payment_id")}, count(*)) from cancellation c
+        select format('%s open=%s', {id_of("pay", "c.payment_id")}, count(*)) from cancellation c
          where not c.reopened and c.state in ({OPEN}) group by c.payment_id having count(*) > 1""",
     ),
     Invariant(
         name="policies_exist",
         looks_at="payment",
         sql=f"""
-        select format('%s: %s', {PAY}, p.policy_version) from payment p
+        select format('%s policy_version=%s', {PAY}, p.policy_version) from payment p
          where not exists (select from policy o where o.version = p.policy_version)
         union all
-        select format('%s: %s', {CAN}, c.policy_version) from cancellation c left join payment p on p.id = c.payment_id
+        select format('%s policy_version=%s', {CAN}, c.policy_version) from cancellation c left join payment p on p.id = c.payment_id
          where not exists (select from policy o where o.version = c.policy_version)
            and c.policy_version is distinct from p.merchant_rules_version""",
     ),

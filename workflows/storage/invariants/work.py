@@ -12,7 +12,7 @@ WORK = (
         name="legs_have_a_next_step",
         looks_at="leg",
         sql=f"""
-        select format('%s: %s, %s jobs', {LEG}, l.state, j.jobs) from leg l
+        select format('%s state=%s jobs=%s', {LEG}, l.state, j.jobs) from leg l
           cross join lateral (
                select count(*) as jobs from job j
                 where j.payment_id = l.payment_id and j.kind = '{JobKind.move}' and j.subject_id = l.id) j
@@ -22,7 +22,7 @@ WORK = (
         name="clocks_have_a_job",
         looks_at="cancellation",
         sql=f"""
-        select format('%s: %s, %s jobs', {CAN}, c.state, j.jobs) from cancellation c
+        select format('%s state=%s jobs=%s', {CAN}, c.state, j.jobs) from cancellation c
           cross join lateral (
                select count(*) as jobs from job j
                 where j.payment_id = c.payment_id and j.kind = '{JobKind.deadline}' and j.subject_id = c.clock_id) j
@@ -32,7 +32,7 @@ WORK = (
         name="jobs_have_a_subject",
         looks_at="job",
         sql=f"""
-        select format('%s: %s', {id_of("job", "j.id")}, j.kind) from job j
+        select format('%s kind=%s', {id_of("job", "j.id")}, j.kind) from job j
          where not case j.kind
                when '{JobKind.move}' then exists (select from leg l where l.payment_id = j.payment_id and l.id = j.subject_id)
                when '{JobKind.notification}'
@@ -54,7 +54,7 @@ WORK = (
         name="replies_belong",
         looks_at="kept_reply",
         sql=f"""
-        select format('%s, kept for %s', k.scope_id, k.caller) from kept_reply k
+        select format('scope=%s caller=%s', k.scope_id, k.caller) from kept_reply k
          where not exists (select from payment p where p.id = k.scope_id)
            and k.scope_id::text not in ({", ".join(f"'{ids.scope_id(path)}'" for path in COLLECTIONS)})""",
     ),
@@ -65,7 +65,7 @@ RECORDS = (
         name="payment_holds_the_head",
         looks_at="payment",
         sql=f"""
-        select format('%s: at %s, the chain ends at %s', {PAY}, p.sequence, coalesce(e.sequence, 0)) from payment p
+        select format('%s sequence=%s last_record=%s', {PAY}, p.sequence, coalesce(e.sequence, 0)) from payment p
           left join record r on r.chain_id = p.id and r.sequence = p.sequence
           left join lateral (select max(sequence) as sequence from record where chain_id = p.id) e on true
          where r.hash is distinct from p.head or e.sequence is distinct from p.sequence
@@ -84,7 +84,7 @@ RECORDS = (
         name="records_belong",
         looks_at="record",
         sql=f"""
-        select format('%s in %s', {id_of("rec", "r.id")}, r.chain) from record r left join payment p on p.id = r.payment_id
+        select format('%s chain=%s', {id_of("rec", "r.id")}, r.chain) from record r left join payment p on p.id = r.payment_id
          where case when r.payment_id is null then r.chain like 'pay\\_%'
                else p.id is null or r.chain_id <> p.id or r.chain <> {PAY} or r.merchant_id is distinct from p.merchant_id end""",
     ),
@@ -100,7 +100,7 @@ RECORDS = (
              cross join lateral (values (l.kind || '.succeeded'), (case l.state when 'returned' then l.kind || '.returned' end)) t(type)
              where l.state in ('succeeded', 'returned') and t.type is not null group by 1, 2
         )
-        select format('%s: %s %s times, %s in all; legs %s times, %s', {id_of("pay", "coalesce(t.payment_id, h.payment_id)")},
+        select format('%s type=%s records=%s amount=%s legs=%s legs_amount=%s', {id_of("pay", "coalesce(t.payment_id, h.payment_id)")},
                       coalesce(t.type, h.type), coalesce(t.n, 0), coalesce(t.amount, 0), coalesce(h.n, 0), coalesce(h.amount, 0))
           from told t full join happened h on h.payment_id = t.payment_id and h.type = t.type
          where (t.n, t.amount) is distinct from (h.n, h.amount)""",
