@@ -159,27 +159,29 @@ class RequestContext(Request):
 
 @dataclass(frozen=True, slots=True)
 class Callers:
-    """Who may call a route, beside the context in its signature; `is_step`: it wants an `Idempotency-Key` and takes an `If-Match`."""
+    """Who may call a route, beside the context in its signature. `is_command`: it wants an `Idempotency-Key` and takes an `If-Match`."""
 
-    roles: tuple[str, ...] = ()  # none: no token is asked for
-    is_step: bool = False
+    roles: frozenset[Role] | None  # None: everybody, without a token
+    is_command: bool = False
 
 
-_READERS = ("wallet", "agent", "supervisor", "merchant", "auditor")
-_REVIEWERS = ("agent", "supervisor")
-_CUSTOMER_SIDE = ("wallet", *_REVIEWERS)
-_EVERYONE = tuple(role.value for role in Role)
+_REVIEWERS = frozenset({Role.agent, Role.supervisor})
+_CUSTOMER_SIDE = _REVIEWERS | {Role.wallet}
+_REQUESTERS = _CUSTOMER_SIDE | {Role.merchant}
+_READERS = _REQUESTERS | {Role.auditor}  # a merchant: its own
+_WALLET = frozenset({Role.wallet})
+_MERCHANT = frozenset({Role.merchant})
 
-ForAnybody = Annotated[RequestContext, Callers()]  # no token is asked for
-ForEveryRole = Annotated[RequestContext, Callers(_EVERYONE)]
-ForReaders = Annotated[RequestContext, Callers(_READERS)]  # a merchant: its own
-ForWallet = Annotated[RequestContext, Callers(("wallet",))]
-ForImporters = Annotated[RequestContext, Callers(("wallet", "operator"))]
-ForAuditors = Annotated[RequestContext, Callers(("auditor",))]
+ForAnybody = Annotated[RequestContext, Callers(None)]
+ForEveryRole = Annotated[RequestContext, Callers(frozenset(Role))]
+ForReaders = Annotated[RequestContext, Callers(_READERS)]
+ForWallet = Annotated[RequestContext, Callers(_WALLET)]
+ForImporters = Annotated[RequestContext, Callers(_WALLET | {Role.operator})]
+ForAuditors = Annotated[RequestContext, Callers(frozenset({Role.auditor}))]
 
-WalletStep = Annotated[RequestContext, Callers(("wallet",), is_step=True)]
-RequestersStep = Annotated[RequestContext, Callers((*_CUSTOMER_SIDE, "merchant"), is_step=True)]
-GoodsStep = Annotated[RequestContext, Callers(("wallet", "merchant", *_REVIEWERS), is_step=True)]
-CustomersStep = Annotated[RequestContext, Callers(_CUSTOMER_SIDE, is_step=True)]
-MerchantsStep = Annotated[RequestContext, Callers(("merchant",), is_step=True)]
-ReviewersStep = Annotated[RequestContext, Callers(_REVIEWERS, is_step=True)]
+WalletStep = Annotated[RequestContext, Callers(_WALLET, is_command=True)]
+RequestersStep = Annotated[RequestContext, Callers(_REQUESTERS, is_command=True)]
+GoodsStep = Annotated[RequestContext, Callers(_REQUESTERS, is_command=True)]  # agents correct a wrong time, and nothing else
+CustomersStep = Annotated[RequestContext, Callers(_CUSTOMER_SIDE, is_command=True)]
+MerchantsStep = Annotated[RequestContext, Callers(_MERCHANT, is_command=True)]
+ReviewersStep = Annotated[RequestContext, Callers(_REVIEWERS, is_command=True)]

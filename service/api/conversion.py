@@ -34,25 +34,14 @@ def payment_details(body: RegisterPayment, *, providers: Collection[str], now: d
     """
     if errors := check_times(body, now) + check_currency(body, now):
         raise RequestProblem("validation-failed", members={"errors": errors})
-    return PaymentDetails(
-        reference=body.reference,
-        wallet_id=body.wallet_id,
-        merchant_id=body.merchant_id,
-        amount=body.amount,
-        currency=body.currency,
-        order_reference=body.order_reference,
-        category=body.category,
-        funding=_funding(body.funding, providers),
-        items=_items(body.items),
-        item_names=_item_names(body.items),
-        earned=None if body.earned is None else tuple(Earned(**dict(one)) for one in body.earned),
-        fulfilment=body.fulfilment,
-        shipped_at=body.shipped_at,
-        delivered_at=body.delivered_at,
-        completed_at=body.completed_at,
-        authorised_at=body.authorised_at,
-        metadata=None if body.metadata is None else dict(body.metadata),
-    )
+    given = {
+        **dict(body),  # what has the same name and form on both sides
+        "funding": _funding(body.funding, providers),
+        "items": _items(body.items),
+        "item_names": _item_names(body.items),
+        "earned": None if body.earned is None else tuple(Earned(**dict(one)) for one in body.earned),
+    }
+    return PaymentDetails(**given)
 
 
 def lowered_payment(snapshot: Snapshot, *, body: ModifyPayment, providers: Collection[str], context: Context) -> Change:

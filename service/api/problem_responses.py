@@ -109,15 +109,15 @@ def _members(language: Language, pointer: str) -> Mapping[str, object]:
 
 
 _STATUS_TEXTS: Final = {
-    400: "The request cannot be read, or lacks its idempotency key.",
-    401: "Nobody, or nobody whom we know, is calling.",
-    403: "This role, or this person, may not do that.",
-    404: "There is nothing here that this caller may see.",
-    409: "It cannot be done as things stand.",
-    412: "Things have changed since the caller looked.",
+    400: "The request is malformed, or lacks its idempotency key.",
+    401: "There is no valid token.",
+    403: "This role, or this person, may not do this.",
+    404: "Not found, or not visible to this caller.",
+    409: "The present state does not allow it.",
+    412: "The resource has changed since the caller read it.",
     413: "The body is too large.",
-    415: "Not a media type that this call reads.",
-    422: "Understood, and it cannot be so.",
+    415: "The media type or coding of the body is not supported.",
+    422: "The request is readable, but cannot be carried out.",
     429: "Too many requests.",
-    503: "Not available right now; the same request again under the same key is safe, and tells whether it was done.",
+    503: "Temporarily unavailable. Sending the same request again under the same key is safe, and tells whether it was done.",
 }

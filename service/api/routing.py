@@ -3,7 +3,7 @@
     401, 403                who calls, and whether that role may; nothing of the body has been read
     404                     the path names nothing that this caller may see; told before any fault of the request's form
     413, 415, 400           the body's size, type and JSON (I-JSON, RFC 7493: no name twice, no NaN, UTF-8)
-    400                     the idempotency key, where the operation wants one, and If-Match
+    400                     If-Match, where the operation takes one, then the idempotency key that it wants
     422                     the body's members, then the query's
 
 What a route says of itself is all there is: its roles (the type of its context), its problems, its action words. The OpenAPI,
@@ -24,7 +24,6 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from service.api.context import CONTEXT, Callers, RequestContext, Services
-from service.api.problem_responses import problems
 from service.api.problems import RequestProblem
 from service.api.queries import check_query
 from service.api.reading import (
@@ -36,6 +35,7 @@ from service.api.reading import (
     read_if_match,
     validate,
 )
+from service.api.route_description import common_problems, declared_problems, is_in_words, openapi_of, responses_of
 from service.auth.tokens import TokenFault, Unauthenticated
 from workflows.domain.enums import Role
 from workflows.domain.errors import Forbidden, NotFound
@@ -88,15 +88,15 @@ class ApiRoute(APIRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], **declared: Any) -> None:
         super().__init__(path, endpoint, **{**declared, "operation_id": endpoint.__name__})
         callers = _callers_of(endpoint)
-        self.roles = frozenset(map(Role, callers.roles)) or None
-        self.is_command = callers.is_step
+        self.roles = callers.roles
+        self.is_command = callers.is_command
         self.body_model = _body_model(self)
-        self.own_slugs = tuple(_declared_problems(self.responses))
-        self.slugs = tuple(dict.fromkeys([*_common_problems(self), *self.own_slugs]))
+        self.own_slugs = tuple(declared_problems(self.responses))
+        self.slugs = tuple(dict.fromkeys([*common_problems(self), *self.own_slugs]))
         self.actions = _actions(self)
-        self.is_in_words = _is_in_words(self.response_model)
-        self.responses = _responses(self)
-        self.openapi_extra = _openapi(self, self.openapi_extra or {})
+        self.is_in_words = is_in_words(self.response_model)
+        self.responses = responses_of(self)
+        self.openapi_extra = openapi_of(self, self.openapi_extra or {})
         self.description += "\n\n" + ("Needs no token." if self.roles is None else f"Roles: {', '.join(sorted(self.roles))}.")
 
     @property
@@ -245,17 +245,6 @@ def _is_known(request: Request, tag: str) -> bool:
     return sent.strip() == "*" or tag in {one.strip().removeprefix("W/") for one in sent.split(",")}
 
 
-def _is_in_words(model: object) -> bool:
-    """Whether an answer of this form has a sentence in it."""
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        fields = model.model_fields
-        return not _WORDS.isdisjoint(fields) or any(_is_in_words(field.annotation) for field in fields.values())
-    return any(_is_in_words(argument) for argument in get_args(model))
-
-
-_WORDS: Final = frozenset({"message", "detail"})
-
-
 def _callers_of(endpoint: Callable[..., Any]) -> Callers:
     for hint in get_type_hints(endpoint, include_extras=True).values():
         found = [one for one in get_args(hint)[1:] if isinstance(one, Callers)] if get_origin(hint) is Annotated else []
@@ -273,60 +262,7 @@ def _body_model(route: APIRoute) -> type[BaseModel] | None:
     return model
 
 
-def _declared_problems(responses: dict[int | str, Json]) -> list[str]:
-    return [slug for one in responses.values() for slug in one.get("x-problems", ())]
-
-
-def _common_problems(route: ApiRoute) -> list[str]:
-    """What every operation of this form may answer with."""
-    slugs = ["rate-limited", "unavailable", "validation-failed"]
-    if route.roles is not None:
-        slugs += ["unauthenticated", "forbidden"]
-    if route.dependant.path_params:
-        slugs += ["not-found"]
-    if "POST" in (route.methods or ()):
-        slugs += ["malformed-request", "body-too-large", "unsupported-media-type"]
-    if route.is_command:
-        slugs += ["idempotency-key-missing", "idempotency-key-reused", "idempotency-in-flight", "version-mismatch"]
-    return slugs
-
-
-def _responses(route: ApiRoute) -> dict[int | str, Json]:
-    """What was declared, the problems, and the headers that all of them have."""
-    declared = {status: one for status, one in route.responses.items() if "x-problems" not in one}
-    declared.setdefault(route.status_code or 200, {"description": "Done."})
-    common = ["Request-Id", *(["Content-Language", "Vary"] if route.is_in_words else [])]
-    good = {status: {**one, "headers": one.get("headers", {}) | _header_refs(common)} for status, one in declared.items()}
-    bad = problems(*route.slugs, path=route.path_format, in_query="GET" in (route.methods or ()))
-    for status in (409, 422) if route.is_command else ():  # refusals of the domain are kept under their idempotency key
-        bad[status]["headers"] |= _header_refs(["Idempotent-Replayed"])
-    return good | bad
-
-
-def _header_refs(names: Iterable[str]) -> Json:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
 def _actions(route: ApiRoute) -> dict[str, frozenset[Role]]:
-    told = (route.openapi_extra or {}).get("x-actions", {})
+    declared = (route.openapi_extra or {}).get("x-actions", {})
     everyone = route.roles or frozenset()
-    return {word: everyone if roles is None else frozenset(map(Role, roles)) for word, roles in told.items()}
-
-
-def _openapi(route: ApiRoute, declared: Json) -> Json:
-    """What the OpenAPI says of a route beside its signature."""
-    parameters = ["IdempotencyKey", "IfMatch"] if route.is_command else []
-    if "ETag" in route.responses.get(200, {}).get("headers", {}) and "GET" in (route.methods or ()):
-        parameters.append("IfNoneMatch")
-    parameters.append("AcceptLanguage")
-    told: Json = {
-        **declared,
-        "security": [] if route.roles is None else [{"bearerAuth": []}],
-        "parameters": [*declared.get("parameters", ()), *({"$ref": f"#/components/parameters/{name}"} for name in parameters)],
-    }
-    if route.body_model is not None:
-        extra = route.body_model.model_config.get("json_schema_extra")
-        told["requestBody"] = {"content": {"application/json": {"example": extra["example"] if isinstance(extra, dict) else {}}}}
-    if route.roles is not None:
-        told["x-roles"] = sorted(role.value for role in route.roles)
-    return told
+    return {word: everyone if roles is None else frozenset(map(Role, roles)) for word, roles in declared.items()}

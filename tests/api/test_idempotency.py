@@ -266,3 +266,17 @@ async def test_a_kept_answer_goes_after_thirty_days(world: World) -> None:
 
     assert early.headers["idempotent-replayed"] == "true"
     assert_problem(await world.requested(payment, key=key), 409, "invalid-state", state="refunded")
+
+
+async def test_a_key_is_looked_up_before_a_rail_that_is_not_set_up_is_told(world: World) -> None:
+    payment = await world.register(completed_at=None)
+    path = f"/v1/payments/{payment['id']}/modifications"
+    stranger = {"source": "balance", "amount": 9_000, "provider": "nope", "provider_reference": "ok"}
+
+    await world.post(path, {"amount": 9_500, "reason": "less"}, key="k-modified")
+    again = await world.post(path, {"amount": 9_000, "reason": "less", "funding": [stranger]}, key="k-modified")
+    new = await world.post(path, {"amount": 9_000, "reason": "less", "funding": [stranger]})
+
+    assert_problem(again, 422, "idempotency-key-reused")
+    assert [one["pointer"] for one in assert_problem(new, 422, "validation-failed")["errors"]] == ["/funding/0/provider"]
+    assert (await world.payment(payment))["amount"] == 9_500

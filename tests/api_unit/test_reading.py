@@ -125,6 +125,7 @@ async def test_failures_are_told_in_order() -> None:
         (b"{", {**PLAIN, **BIG}, "body-too-large"),
         (b"{", PLAIN, "unsupported-media-type"),
         (b"{", KEYLESS, "malformed-request"),
+        (FAULTY, {**KEYLESS, "if-match": "3"}, "malformed-request"),
         (FAULTY, KEYLESS, "idempotency-key-missing"),
         (FAULTY, {**KEYLESS, "idempotency-key": "a b"}, "malformed-request"),
         (FAULTY, HEADERS, "validation-failed"),
