@@ -1,8 +1,9 @@
 """Eligibility over HTTP: the same facts as the request, by reason, by line, and as the customer."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
+
+from msgspec.structs import replace
 
 from service.default_policy import default_policy
 from tests.api.world import Json, World, assert_problem, funding

@@ -1,11 +1,12 @@
 """Every situation of a cancellation, for its sentences: run it (`python -m tests.api_unit.message_table`) to read them all."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import combinations
 from uuid import UUID
 from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
 
 from service.api.cancellation_messages import cancellation_message
 from service.api.i18n import Language
@@ -48,7 +49,7 @@ def asked(*, pending: bool = False, terms: PolicyContext = ZONED, **members: obj
         terms = replace(terms, policy=replace(terms.policy, rules=terms.policy.rules[3:]))
     snapshot = made.request(before, terms=terms).after(before)
     [row] = snapshot.cancellations
-    row = replace(row, **members)  # type: ignore[arg-type]  # each member has its own type
+    row = replace(row, **members)
     return replace(snapshot, cancellations=(row,)), row
 
 

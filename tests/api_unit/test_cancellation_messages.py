@@ -1,7 +1,8 @@
 """What a customer is told of a cancellation: true in every state, in both languages."""
 
 import re
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from service.api.i18n import Language, words
 from tests.api_unit.message_table import AT, FORFEITS, Situation, asked, refunding, situations, told

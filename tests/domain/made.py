@@ -1,11 +1,12 @@
 """Payments, wishes and rails' words for the domain's tests: a fixed clock, ids that count, and no database."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import outcomes, payments, requests

@@ -1,8 +1,7 @@
 """What a person does about a capture that came too late."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from tests.domain import made
 from tests.domain.made import AGENT, BOTH, NOW, SUPERVISOR

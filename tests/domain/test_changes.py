@@ -1,9 +1,9 @@
 """A change: row, record and job of one decision, which cannot fall apart."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from tests.domain import made
 from tests.domain.made import BOTH, DAY, NOW

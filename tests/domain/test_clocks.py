@@ -1,10 +1,10 @@
 """Deadlines: when a clock strikes, and what silence leads to."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.domain import made
 from tests.domain.made import AGENT, DAY, HOUR, MERCHANT, NOW, SUPERVISOR, TERMS

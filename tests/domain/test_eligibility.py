@@ -1,9 +1,9 @@
 """Eligibility: what a request would come to, for one reason or the best of all, and what of the money would not go back."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from service.calendars import calendar
 from service.default_policy import default_policy

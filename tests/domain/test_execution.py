@@ -1,11 +1,11 @@
 """How an approved cancellation becomes movements: voids, refunds, and what the payment's own fate does to them."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 from itertools import permutations
 
 import pytest
+from msgspec.structs import replace
 
 from tests.domain import made
 from tests.domain.made import BOTH, NOW

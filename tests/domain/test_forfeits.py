@@ -1,8 +1,7 @@
 """Promotions that a rule does not give back: settled without any movement, and never refunded later."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from tests.domain import made
 from tests.domain.made import BOTH, TERMS

@@ -1,10 +1,10 @@
 """How far the goods have come: forwards, once, within the bounds; and corrections, by those who may."""
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.domain import made
 from tests.domain.made import AGENT, DAY, HOUR, MERCHANT, MINUTE, NOW, SUPERVISOR, WALLET

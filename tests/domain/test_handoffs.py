@@ -1,9 +1,9 @@
 """Hand-offs: the merchant's answers, the customer's word on an offer, and the way to an agent."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from tests.domain import made
 from tests.domain.made import AGENT, DAY, HOUR, LINES, MERCHANT, NOW, SUPERVISOR, TERMS

@@ -1,9 +1,9 @@
 """What a rail's word does: to a leg, and from there to its refund, its cancellation and the payment."""
 
-from dataclasses import replace
 from itertools import product
 
 import pytest
+from msgspec.structs import replace
 
 from tests.domain import made
 from tests.domain.made import BOTH, DAY, NOW, SOON

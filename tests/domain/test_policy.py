@@ -2,13 +2,13 @@
 
 import json
 import timeit
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from service.calendars import calendar
 from workflows.domain.enums import (

@@ -1,12 +1,12 @@
 """The policy that ships: every rule at the very edges of its window, and what is said where none is open."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from msgspec.structs import replace
 
 import service
 from service.calendars import calendar, calendar_exists

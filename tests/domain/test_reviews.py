@@ -1,9 +1,9 @@
 """Agents and supervisors: whose case it is, and that three persons decide where three must."""
 
-from dataclasses import replace
 from datetime import datetime
 
 import pytest
+from msgspec.structs import replace
 
 from tests.domain import made
 from tests.domain.made import AGENT, DAY, HOUR, MERCHANT, NOW, OVERRIDE, SUPERVISOR, TERMS, WALLET

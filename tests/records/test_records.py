@@ -1,13 +1,13 @@
 """Sealing records into a chain."""
 
 import json
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
 import pytest
 import rfc8785
+from msgspec.structs import replace
 
 from tests.records.made import MORNING, chain, draft
 from workflows.domain import ids
@@ -66,7 +66,7 @@ def test_data_that_has_no_canonical_form_is_refused(data: dict[str, DataValue]) 
 
 
 def test_an_amount_that_is_no_integer_is_refused() -> None:
-    wrong = replace(draft(), amount=10.0)  # type: ignore[arg-type]  # the very mistake that is tested
+    wrong = replace(draft(), amount=10.0)
     with pytest.raises(ValueError, match="float"):
         seal(wrong, id=RECORD_ID, chain="service", payment_id=None, sequence=1, previous_hash=GENESIS)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import asdict
 
 from service.providers.sandbox import REPLY_BYTES_MAX, SandboxProvider
 from tests.sandbox.conftest import order
@@ -170,5 +171,5 @@ async def test_every_attempt_says_the_same() -> None:
     await rail.find(Order(rail_key="../x", payment_reference="p", provider_reference="", amount=1, currency="CNY"))
 
     assert seen[0] == seen[1]
-    assert json.loads(seen[0][2]) == {name: getattr(WANTED, name) for name in Order.__slots__}
+    assert json.loads(seen[0][2]) == asdict(WANTED)
     assert seen[2] == ("GET", "/sandbox/movements/..%2Fx", b"")

@@ -1,11 +1,11 @@
 """The rail is killed with SIGKILL between effect and reply, and started again over the same ledger."""
 
 import asyncio
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from msgspec.structs import asdict, replace
 
 from service.sandbox.faults import KINDS_DEFAULT
 from service.sandbox.ledger import Instruction, Ledger, SendResult
@@ -15,7 +15,7 @@ from workflows.domain.ports import Absent, Done, Order, Pending, ProviderUnavail
 
 async def killed_in_silence(rail: RailProcess, caller: Caller, wanted: Order) -> object:
     """Send, and kill the rail as soon as it has written the attempt down; answers what the sender learnt."""
-    sending = asyncio.create_task(caller.http.post("/sandbox/refunds", json={name: getattr(wanted, name) for name in Order.__slots__}))
+    sending = asyncio.create_task(caller.http.post("/sandbox/refunds", json=asdict(wanted)))
     await asyncio.to_thread(_until_written, rail.folder / "ledger.db", wanted.rail_key)
     await rail.kill()
     return (await asyncio.gather(sending, return_exceptions=True))[0]

@@ -1,10 +1,12 @@
 """A Change: all that one decision writes, built so that row, record and job cannot fall apart."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from workflows.domain import ids
 from workflows.domain.enums import AnomalyKind, JobKind, LegKind, LegState, RecordType
@@ -27,8 +29,7 @@ from workflows.domain.records import Record, RecordDraft, digest_text, seal
 T = TypeVar("T", Cancellation, Refund, Leg)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(Struct, frozen=True, kw_only=True):
     """Who acts, when, and where fresh ids and salts come from: the only way by which time and chance reach a decision."""
 
     actor: Actor
@@ -38,8 +39,7 @@ class Context:
     request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(Struct, frozen=True, kw_only=True):
     """What to write, all of it or nothing, if the payment is still at `expected_version` (0: not registered yet)."""
 
     expected_version: int

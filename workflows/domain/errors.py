@@ -31,12 +31,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from msgspec import Struct
+
 from workflows.domain.enums import Anchor, Refusal
 from workflows.domain.faults import Fault, FaultCode, FaultMember
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """A half-open span of time, open at `opens_at`, closed at `closes_at`; None means without that end."""
 
     anchor: Anchor | None

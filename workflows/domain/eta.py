@@ -1,18 +1,18 @@
 """When the money of a refund will be there, by the kinds of its funding sources."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct
 
 from workflows.domain.enums import Source
 from workflows.domain.ports import Calendar
 from workflows.domain.windows import Length, Unit, deadline
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Eta:
+class Eta(Struct, frozen=True, kw_only=True):
     """The whole of a refund is there when its slowest part is."""
 
     earliest: datetime

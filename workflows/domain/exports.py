@@ -9,10 +9,12 @@ import io
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from workflows.domain.canonical import canonical, canonical_unchecked
 from workflows.domain.times import parse_rfc3339, rfc3339
@@ -43,8 +45,7 @@ CSV_COLUMNS = (
 _FORMULA_STARTS = ("=", "+", "-", "@", "\r")  # a spreadsheet would calculate, or skip to, what follows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class Scope(Struct, frozen=True, kw_only=True):
     """What was asked for: records from `start` until before `end`, of one merchant or of all. None means without that limit."""
 
     start: datetime | None = None
@@ -52,8 +53,7 @@ class Scope:
     merchant_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Totals:
+class Totals(Struct, frozen=True, kw_only=True):
     """What a trailer says of the lines before it. A run is an unbroken row of lines of one chain."""
 
     count: int
@@ -62,8 +62,7 @@ class Totals:
     chains_digest: str  # hex SHA-256 over each run's chain, first sequence and hash, last sequence and hash
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trailer:
+class Trailer(Struct, frozen=True, kw_only=True):
     """A trailer as read; `key` is the C2SP verifier key of whoever claims to have signed it."""
 
     scope: Scope

@@ -4,8 +4,9 @@ The sentences stand in the service's locales, one for each code in each language
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 FaultMember = str | int | tuple[str, ...]
 
@@ -113,8 +114,7 @@ class FaultCode(StrEnum):
     length_or_until = "length_or_until"
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """What is wrong at `pointer`, an RFC 6901 pointer into what was sent."""
 
     pointer: str

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
+
+from msgspec import Struct
 
 from workflows.domain.faults import Fault, FaultCode, FaultMember
 from workflows.domain.windows import Length, Unit, parse_length
@@ -12,8 +13,7 @@ from workflows.domain.windows import Length, Unit, parse_length
 Word = TypeVar("Word", bound=StrEnum)
 
 
-@dataclass(frozen=True, slots=True)
-class FormReader:
+class FormReader(Struct, frozen=True):
     """A value, where it stands, and the list that its faults go to.
 
     What cannot be read becomes a harmless stand-in, so that the reading goes on and finds the other faults too.

@@ -5,10 +5,10 @@ Guards hold invariants only; which trigger is pulled is policy's and people's bu
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from msgspec import Struct
 from transitions import Machine as TransitionsMachine
 from transitions import MachineError
 
@@ -29,8 +29,7 @@ S = TypeVar("S", bound=StrEnum)
 T = TypeVar("T", bound=StrEnum)
 
 
-@dataclass(frozen=True, slots=True)
-class GuardFacts:
+class GuardFacts(Struct, frozen=True):
     """All that a guard may look at."""
 
     origin: PaymentState | None = None  # where a payment's open cancellation came from

@@ -3,10 +3,11 @@
 Amounts are integers in the currency's minor unit (ISO 4217 exponent); times are aware and UTC.
 """
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+from msgspec import Struct, field
 
 from workflows.domain.enums import (
     CANCELLATION_OPEN,
@@ -36,8 +37,7 @@ from workflows.domain.errors import Window
 DataValue = Any  # JSON that a record may hold: str, int, bool, None, and lists and objects of them; never a float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Actor:
+class Actor(Struct, frozen=True, kw_only=True):
     """Who did something, for the record. `id` is a pseudonym."""
 
     role: ActorRole
@@ -45,8 +45,7 @@ class Actor:
     channel: Channel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Funding:
+class Funding(Struct, frozen=True, kw_only=True):
     """One source that a payment was paid from."""
 
     source: Source
@@ -56,8 +55,7 @@ class Funding:
     funder: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class Item(Struct, frozen=True, kw_only=True):
     """One line of the order; `amount` is the whole line's."""
 
     reference: str
@@ -65,8 +63,7 @@ class Item:
     amount: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Earned:
+class Earned(Struct, frozen=True, kw_only=True):
     """What the payment earned its user."""
 
     kind: EarnedKind
@@ -75,8 +72,7 @@ class Earned:
     provider_reference: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegisteredContent:
+class RegisteredContent(Struct, frozen=True, kw_only=True):
     """What a payment was registered with, of all that may change later: a repeated registration is compared with this."""
 
     amount: int
@@ -89,8 +85,7 @@ class RegisteredContent:
     authorised_at_said: bool  # False: the moment is ours, since nobody told one
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Payment:
+class Payment(Struct, frozen=True, kw_only=True):
     """The one aggregate: its `version` is the lock, and the head of its chain of records stands with it."""
 
     id: UUID
@@ -144,21 +139,18 @@ class Payment:
         return max(0, self.amount - self.amount_refunded - self.amount_charged_back - self.amount_forfeited)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemQuantity:
+class ItemQuantity(Struct, frozen=True, kw_only=True):
     reference: str
     quantity: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Approval:
+class Approval(Struct, frozen=True, kw_only=True):
     by: str
     role: ActorRole
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MerchantAnswer:
+class MerchantAnswer(Struct, frozen=True, kw_only=True):
     """The merchant's last word on a hand-off."""
 
     decision: MerchantDecision
@@ -167,8 +159,7 @@ class MerchantAnswer:
     decided_by: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReturnedGoods:
+class ReturnedGoods(Struct, frozen=True, kw_only=True):
     """Goods on their way back; the carrier's number is a personal text."""
 
     carrier: str | None
@@ -177,8 +168,7 @@ class ReturnedGoods:
     condition: ReturnCondition | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
+class Clock(Struct, frozen=True, kw_only=True):
     """The clock that runs while somebody owes the next step; each one that is started has an id of its own."""
 
     id: UUID
@@ -186,8 +176,7 @@ class Clock:
     reminders: int = 0  # sent so far
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cancellation:
+class Cancellation(Struct, frozen=True, kw_only=True):
     """The wish to undo all or part of a payment, and everything that becomes of it."""
 
     id: UUID
@@ -230,8 +219,7 @@ class Cancellation:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refund:
+class Refund(Struct, frozen=True, kw_only=True):
     """Money on its way back, in one leg per funding source. Its state is its legs' worst."""
 
     id: UUID
@@ -245,8 +233,7 @@ class Refund:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leg:
+class Leg(Struct, frozen=True, kw_only=True):
     """One movement at one rail: part of a refund, or the void of one source. One rail key, for ever."""
 
     id: UUID
@@ -274,8 +261,7 @@ class Leg:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(Struct, frozen=True, kw_only=True):
     """Work for a worker, due at `run_at`. `subject_id` is a leg's or a notification's id."""
 
     id: UUID
@@ -286,8 +272,7 @@ class Job:
     run_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Anomaly:
+class Anomaly(Struct, frozen=True, kw_only=True):
     """A rail's word, or the wallet's, that no transition allows: kept for a person to see, changes no state.
 
     `scope_id` is the payment's id, or that under which the words of a rail are kept that belong to no payment (`payment_id` None).
@@ -304,8 +289,7 @@ class Anomaly:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PersonalText:
+class PersonalText(Struct, frozen=True, kw_only=True):
     """A text that may be erased; records hold only its salted digest. `value` is JSON."""
 
     id: UUID
@@ -316,8 +300,7 @@ class PersonalText:
     salt: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdempotentResponse:
+class IdempotentResponse(Struct, frozen=True, kw_only=True):
     """The first answer to a request, to be given again byte for byte."""
 
     fingerprint: str
@@ -326,8 +309,7 @@ class IdempotentResponse:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True, kw_only=True):
     """All that one decision needs of a payment, as it stood at one moment.
 
     `cancellations` holds the unfinished ones and those that were asked for; `refunds` and `legs` are theirs.

@@ -1,11 +1,13 @@
 """The policy: which rule decides about a cancellation, and what it grants."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import product
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct, field
+from msgspec.structs import force_setattr, replace
 
 from workflows.domain.enums import (
     ActorRole,
@@ -41,8 +43,7 @@ class Subject(StrEnum):
 _SOURCE = Subject.source
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
+class Condition(Struct, frozen=True, kw_only=True):
     """One test. A fact that is not known is in no set: it fails a plain test and passes a negated one."""
 
     subject: Subject
@@ -55,8 +56,7 @@ class Condition:
         return (getattr(facts, self.subject) in self.values) is not self.negated
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class When:
+class When(Struct, frozen=True, kw_only=True):
     conditions: tuple[Condition, ...] = ()
     amount_above: int | None = None
     amount_up_to: int | None = None
@@ -71,16 +71,14 @@ class When:
         return self.amount_up_to is None or facts.amount <= self.amount_up_to
 
 
-@dataclass(frozen=True, slots=True)
-class Timeout:
+class Timeout(Struct, frozen=True):
     """A clock, and what it does when it runs out."""
 
     length: Length
     then: OnDeadline
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deadlines:
+class Deadlines(Struct, frozen=True, kw_only=True):
     """Every clock that can run; the values here hold where a policy names none, so that nothing waits for ever."""
 
     merchant: Timeout = Timeout(Length(48, Unit.hours), OnDeadline.agent)
@@ -91,8 +89,7 @@ class Deadlines:
     agent: Length = field(default=Length(5, Unit.business_days))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """None: no limit.
 
     The partial ones bind every refund that is not the first and whole one, the last remainder too: rails count it like any other,
@@ -104,8 +101,7 @@ class Limits:
     requests_per_day: int | None = None  # in any 24 hours
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Rule(Struct, frozen=True, kw_only=True):
     """What a rule leaves out (None), the policy says."""
 
     name: str
@@ -122,8 +118,7 @@ class Rule:
     limits: Limits = field(default_factory=Limits)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EffectiveTerms:
+class EffectiveTerms(Struct, frozen=True, kw_only=True):
     """A rule's own terms laid over the policy's: what holds for a cancellation that the rule decided, from its first day to its last."""
 
     deadlines: Deadlines
@@ -134,8 +129,7 @@ class EffectiveTerms:
     verification: frozenset[Channel] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Struct, frozen=True, kw_only=True):
     version: str
     effective_from: datetime
     zone: ZoneInfo
@@ -146,13 +140,13 @@ class Policy:
     verification: frozenset[Channel] = frozenset()  # where an agent must say how the customer was verified
     limits: Limits = field(default_factory=Limits)
     next_steps: Mapping[Refusal | None, tuple[str, ...]] = field(default_factory=dict)  # None: where a refusal has none of its own
-    _laws: tuple[EffectiveTerms, ...] = field(init=False, repr=False, compare=False)
-    _law_of: Mapping[str | None, EffectiveTerms] = field(init=False, repr=False, compare=False)
+    _laws: tuple[EffectiveTerms, ...] = ()  # made from the rules, in their order
+    _law_of: Mapping[str | None, EffectiveTerms] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         laws = tuple(self._overlaid(rule) for rule in self.rules)
-        object.__setattr__(self, "_laws", laws)
-        object.__setattr__(self, "_law_of", {rule.name: effective_terms for rule, effective_terms in zip(self.rules, laws, strict=True)})
+        force_setattr(self, "_laws", laws)
+        force_setattr(self, "_law_of", {rule.name: effective_terms for rule, effective_terms in zip(self.rules, laws, strict=True)})
 
     def with_rules(self, version: str, rules: tuple[Rule, ...]) -> "Policy":
         """A merchant's own rules, with this policy for all that they leave out."""
@@ -194,8 +188,7 @@ class Policy:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allowed:
+class Allowed(Struct, frozen=True, kw_only=True):
     route: Route
     rule: str
     window: Window | None
@@ -207,8 +200,7 @@ class Allowed:
         return self.effective_terms.deadlines
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denied:
+class Denied(Struct, frozen=True, kw_only=True):
     refusal: Refusal
     rule: str | None
     window: Window | None

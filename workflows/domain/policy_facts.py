@@ -1,16 +1,16 @@
 """What a policy may look at, as values, and as the data that is kept with each decision."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from workflows.domain.enums import ActorRole, Anchor, Category, Channel, Fulfilment, PaymentState, Reason, Role, Source
 from workflows.domain.model import DataValue
 from workflows.domain.times import parse_rfc3339, rfc3339
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyFacts:
+class PolicyFacts(Struct, frozen=True, kw_only=True):
     """All that a policy may look at. Kept with each decision, so that it can be replayed."""
 
     state: PaymentState

@@ -4,17 +4,17 @@ An answer of the outside world is a value. `Unknown` is one of them: a lost answ
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
 from uuid import UUID
+
+from msgspec import Struct
 
 Clock = Callable[[], datetime]  # the present moment, aware and UTC
 NewId = Callable[[], UUID]  # UUIDs of version 7, strictly growing within a process
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(Struct, frozen=True, kw_only=True):
     """One movement to be made at a rail. Everything in it is the same at every attempt."""
 
     rail_key: str  # the rail's idempotency key, at most 64 of [0-9a-f]
@@ -24,8 +24,7 @@ class Order:
     currency: str
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """The rail has made the movement, with the amount and currency that it says."""
 
     amount: int
@@ -34,53 +33,45 @@ class Done:
     rail_reference: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(Struct, frozen=True):
     """Accepted; the rail will tell."""
 
     provider_refund_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Declined:
+class Declined(Struct, frozen=True):
     """Refused for good; nothing moved."""
 
     failure_code: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Struct, frozen=True):
     """No readable answer came: it may or may not have happened."""
 
     why: str  # timeout, connection, unreadable
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderUnavailable:
+class ProviderUnavailable(Struct, frozen=True):
     """The rail said that it did nothing and wants to be asked again later."""
 
     retry_after_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NeedsAction:
+class NeedsAction(Struct, frozen=True):
     """The rail waits for somebody: the user, or us."""
 
     provider_refund_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Struct, frozen=True):
     """A void found that the payment had been captured meanwhile; nothing was undone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Absent:
+class Absent(Struct, frozen=True):
     """Asked after, the rail knows no movement under this key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(Struct, frozen=True):
     """The rail sent back what it had confirmed."""
 
     failure_code: str | None = None
@@ -89,8 +80,7 @@ class Returned:
 Outcome = Done | Pending | Declined | Unknown | ProviderUnavailable | NeedsAction | Settled | Absent | Returned
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderNotification:
+class ProviderNotification(Struct, frozen=True):
     """What a rail says in a notification about one key."""
 
     rail_key: str

@@ -1,9 +1,10 @@
 """Records: what happened, sealed into a chain in which no byte can change unseen."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
+
+from msgspec import Struct
 
 from workflows.domain import ids
 from workflows.domain.canonical import canonical, canonical_unchecked, check
@@ -15,8 +16,7 @@ GENESIS = "0" * 64  # what the first record of a chain gives as the hash before 
 LEAF = b"\x00"  # RFC 6962 puts it before every leaf, so that a record's hash is its leaf in the log
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordDraft:
+class RecordDraft(Struct, frozen=True, kw_only=True):
     """What a decision says happened. The states are the payment's; the amount is in minor units."""
 
     type: RecordType
@@ -30,8 +30,7 @@ class RecordDraft:
     request_id: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(Struct, frozen=True, kw_only=True):
     """One link of a chain. `body` is the canonical text of the record without `hash` and `log_index`: what was hashed."""
 
     id: UUID

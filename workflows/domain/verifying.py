@@ -1,9 +1,10 @@
 """Is an export what the service wrote? Checked line by line, without database or network, with the place of every fault."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct, field
 
 from workflows.domain.canonical import DECODER, canonical
 from workflows.domain.exports import CSV_COLUMNS, ExportDigest, Scope, Trailer, export_line, read_trailer
@@ -64,8 +65,7 @@ class VerificationStatus(StrEnum):
     unreadable = "unreadable"  # not an export at all
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """One fault and its place; lines count from 1."""
 
     line: int
@@ -76,8 +76,7 @@ class Finding:
     sequence: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """`findings` is the first FINDINGS_MAX of `findings_total`. Without a trusted key, `signer` is only what the trailer claims."""
 
     status: VerificationStatus

@@ -12,10 +12,11 @@ The last two are what RFC 5545 asks of calendars; they also make the start of a 
 
 import calendar as months
 import re
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct
 
 from workflows.domain.enums import Anchor
 from workflows.domain.errors import Window
@@ -48,8 +49,7 @@ _ABSOLUTE = {Unit.minutes: timedelta(minutes=1), Unit.hours: timedelta(hours=1)}
 _DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Length:
+class Length(Struct, frozen=True):
     amount: int
     unit: Unit
 
@@ -75,8 +75,7 @@ class Phase(StrEnum):
 AHEAD, OPEN, CLOSED = Phase  # CPython 3.11 looks an enum's member up slowly, and every rule of every request asks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowSpec:
+class WindowSpec(Struct, frozen=True, kw_only=True):
     """A window as a policy writes it: one of `length` and `end_of_day` is given.
 
     `end_of_day` is how long after the end of the anchor's local day the window closes. With `next_day` the count starts at the

@@ -1,6 +1,6 @@
 """What a person does about a word of a rail that no transition allows."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.decisions.execution import start_refund

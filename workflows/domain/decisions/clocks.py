@@ -4,8 +4,9 @@ A clock has an id of its own and one job. It is never moved and never taken back
 very clock still runs, and where it does not, there is nothing to do. So no race over a deadline needs anything but the payment's version.
 """
 
-from dataclasses import replace
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.decisions.execution import execute, release

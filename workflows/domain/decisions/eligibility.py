@@ -1,9 +1,11 @@
 """What a request for cancellation would come to now, by the very assessment of the request, and without its effects."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import product
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from workflows.domain.decisions.execution import split
 from workflows.domain.decisions.policy_context import PolicyContext
@@ -18,8 +20,7 @@ from workflows.domain.windows import CLOSED, locate
 Shares = tuple[tuple[Source, int], ...]  # by funding source, in minor units; sources without a share are left out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReasonOutcome:
+class ReasonOutcome(Struct, frozen=True, kw_only=True):
     """What all of these reasons would lead to: a route, or policy's no."""
 
     reasons: tuple[Reason, ...]
@@ -27,8 +28,7 @@ class ReasonOutcome:
     refusal: Refusal | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
+class Outlook(Struct, frozen=True, kw_only=True):
     """What a request would come to. Either the payment itself allows none (`refused`), or policy has a verdict (`assessment`)."""
 
     assessment: Assessment | None = None

@@ -4,8 +4,9 @@ What is executed follows the payment's state at execution: a void while it is pe
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Literal
+
+from msgspec.structs import replace
 
 from workflows.domain import ids
 from workflows.domain.changes import ChangeBuilder

@@ -1,9 +1,11 @@
 """How far the goods have come: shipped, delivered, returned; and the correction of a wrong time."""
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.enums import CANCELLATION_OPEN, PAYMENT_FINAL, ActorRole, Fulfilment, RecordType
@@ -24,8 +26,7 @@ _MOMENTS: dict[Fulfilment, _Moment] = {
 _CORRECTORS = frozenset({ActorRole.agent, ActorRole.supervisor})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FulfilmentTold:
+class FulfilmentTold(Struct, frozen=True, kw_only=True):
     """What somebody says of the goods. `at`: when it came to that; now unless told."""
 
     status: Fulfilment

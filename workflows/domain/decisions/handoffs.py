@@ -1,7 +1,9 @@
 """Hand-offs: the merchant's answer, the customer's word on an offer, and the way to an agent while the merchant is silent or said no."""
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.decisions.clocks import arrive, needs_second_person
@@ -46,16 +48,14 @@ _SAID = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """A document that the merchant keeps: its name may be personal, its SHA-256 (hex) binds it to the record."""
 
     name: str
     sha256: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MerchantResponse:
+class MerchantResponse(Struct, frozen=True, kw_only=True):
     """What the merchant says. `amount`, in minor units, belongs to an offer and to nothing else."""
 
     decision: MerchantDecision

@@ -1,7 +1,8 @@
 """What a rail's word does to a leg, and from there to its refund, its cancellation and the payment."""
 
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from workflows.domain.canonical import INTEGER_MAX
 from workflows.domain.changes import Change, ChangeBuilder, Context

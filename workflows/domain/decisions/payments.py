@@ -1,10 +1,12 @@
 """What may be said of a payment: registered, completed, failed, modified, shipped."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from workflows.domain.canonical import canonical
 from workflows.domain.changes import Change, ChangeBuilder, Context
@@ -30,8 +32,7 @@ from workflows.domain.records import GENESIS, digest_text
 from workflows.domain.times import rfc3339
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentDetails:
+class PaymentDetails(Struct, frozen=True, kw_only=True):
     """A payment as the wallet describes it. None means that the wallet did not say."""
 
     reference: str

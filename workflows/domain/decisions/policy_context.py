@@ -1,14 +1,13 @@
 """The terms under which a payment is decided: the policy that was pinned to it, and the calendar that it counts by."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from workflows.domain.model import Cancellation
 from workflows.domain.policy import EffectiveTerms, Policy
 from workflows.domain.ports import Calendar
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyContext:
+class PolicyContext(Struct, frozen=True, kw_only=True):
     policy: Policy
     calendar: Calendar
 

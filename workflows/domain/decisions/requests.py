@@ -1,7 +1,9 @@
 """The wish to undo a payment: what it would come to, asking for it, taking it back."""
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.decisions.clocks import clock_data, needs_second_person, stopped, waiting
@@ -47,14 +49,12 @@ _OURS = frozenset({Channel.system})
 _ASK_FOR_OTHERS = frozenset({ActorRole.agent, ActorRole.supervisor})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverrideRequest:
+class OverrideRequest(Struct, frozen=True, kw_only=True):
     justification: str
     ticket: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancellationRequest:
+class CancellationRequest(Struct, frozen=True, kw_only=True):
     """What somebody wants undone. Neither amount nor items: all that is refundable."""
 
     actor: Actor
@@ -69,8 +69,7 @@ class CancellationRequest:
     fingerprint: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assessment:
+class Assessment(Struct, frozen=True, kw_only=True):
     """What a wish comes to: how much, and policy's verdict upon these facts."""
 
     amount: int

@@ -1,6 +1,6 @@
 """Goods on their way back: sent by the customer, looked at by the merchant."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.decisions.clocks import arrive, clock_data

@@ -4,7 +4,7 @@ Four eyes: whoever asked never approves, at any amount; whoever approved first n
 A person is its `sub`, whatever role its token names this time. The database holds the same in a CHECK.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.decisions.clocks import arrive
