@@ -27,10 +27,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-import httpx
+import aiohttp
 
 from workflows.domain.money import AMOUNT_MAX
 from workflows.domain.ports import (
@@ -48,11 +48,20 @@ from workflows.domain.ports import (
     Unknown,
 )
 
+if TYPE_CHECKING:  # what the connector below takes and gives; aiohttp offers these names for types alone
+    from aiohttp.client_reqrep import ConnectionKey
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
 SIGNATURE_HEADER = "Refundry-Sandbox-Signature"
 REPLY_BYTES_MAX = 64 * 1024
 RETRY_AFTER_SECONDS_MAX = 3600.0
 TEXT_LENGTH_MAX = 255
 CALL_TIMEOUTS_MAX = 2  # a call lasts no longer than so many time-outs, however the rail drips its reply
+KEEPALIVE_SECONDS = 4.0  # less than the rail's own 5: it must not close a connection just as an order is sent on it
+# What aiohttp raises only before it writes to a connection. It sends no POST a second time, whatever befalls the first.
+_NOTHING_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
+_JSON = {"Content-Type": "application/json"}
 _SIGNATURE_PART = re.compile(r"(t|v1)=([0-9a-f]{1,64})", re.ASCII)
 _STAMP = re.compile(r"[0-9]{1,12}")
 
@@ -71,14 +80,40 @@ class Notification:
     at: datetime
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Gives no kept connection on which the rail has spoken unasked: its word would pass for the answer to the next order."""
+
+    async def _get(self, key: "ConnectionKey", traces: "list[Trace]") -> "Connection | None":
+        while (connection := await super()._get(key, traces)) is not None:
+            if connection.protocol is not None and not connection.protocol.should_close:
+                return connection
+            connection.close()
+        return None
+
+
+def rail_client(*, connections: int) -> aiohttp.ClientSession:
+    """A client to one rail, with at most so many connections: no cookies, no proxy of the environment, no compression."""
+    return aiohttp.ClientSession(
+        connector=_Connector(limit=connections, keepalive_timeout=KEEPALIVE_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Accept-Encoding": "identity"},
+        auto_decompress=False,
+        read_bufsize=REPLY_BYTES_MAX,
+        trust_env=False,
+    )
+
+
 class SandboxProvider:
-    """Speaks to the rail at the client's base_url; nothing that the rail or the network does raises."""
+    """Speaks to the rail at `url` through a `rail_client`; nothing that the rail or the network does raises."""
 
     name = "sandbox"
 
-    def __init__(self, client: httpx.AsyncClient, *, timeout_seconds: float) -> None:
+    def __init__(self, client: aiohttp.ClientSession, url: str, *, timeout_seconds: float) -> None:
         self._client = client
+        self._url = url.rstrip("/")
         self._timeout_seconds = timeout_seconds
+        # `connect` includes the wait for a free connection; `sock_read` counts anew with every byte that arrives.
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=timeout_seconds, sock_read=timeout_seconds)
 
     async def refund(self, order: Order) -> Outcome:
         return await self._send("/sandbox/refunds", order)
@@ -114,36 +149,45 @@ class SandboxProvider:
         return await self._call("POST", path, order, content)
 
     async def _call(self, method: Literal["GET", "POST"], path: str, order: Order, content: dict[str, str | int] | None = None) -> Outcome:
+        body = None if content is None else json.dumps(content).encode()
         try:
             # The client's own limit is per read: a rail that drips its reply byte by byte would never meet it.
             async with (
                 asyncio.timeout(CALL_TIMEOUTS_MAX * self._timeout_seconds),
-                self._client.stream(method, path, json=content, timeout=self._timeout_seconds) as response,
+                # A redirect that is followed would send the order a second time, and a refused connection then says nothing of the first.
+                self._client.request(
+                    method,
+                    self._url + path,
+                    data=body,
+                    headers=None if body is None else _JSON,
+                    allow_redirects=False,
+                    timeout=self._timeout,
+                ) as response,
             ):
-                body = await _read(response)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
+                reply = await _read(response)
+        except _NOTHING_SENT:
             return ProviderUnavailable()
-        except (httpx.TimeoutException, TimeoutError):
+        except TimeoutError:
             return Unknown("timeout")
-        except (httpx.DecodingError, _Unreadable):
+        except (aiohttp.ClientResponseError, _Unreadable):
             return Unknown("unreadable")
-        except httpx.HTTPError:
+        except (aiohttp.ClientError, OSError):
             return Unknown("connection")
-        return _outcome_of_response(method, response, body, order)
+        return _outcome_of_response(method, response, reply, order)
 
 
-async def _read(response: httpx.Response) -> bytes:
+async def _read(response: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > REPLY_BYTES_MAX:
             raise _Unreadable
     return bytes(body)
 
 
-def _outcome_of_response(method: Literal["GET", "POST"], response: httpx.Response, body: bytes, order: Order) -> Outcome:
+def _outcome_of_response(method: Literal["GET", "POST"], response: aiohttp.ClientResponse, body: bytes, order: Order) -> Outcome:
     try:
-        match response.status_code:
+        match response.status:
             case 200:
                 content = _object(body)
                 if content.get("rail_key") != order.rail_key:
@@ -206,7 +250,7 @@ def _optional_text(content: dict[str, Any], name: str) -> str | None:
     return None if content.get(name) is None else _text(content, name)
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
     text = response.headers.get("Retry-After", "")
     return min(float(text), RETRY_AFTER_SECONDS_MAX) if re.fullmatch(r"[0-9]{1,9}", text) else None
 

@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
+import aiohttp
 import asyncpg
-import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -69,7 +69,7 @@ async def _run(settings: Settings, watch: Watch) -> tuple[list[InvariantResult],
         try:
             async with sandbox_ledger(settings.sandbox_url) as ledger:
                 return [*results, await check_rail(connection, SandboxProvider.name, ledger.pages(), ledger.moved)], True
-        except httpx.HTTPError:
+        except aiohttp.ClientError:
             return results, False
     finally:
         await connection.close()

@@ -5,9 +5,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from urllib.parse import unquote
 
-import httpx
+import aiohttp
 from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import Message
@@ -20,6 +21,7 @@ from service.sandbox.server import Rail
 
 START = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 EVERYTHING = 10**6
+URL = "http://rail"
 _FAR_MS = 10**15
 
 
@@ -49,10 +51,10 @@ class InProcessRail:
     provider: SandboxProvider
     clock: Clock
     _writer: LedgerWriter
-    _transport: "_Transport"
+    _client: "_Client"
 
     def before_reply(self, happens: Early | None) -> None:
-        self._transport.before_reply = happens
+        self._client.before_reply = happens
 
     async def apply_due(self) -> None:
         """Confirm and return what is due by the clock."""
@@ -82,7 +84,24 @@ async def _too_slow(seconds: float) -> None:
         raise _Slow
 
 
-class _Transport(httpx.AsyncBaseTransport):
+@dataclass(frozen=True)
+class _Content:
+    body: bytes
+
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        yield self.body
+
+
+@dataclass(frozen=True)
+class _Response:
+    """As much of an aiohttp.ClientResponse as the adapter looks at."""
+
+    status: int
+    headers: dict[str, str]
+    content: _Content
+
+
+class _Client:
     """Calls the application as a client that gives up at once where no answer is coming: a time-out without the time."""
 
     def __init__(self, app: Starlette, clock: Clock) -> None:
@@ -90,9 +109,12 @@ class _Transport(httpx.AsyncBaseTransport):
         self._clock = clock
         self.before_reply: Early | None = None
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    @asynccontextmanager
+    async def request(
+        self, method: str, url: str, *, data: bytes | None, headers: dict[str, str] | None, **_: Any
+    ) -> AsyncIterator[_Response]:
         self._clock.advance(timedelta(milliseconds=1))  # no two calls at the same moment: what is due first is then never a toss-up
-        body = await request.aread()
+        path = url.removeprefix(URL)
         asked, hung = False, False
         started: dict[str, Any] = {}
         chunks: list[bytes] = []
@@ -100,12 +122,12 @@ class _Transport(httpx.AsyncBaseTransport):
             "type": "http",
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
-            "method": request.method,
-            "headers": [(name.lower(), value) for name, value in request.headers.raw],
+            "method": method,
+            "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
             "scheme": "http",
-            "path": request.url.path,
-            "raw_path": request.url.raw_path,
-            "query_string": request.url.query,
+            "path": unquote(path),
+            "raw_path": path.encode(),
+            "query_string": b"",
             "server": ("rail", 80),
             "client": ("test", 1),
             "root_path": "",
@@ -117,7 +139,7 @@ class _Transport(httpx.AsyncBaseTransport):
                 hung = True
                 return {"type": "http.disconnect"}
             asked = True
-            return {"type": "http.request", "body": body, "more_body": False}
+            return {"type": "http.request", "body": data or b"", "more_body": False}
 
         async def send(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -128,12 +150,13 @@ class _Transport(httpx.AsyncBaseTransport):
         try:
             await self._app(scope, receive, send)
         except _Slow:
-            raise httpx.ReadTimeout("the rail is slow", request=request) from None
-        if self.before_reply is not None and request.method == "POST":
+            raise aiohttp.SocketTimeoutError("the rail is slow") from None
+        if self.before_reply is not None and method == "POST":
             await self.before_reply()
         if hung:
-            raise httpx.ReadTimeout("the rail kept silent", request=request)
-        return httpx.Response(started["status"], headers=started["headers"], content=b"".join(chunks))
+            raise aiohttp.SocketTimeoutError("the rail kept silent")
+        told = {name.decode().title(): value.decode() for name, value in started["headers"]}
+        yield _Response(started["status"], told, _Content(b"".join(chunks)))
 
 
 @asynccontextmanager
@@ -150,7 +173,6 @@ async def in_process_rail(folder: Path, clock: Clock) -> AsyncIterator[InProcess
             Route("/sandbox/movements/{rail_key}", rail.find),
         ]
     )
-    transport = _Transport(app, clock)
-    async with httpx.AsyncClient(transport=transport, base_url="http://rail") as client:
-        yield InProcessRail(SandboxProvider(client, timeout_seconds=30), clock, writer, transport)
+    client = _Client(app, clock)
+    yield InProcessRail(SandboxProvider(cast("aiohttp.ClientSession", client), URL, timeout_seconds=30), clock, writer, client)
     await writer.close()

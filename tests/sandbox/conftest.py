@@ -16,7 +16,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from service.providers.sandbox import SandboxProvider
+from service.providers.sandbox import SandboxProvider, rail_client
 from workflows.domain.ports import Order
 
 SECRET = "a secret of the tests"
@@ -126,8 +126,11 @@ def order(provider_reference: str, *, amount: int = 1250, currency: str = "CNY")
 
 @asynccontextmanager
 async def calling(rail: RailProcess) -> AsyncIterator[Caller]:
-    async with httpx.AsyncClient(base_url=rail.url, timeout=PATIENCE_SECONDS, trust_env=False) as http:
-        patient, impatient = (SandboxProvider(http, timeout_seconds=seconds) for seconds in (PATIENCE_SECONDS, GIVEN_UP_SECONDS))
+    async with (
+        rail_client(connections=100) as client,
+        httpx.AsyncClient(base_url=rail.url, timeout=PATIENCE_SECONDS, trust_env=False) as http,
+    ):
+        patient, impatient = (SandboxProvider(client, rail.url, timeout_seconds=each) for each in (PATIENCE_SECONDS, GIVEN_UP_SECONDS))
         yield Caller(patient, impatient, http)
 
 

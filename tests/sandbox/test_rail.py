@@ -7,11 +7,10 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import httpx
 import pytest
 from msgspec.structs import asdict, replace
 
-from service.providers.sandbox import SandboxProvider
+from service.providers.sandbox import SandboxProvider, rail_client
 from service.sandbox.ledger import Instruction, Ledger
 from service.sandbox.server import ROWS_AT_ONCE
 from tests.sandbox.conftest import PATIENCE_SECONDS, Caller, RailProcess, Receiver, calling, eventually, noticed, order
@@ -318,8 +317,8 @@ async def test_a_rail_that_is_not_there_did_nothing() -> None:
         held = stack.enter_context(socket.socket())
         held.bind(("127.0.0.1", 0))  # held, so that nobody else can begin to listen there
         address = f"http://127.0.0.1:{held.getsockname()[1]}"
-        http = await stack.enter_async_context(httpx.AsyncClient(base_url=address, trust_env=False))
-        provider = SandboxProvider(http, timeout_seconds=PATIENCE_SECONDS)
+        client = await stack.enter_async_context(rail_client(connections=1))
+        provider = SandboxProvider(client, address, timeout_seconds=PATIENCE_SECONDS)
         wanted = order("ok")
 
         assert await provider.refund(wanted) == ProviderUnavailable()
