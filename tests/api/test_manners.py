@@ -122,13 +122,13 @@ async def test_head_is_get_without_the_body(world: World) -> None:
 
 async def test_head_of_an_export_does_not_do_the_work(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    real = asyncpg.Connection.cursor
+    real = asyncpg.Connection.copy_from_query
 
     def counted(connection: asyncpg.Connection, query: str, *rest: object, **more: object) -> object:
         asked.append(query)
         return real(connection, query, *rest, **more)
 
-    monkeypatch.setattr(asyncpg.Connection, "cursor", counted)
+    monkeypatch.setattr(asyncpg.Connection, "copy_from_query", counted)
     head = await world.http.head("/v1/records/export?format=csv", headers=_token(world, "auditor"))
     read = len(asked)
     got = await world.http.get("/v1/records/export?format=csv", headers=_token(world, "auditor"))

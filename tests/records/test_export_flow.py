@@ -1,5 +1,6 @@
 """The export out of a real PostgreSQL: its order, its scope, and memory that does not grow with it."""
 
+import asyncio
 import csv
 import io
 import json
@@ -9,16 +10,19 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from uuid import UUID
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from service.up import embedded
-from tests.records.made import OURS, chain, export, in_order, judge, sign
-from workflows.domain.exports import Scope
-from workflows.domain.records import Record, chain_id
+from tests.records.made import OURS, chain, draft, export, in_order, judge, sign
+from workflows.domain.exports import Scope, csv_header, csv_line
+from workflows.domain.records import GENESIS, Record, chain_id, seal
 from workflows.domain.verifying import VerificationStatus
-from workflows.flows.export import CHUNK_BYTES, export_csv, export_lines
+from workflows.flows.export import export_csv, export_lines
+from workflows.storage.copying import BLOCK_BYTES
 
 TABLE = """
 create table record (
@@ -26,19 +30,21 @@ create table record (
     occurred_at timestamptz not null, actor_role text not null, actor_id text not null, body text not null, hash bytea not null,
     primary key (chain_id, sequence)
 );
-create index record_occurred on record using brin (occurred_at)
+create index record_newest on record (occurred_at nulls first, id nulls first);
+create index record_merchant on record (merchant_id, occurred_at, id) where merchant_id is not null
 """
 COLUMNS = re.findall(r"(\w+) (?:uuid|int|text|timestamptz|bytea)", TABLE)
 DAY = timedelta(days=1)
 START = datetime(2026, 11, 1, tzinfo=UTC)
 BIG_CHAINS, BIG_LENGTH = 2_500, 20
+READ_BYTES = 256 * 1024  # the most that asyncio reads at once
 
 
 @pytest.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[embedded.Server]:
     server = embedded.start(tmp_path_factory.mktemp("postgres"))
     try:
-        for name in ("small", "big", "empty"):
+        for name in ("small", "big", "empty", "odd"):
             server.ensure_database(name)
             connection = await asyncpg.connect(server.owner_url(name), ssl=False)
             await connection.execute(TABLE)
@@ -53,6 +59,16 @@ async def small(server: embedded.Server) -> AsyncIterator[asyncpg.Pool]:
     async with asyncpg.create_pool(server.owner_url("small"), ssl=False, min_size=1, max_size=2) as pool:
         await store(pool, SMALL)
         yield pool
+
+
+async def fill_big(server: embedded.Server) -> None:
+    """Once: whichever test is first to need it."""
+    async with asyncpg.create_pool(server.owner_url("big"), ssl=False, min_size=1, max_size=2) as pool:
+        if await pool.fetchval("select exists (select from record)"):
+            return
+        for batch in range(0, BIG_CHAINS, 500):
+            some = (chain(str(n), BIG_LENGTH, start=START + n % 7 * DAY, step=timedelta(hours=5)) for n in range(batch, batch + 500))
+            await store(pool, (record for records in some for record in records))
 
 
 async def store(pool: asyncpg.Pool, records: Iterable[Record]) -> None:
@@ -169,11 +185,73 @@ async def test_leaving_early_gives_the_connection_back(small: asyncpg.Pool) -> N
     assert small.get_idle_size() == small.get_size()
 
 
+async def test_odd_texts_come_out_as_they_were_stored(server: embedded.Server) -> None:
+    """Among them what only another than the service can have stored: an auditor must get that too."""
+    texts = ["\\", "\\\\", '"', "\n", "\t", "\r\n", "\\n", "\\.", "\\N", "\x7f\x01", "退款 ž \N{GRINNING FACE}", "}", "'$1'", ""]
+    records: list[Record] = []
+    for day, text in enumerate(texts):
+        records.append(
+            seal(
+                draft(START + day // 3 * DAY, {"text": text}),
+                id=UUID(int=day),
+                chain="service",
+                payment_id=None,
+                sequence=day + 1,
+                previous_hash=records[-1].hash if records else GENESIS,
+            )
+        )
+    changed = replace(records[-1], body=records[-1].body.replace('"data":{', '"data":{\n\t\\'))
+    async with asyncpg.create_pool(server.owner_url("odd"), ssl=False, min_size=1, max_size=2) as pool:
+        await store(pool, [*records[:-1], changed])
+        content = await gather(export_lines(pool, start=None, end=None, sign=sign, key=OURS))
+        assert content == b"".join(export([*records[:-1], changed]))
+
+        rows = await gather(export_csv(pool, start=None, end=START + 3 * DAY))
+        some = [record for record in records if record.occurred_at < START + 3 * DAY]
+        assert rows.decode() == csv_header() + "".join(csv_line(record.body, record.hash) for record in some)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_leaving_a_great_export_frees_its_connection(server: embedded.Server, cancelled: bool) -> None:
+    await fill_big(server)
+    async with asyncpg.create_pool(server.owner_url("big"), ssl=False, min_size=1, max_size=1) as pool:
+
+        async def read(begun: asyncio.Event) -> None:
+            async with aclosing(export_lines(pool, start=None, end=None, sign=sign, key=OURS)) as stream:
+                await anext(stream)
+                begun.set()
+                if cancelled:
+                    await asyncio.Event().wait()
+
+        begun = asyncio.Event()
+        reading = asyncio.create_task(read(begun))
+        await begun.wait()
+        while cancelled and not reading.done():  # as anyio does
+            reading.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait({reading})
+        async with pool.acquire() as connection:
+            assert not connection.is_in_transaction()
+            assert await connection.fetchval("select count(*) from record") == BIG_CHAINS * BIG_LENGTH
+
+
+async def test_no_time_limit_cuts_a_slow_reader(server: embedded.Server) -> None:
+    await fill_big(server)
+    limits = {"statement_timeout": "500ms"}
+    async with asyncpg.create_pool(
+        server.owner_url("big"), ssl=False, min_size=1, max_size=1, command_timeout=0.5, server_settings=limits
+    ) as pool:
+        async with aclosing(export_lines(pool, start=START, end=START + DAY, sign=sign, key=OURS)) as stream:
+            first = await anext(stream)
+            await asyncio.sleep(1)
+            verdict = judge(io.BytesIO(first + await gather(stream)), trusted_key=OURS)
+        assert verdict.status is VerificationStatus.verified
+        assert await pool.fetchval("show statement_timeout") == "500ms"
+
+
 async def test_fifty_thousand_records_in_constant_memory(server: embedded.Server) -> None:
+    await fill_big(server)
     async with asyncpg.create_pool(server.owner_url("big"), ssl=False, min_size=1, max_size=2) as pool:
-        for batch in range(0, BIG_CHAINS, 500):
-            some = (chain(str(n), BIG_LENGTH, start=START + n % 7 * DAY, step=timedelta(hours=5)) for n in range(batch, batch + 500))
-            await store(pool, (record for records in some for record in records))
         stream = export_lines(pool, start=None, end=None, sign=sign, key=OURS)
         await anext(stream)  # what is made once is not counted
 
@@ -186,7 +264,7 @@ async def test_fifty_thousand_records_in_constant_memory(server: embedded.Server
         tracemalloc.stop()
 
         assert size_total > 25_000_000
-        assert greatest < CHUNK_BYTES + 10_000
+        assert greatest < BLOCK_BYTES + READ_BYTES + 10_000
         assert peak < 8_000_000
 
         content = await gather(export_lines(pool, start=None, end=None, sign=sign, key=OURS))

@@ -8,7 +8,7 @@ import csv
 import io
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -82,35 +82,52 @@ class ExportDigest:
         self.runs = 0
         self._lines = sha256()
         self._chains = sha256()
-        self._chain: str | None = None
-        self._first: tuple[int, str] = (0, "")
-        self._last: tuple[int, str] = (0, "")
+        self._chain: bytes | None = None
+        self._first = self._last = (b"", b"")  # sequence and hash
 
     def add(self, line: bytes, chain: str, sequence: int, record_hash: str) -> None:
         """Take in one line, its newline included."""
-        self._lines.update(line)
-        self.count += 1
-        here = (sequence, record_hash)
-        if chain != self._chain:
-            self._chains.update(self._open_run())
-            self._chain, self._first = chain, here
-            self.runs += 1
-        self._last = here
+        self.add_lines(line, [chain.encode()], [b"%d" % sequence], [record_hash.encode()])
+
+    def add_lines(self, lines: bytes, chains: Sequence[bytes], sequences: Sequence[bytes], hashes: Sequence[bytes]) -> None:
+        """Take in many lines at once, with the chain, sequence and hash of each."""
+        if not chains:
+            return
+        self._lines.update(lines)
+        self.count += len(chains)
+        starts = [at for at, (chain, before) in enumerate(zip(chains, [self._chain, *chains], strict=False)) if chain != before]
+        self.runs += len(starts)
+        ended: list[bytes] = []
+        for at in starts:
+            if self._chain is not None:
+                ended += _run(self._chain, self._first, (sequences[at - 1], hashes[at - 1]) if at else self._last)
+            self._chain, self._first = chains[at], (sequences[at], hashes[at])
+        self._last = (sequences[-1], hashes[-1])
+        self._chains.update(b"".join(ended))
 
     def totals(self) -> Totals:
         chains = self._chains.copy()
-        chains.update(self._open_run())
+        if self._chain is not None:
+            chains.update(b"".join(_run(self._chain, self._first, self._last)))
         return Totals(count=self.count, digest=self._lines.hexdigest(), runs=self.runs, chains_digest=chains.hexdigest())
 
-    def _open_run(self) -> bytes:
-        if self._chain is None:
-            return b""
-        return canonical_unchecked([self._chain, *self._first, *self._last]) + b"\n"
+
+def _run(chain: bytes, first: tuple[bytes, bytes], last: tuple[bytes, bytes]) -> tuple[bytes, ...]:
+    """The pieces of the canonical JSON of `[chain, first sequence, first hash, last sequence, last hash]`, and a newline."""
+    return (b"[", canonical_unchecked(chain.decode()), b",", first[0], b',"', first[1], b'",', last[0], b',"', last[1], b'"]\n')
 
 
 def export_line(body: bytes, record_hash: str) -> bytes:
     """A record's line, newline included. The hash stands last, out of order, so that the body's bytes stay as they were hashed."""
-    return body[:-1] + b',"hash":"' + record_hash.encode() + b'"}\n'
+    return export_lines_of([body], [record_hash.encode()])
+
+
+def export_lines_of(bodies: Sequence[bytes], hashes: Sequence[bytes]) -> bytes:
+    """The lines of many records, put together in one go."""
+    pieces = [b"", b',"hash":"', b"", b'"}\n'] * len(bodies)
+    pieces[0::4] = [body[:-1] for body in bodies]
+    pieces[2::4] = hashes
+    return b"".join(pieces)
 
 
 def trailer_line(totals: Totals, *, scope: Scope, key: str, sign: Sign) -> bytes:
