@@ -34,7 +34,7 @@ check: install ## The static half of the tests: format, lint, types, architectur
 	.venv/bin/lint-imports
 	$(PY) -m tests.lint_migrations
 
-bench: install ## Measure
+bench: install ## Measure, in some six minutes; options in ARGS="--quick"
 	$(PY) -m tests.bench $(ARGS)
 
 demo: install ## A short guided tour in the terminal, against a running service

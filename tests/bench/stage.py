@@ -1,13 +1,15 @@
-"""One API process on a PostgreSQL of its own, with nothing else beside them."""
+"""Some API processes on a PostgreSQL of their own, with nothing else beside them."""
 
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 
@@ -15,46 +17,101 @@ from service import migrations
 from service.auth.keys import load_or_create_keys
 from service.settings import environment_for_child
 from service.up import embedded
+from tests.bench import client
+from tests.bench.usage import Reading, cpu_seconds, read_postgres
 from workflows.clock_and_ids import utc_now
+from workflows.domain import ids
 from workflows.domain.enums import Role
+from workflows.storage.guards import APP_ROLE
 
 READY_SECONDS_MAX = 60
-_TOKEN_SECONDS = 3600
+_TOKEN_SECONDS = 6 * 3600
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stage:
     directory: Path
     host: str
-    port: int
-    api: int  # process ids
+    ports: tuple[int, ...]
+    apis: tuple[int, ...]  # process ids
     postmaster: int
     server: embedded.Server
+    next_number: int = field(default=1)
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        return f"http://{self.host}:{self.ports[0]}"
+
+    def take(self, count: int) -> int:
+        """The first of so many numbers that no payment has yet."""
+        first, self.next_number = self.next_number, self.next_number + count
+        return first
+
+    def token(self, role: Role) -> str:
+        return token(self.directory, role)
+
+    def api_cpu(self) -> float:
+        return sum(map(cpu_seconds, self.apis))
+
+    def postgres(self) -> Reading:
+        return read_postgres(self.postmaster, APP_ROLE)
+
+    def client(
+        self, request: client.Request, subjects: Sequence[str], callers: int, *, ports: Sequence[int] | None = None
+    ) -> client.Client:
+        return client.Client(request, subjects, host=self.host, ports=ports or self.ports, token=self.token(Role.wallet), callers=callers)
+
+    def register(self, reference: str) -> UUID:
+        """One payment, completed just now, from one balance source."""
+        return register(self.url, self.token(Role.wallet), reference)
 
 
 @contextmanager
-def stage(directory: Path) -> Iterator[Stage]:
-    """PostgreSQL as `up` starts it, fsync and all, and `refundry serve` upon it."""
+def stage(directory: Path, apis: int = 1) -> Iterator[Stage]:
+    """PostgreSQL as `up` starts it, fsync and all, and `refundry serve` upon it, each on a port of its own."""
     server = embedded.start(directory)
     try:
         server.ensure_database()
         migrations.upgrade(server.owner_url(), server.app_url())
-        port = _free_port()
-        command = [sys.executable, "-P", "-m", "service", "serve", "--data", str(directory), "--port", str(port)]
-        with (directory / "api.log").open("wb") as log:
-            api = subprocess.Popen(command, stdout=log, stderr=log, env=environment_for_child({}))
-        try:
-            _wait_until_alive(port, api, directory / "api.log")
-            yield Stage(directory, "127.0.0.1", port, api.pid, postmaster_of(server), server)
-        finally:
-            api.terminate()
-            api.wait()
+        with ExitStack() as running:
+            started = [running.enter_context(api_process(directory, str(number))) for number in range(apis)]
+            ports, processes = zip(*started, strict=True)
+            yield Stage(directory, "127.0.0.1", ports, processes, postmaster_of(server), server)
     finally:
         server.stop()
+
+
+@contextmanager
+def api_process(directory: Path, name: str) -> Iterator[tuple[int, int]]:
+    """Its port and its process."""
+    port, log = _free_port(), directory / f"api-{name}.log"
+    command = [sys.executable, "-P", "-m", "service", "serve", "--data", str(directory), "--port", str(port)]
+    with log.open("wb") as written:
+        api = subprocess.Popen(command, stdout=written, stderr=written, env=environment_for_child({}))
+    try:
+        _wait_until_alive(port, api, log)
+        yield port, api.pid
+    finally:
+        api.terminate()
+        api.wait()
+
+
+def register(url: str, signed: str, reference: str) -> UUID:
+    completed = (utc_now() - timedelta(minutes=1)).isoformat().replace("+00:00", "Z")
+    body = {"reference": reference, "wallet_id": "wallet-1", "merchant_id": "merchant-1", "amount": 4200, "currency": "CNY"}
+    headers = {"authorization": f"Bearer {signed}"}
+    answer = httpx.post(f"{url}/v1/payments", json={**body, "completed_at": completed}, headers=headers, trust_env=False, timeout=30)
+    assert answer.status_code == 201, answer.text
+    made = ids.parse("pay", answer.json()["id"])
+    assert made is not None
+    return made
+
+
+def cancel(url: str, signed: str, payment: UUID) -> None:
+    headers = {"authorization": f"Bearer {signed}", "idempotency-key": "original"}
+    path = f"{url}/v1/payments/{ids.public('pay', payment)}/cancellations"
+    answer = httpx.post(path, json={"reason": "changed_mind"}, headers=headers, trust_env=False, timeout=30)
+    assert answer.status_code == 201, answer.text
 
 
 def token(directory: Path, role: Role) -> str:

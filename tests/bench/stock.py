@@ -1,35 +1,56 @@
-"""Registers payments by the thousand: the product's own rows and records, written by COPY."""
+"""Payments by the thousand, made by PostgreSQL itself: each a copy of one that the product registered.
 
-from collections.abc import Iterator
+A row is taken as JSON, its ids and its reference are replaced by the copy's own, and the JSON is made a row again. So nothing here has to
+know how the product writes a row, only which column of a table names the payment.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from workflows.clock_and_ids import new_id, new_salt, utc_now
-from workflows.domain.changes import Change, Context
-from workflows.domain.decisions import payments
-from workflows.domain.enums import ActorRole, Channel
-from workflows.domain.model import Actor
-from workflows.storage import codec, tables
+from tests.bench.numbered import Numbered, named_ids
 
-_BATCH = 5000
+_BATCH = 20_000
+# In the order in which they can be written, with the column that names the payment.
+_TABLES = {
+    "payment": "id",
+    "cancellation": "payment_id",
+    "leg": "payment_id",
+    "record": "payment_id",
+    "personal_text": "payment_id",
+    "job": "payment_id",
+    "kept_reply": "scope_id",
+}
+PAYMENT_ALONE = ("payment",)
+PAYMENT_AND_RECORD = ("payment", "record")
+EVERYTHING = tuple(_TABLES)
+
+Advance = Callable[[int], None]  # so many copies more are there
 
 
-async def fill(url: str, name: str, count: int) -> list[UUID]:
-    """Register `count` payments, completed just now, from one balance source each. Returns their ids."""
+@dataclass(frozen=True, slots=True)
+class Original:
+    """What is copied; `reference` is a word of its own that stands nowhere else."""
+
+    payment: UUID
+    reference: str
+    tables: Sequence[str] = EVERYTHING
+
+
+async def fill(url: str, original: Original, first: int, count: int, advance: Advance = lambda _: None) -> None:
+    """Copies with the numbers from `first` on. `url` is the owner's: foreign keys are not checked one by one."""
     connection = await asyncpg.connect(url, ssl=False)
     try:
-        policy = await connection.fetchval("select version from policy order by ordinal limit 1")
-        ids: list[UUID] = []
-        for start in range(0, count, _BATCH):
-            changes = list(_changes(policy, name, range(start, min(start + _BATCH, count))))
-            await connection.copy_records_to_table(
-                "payment", records=[codec.payment_values(change.payment) for change in changes], columns=codec.columns(tables.PaymentRow)
-            )
-            records = [codec.record_values(record, change.payment.merchant_id) for change in changes for record in change.records]
-            await connection.copy_records_to_table("record", records=records, columns=codec.columns(tables.RecordRow))
-            ids += [change.payment.id for change in changes]
-        return ids
+        await connection.execute("set session_replication_role = replica")
+        statements = await _statements(connection, original)
+        for start in range(first, first + count, _BATCH):
+            end = min(start + _BATCH, first + count)
+            for statement, text in statements:
+                await connection.execute(statement, text, start, end - 1, timeout=600)
+            advance(end - start)
     finally:
         await connection.close()
 
@@ -38,24 +59,46 @@ async def settle(url: str) -> None:
     """Statistics and a checkpoint, so that neither is due while somebody measures."""
     connection = await asyncpg.connect(url, ssl=False)
     try:
-        await connection.execute("vacuum analyze")
-        await connection.execute("checkpoint")
+        await connection.execute("vacuum analyze", timeout=600)
+        await connection.execute("checkpoint", timeout=600)
     finally:
         await connection.close()
 
 
-def _changes(policy: str, name: str, numbers: range) -> Iterator[Change]:
-    actor = Actor(role=ActorRole.wallet, id="bench", channel=Channel.app)
-    for number in numbers:
-        now = utc_now()
-        terms = payments.PaymentDetails(
-            reference=f"{name}-{number}",
-            wallet_id=f"wallet-{number % 5000}",
-            merchant_id=f"merchant-{number % 200}",
-            amount=4200,
-            currency="CNY",
-            completed_at=now,
-        )
-        context = Context(actor=actor, now=now, new_id=new_id, new_salt=new_salt)
-        uetr = UUID(bytes=new_salt(), version=4)
-        yield payments.register(terms, policy_version=policy, uetr=uetr, default_provider="sandbox", context=context)
+async def changed(url: str, first: int, count: int) -> int:
+    """How many payments of these numbers somebody has changed."""
+    connection = await asyncpg.connect(url, ssl=False)
+    try:
+        query = "select count(*) from payment where version > 1 and id between lpad($1, 32, '0')::uuid and lpad($2, 32, '0')::uuid"
+        found: int = await connection.fetchval(query, str(first), str(first + count - 1), timeout=600)
+        return found
+    finally:
+        await connection.close()
+
+
+async def _statements(connection: Any, original: Original) -> list[tuple[str, str]]:
+    """For each row that belongs to the payment: what inserts its copies, and the row as a text with places."""
+    rows = []
+    for table in original.tables:
+        query = f"select to_jsonb(t)::text from {table} t where {_TABLES[table]} = $1"  # noqa: S608 -- our own names
+        rows += [(table, row[0]) for row in await connection.fetch(query, original.payment)]
+    numbered = Numbered("n::text", words={original.reference: "'copy-' || n"})
+    numbered.add([original.payment])
+    for _, row in rows:
+        numbered.add(named_ids(row))
+    return [await _statement(connection, table, *numbered.format_of(row)) for table, row in rows]
+
+
+async def _statement(connection: Any, table: str, text: str, places: list[str]) -> tuple[str, str]:
+    names = await connection.fetch(
+        "select quote_ident(attname) from pg_attribute where attrelid = $1::text::regclass and attnum > 0 and not attisdropped"
+        " and attgenerated = ''",
+        table,
+    )
+    columns = ", ".join(name[0] for name in names)
+    made = ", ".join(f"made.{name[0]}" for name in names)
+    sql = (
+        f"insert into {table} ({columns}) select {made} from generate_series($2::int, $3::int) n"  # noqa: S608 -- as the catalogue names them
+        f" cross join lateral jsonb_populate_record(null::public.{table}, format($1::text, {', '.join(places)})::jsonb) made"
+    )
+    return sql, text

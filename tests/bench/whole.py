@@ -1,12 +1,18 @@
-"""All of it together, as `refundry up` starts it: how soon it is ready, and how many refunds it carries to the end."""
+"""All of it together, as `refundry up` starts it: how soon it is ready, and what a refund costs that is carried to its end.
+
+The worker is stopped (SIGSTOP) while the cancellations are requested. What is spent after it goes on is spent on the refunds alone: by the
+worker, by the rail, by the API, which takes the rail's word, and by PostgreSQL.
+"""
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,36 +21,54 @@ import asyncpg
 
 from service.settings import environment_for_child
 from service.up import embedded
-from tests.bench import client, stage, stock
-from workflows.domain import ids
+from tests.bench import client, stage, stock, usage
+from tests.bench.figures import Figures, per
+from tests.bench.plan import Plan, Reporter
 from workflows.domain.enums import Role
+from workflows.storage.guards import APP_ROLE
 
 _CALLERS = 8
-_DRAIN_SECONDS_MAX = 120
-_FINISHED = "select count(*) from refund where state = 'succeeded'"
+_DRAIN_SECONDS_MAX = 300
+_FINISHED = "select count(*) from cancellation where refund_state = 'succeeded'"
+_SERVED_BY = {"worker": "worker", "serve": "api", "sandbox": "rail"}  # by the word in its command line
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Whole:
-    ready_seconds: float
-    ready_again_seconds: float
-    refunds: int
-    requested_seconds: float
-    finished_seconds: float  # from the first request to the last refund
+@dataclass(frozen=True, slots=True)
+class _Running:
+    process: int
+    directory: Path
+
+    @property
+    def children(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for process, command in usage.descendants(self.process).items():
+            for word in command.split():
+                if word in _SERVED_BY:
+                    found[_SERVED_BY[word]] = process
+                    break
+        return found
+
+    @property
+    def server(self) -> embedded.Server:
+        server = embedded.find(self.directory)
+        assert server is not None
+        return server
 
 
-def measure(directory: Path, payments: int) -> Whole:
+def measure(plan: Plan, figures: Figures, reporter: Reporter) -> None:
     """On a fresh directory, then once more on the same one."""
-    with _up(directory) as first:
-        pass
-    with _up(directory) as again:
-        requested, finished = asyncio.run(_refund(directory, payments))
-    return Whole(ready_seconds=first, ready_again_seconds=again, refunds=payments, requested_seconds=requested, finished_seconds=finished)
+    directory = plan.directory / "whole"
+    with reporter.part("refundry up, and refunds to their end", plan.refunds) as advance:
+        with _up(directory) as (first, _):
+            figures.add("up.fresh.s", first)
+        with _up(directory) as (again, running):
+            figures.add("up.again.s", again)
+            figures.add_all("refund", asyncio.run(_refund(running, plan, advance)))
 
 
 @contextmanager
-def _up(directory: Path) -> Iterator[float]:
-    """A running service; gives the seconds until it was ready."""
+def _up(directory: Path) -> Iterator[tuple[float, _Running]]:
+    """A running service, and the seconds until it was ready."""
     started, output = time.perf_counter(), directory.with_suffix(".txt")
     command = [sys.executable, "-P", "-m", "service", "up", "--data", str(directory), "--port", "0"]
     with output.open("wb") as log:
@@ -54,34 +78,62 @@ def _up(directory: Path) -> Iterator[float]:
             if process.poll() is not None or time.perf_counter() - started > stage.READY_SECONDS_MAX:
                 raise RuntimeError(f"`up` is not ready:\n{output.read_text()}")
             time.sleep(0.01)
-        yield time.perf_counter() - started
+        yield time.perf_counter() - started, _Running(process.pid, directory)
     finally:
         process.terminate()
         process.wait()
 
 
-async def _refund(directory: Path, payments: int) -> tuple[float, float]:
-    server = embedded.find(directory)
-    assert server is not None
-    api = urlsplit(json.loads((directory / "up.json").read_text())["api"])
-    connection = await asyncpg.connect(server.app_url(), ssl=False)
+async def _refund(running: _Running, plan: Plan, advance: Callable[[int], None]) -> dict[str, float]:
+    signed = stage.token(running.directory, Role.wallet)
+    api, url = json.loads((running.directory / "up.json").read_text())["api"], running.server.owner_url()
+    made = stage.register(api, signed, "refund-original")
+    await stock.fill(url, stock.Original(made, "refund-original", stock.PAYMENT_AND_RECORD), 1, plan.refunds)
+    await stock.settle(url)
+    children = running.children
+    os.kill(children["worker"], signal.SIGSTOP)
     try:
-        made = await stock.fill(server.app_url(), "whole", payments)
-        load = client.Load(
-            host=api.hostname or "127.0.0.1",
-            port=api.port or 0,
-            token=stage.token(directory, Role.wallet),
-            callers=_CALLERS,
-            seconds=_DRAIN_SECONDS_MAX,
-            payments=[ids.public("pay", one) for one in made],
-        )
-        started = time.perf_counter()
-        measured = await asyncio.to_thread(client.send, load)
-        assert measured.created == payments, measured.statuses
-        while await connection.fetchval(_FINISHED) < payments:
-            if time.perf_counter() - started > _DRAIN_SECONDS_MAX:
-                raise RuntimeError(f"{await connection.fetchval(_FINISHED)} of {payments} refunds have finished")
-            await asyncio.sleep(0.02)
-        return measured.seconds, time.perf_counter() - started
+        await asyncio.to_thread(_request, api, signed, plan.refunds)
+        await stock.settle(url)
+        connection = await asyncpg.connect(url, ssl=False)
+        try:
+            postmaster = stage.postmaster_of(running.server)
+            postgres, cpu = usage.read_postgres(postmaster, APP_ROLE), {name: usage.cpu_seconds(one) for name, one in children.items()}
+            os.kill(children["worker"], signal.SIGCONT)
+            seconds = await _drain(connection, plan.refunds, advance)
+        finally:
+            await connection.close()
+        spent = usage.between(postgres, usage.read_postgres(postmaster, APP_ROLE))
     finally:
-        await connection.close()
+        with suppress(ProcessLookupError):
+            os.kill(children["worker"], signal.SIGCONT)  # once more where something failed: a stopped process would not end
+    used = {f"{name}_us": per(usage.cpu_seconds(one) - cpu[name], plan.refunds) for name, one in children.items()}
+    # The worker opens most of its connections only now; what they do is done for the refunds.
+    return {
+        "per_second": plan.refunds / seconds,
+        **used,
+        "postgres_us": per(spent["service"] + spent["starts"], plan.refunds),
+        **{f"{kind}_us": per(spent[kind], plan.refunds) for kind in ("autovacuum", "writers")},
+    }
+
+
+def _request(api: str, signed: str, count: int) -> None:
+    parts = urlsplit(api)
+    subjects = client.payments(range(1, count + 1))
+    host, port = parts.hostname or "127.0.0.1", parts.port or 0
+    with client.Client(client.CANCEL, subjects, host=host, ports=[port], token=signed, callers=_CALLERS) as asking:
+        done = asking.slice(_DRAIN_SECONDS_MAX)
+    assert done.count == count, f"{done.count} of {count} cancellations were requested"
+
+
+async def _drain(connection: asyncpg.Connection, count: int, advance: Callable[[int], None]) -> float:
+    """Wait for the last refund."""
+    started, known = time.perf_counter(), 0
+    while known < count:
+        if time.perf_counter() - started > _DRAIN_SECONDS_MAX:
+            raise RuntimeError(f"{known} of {count} refunds have finished")
+        await asyncio.sleep(0.05)
+        finished = await connection.fetchval(_FINISHED)
+        advance(finished - known)
+        known = finished
+    return time.perf_counter() - started
