@@ -95,6 +95,13 @@ union all
 select pg_get_indexdef(indexrelid) from pg_index where indrelid in ({_TABLES})
 union all
 select format('options %s %s %s', relname, relpersistence, reloptions) from pg_class where oid in ({_TABLES})
+union all
+select format('words %s %s', enumtypid::regtype, string_agg(enumlabel, ' ' order by enumsortorder)) from pg_enum group by enumtypid
+union all
+select format('domain %s %s %s %s', t.oid::regtype, format_type(t.typbasetype, t.typtypmod), c.conname, pg_get_constraintdef(c.oid, true))
+  from pg_type t left join pg_constraint c on c.contypid = t.oid where t.typtype = 'd' and t.typnamespace = 'public'::regnamespace
+union all
+select pg_get_functiondef(oid) from pg_proc where pronamespace = 'public'::regnamespace and prorettype <> 'trigger'::regtype
 """  # noqa: S608 -- our own text
 _GUARDS = f"""
 select pg_get_triggerdef(oid) || tgenabled::text from pg_trigger where tgrelid in ({_TABLES}) and not tgisinternal

@@ -23,12 +23,11 @@ INVARIANT_TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         "legs_follow_their_order": (
             "a leg has its payment's currency and belongs to its refund's cancellation; a successor repeats what it replaces, once"
         ),
-        "rail_keys_unique": "a rail key is made of its payment's and its leg's id, and no two legs share one",
         "payment_state_is_its_cancellations": "a payment's state is what its unfinished cancellations and its amounts make of it",
         "cancellation_state_is_its_legs": "a cancellation's state is what its legs make of it",
         "one_open_cancellation": "a payment has at most one open cancellation, those not counted that the rail reopened",
         "policies_exist": "the policy that was pinned to a payment, and each one that decided, is published",
-        "parts_belong": "every cancellation, refund, leg and text belongs to something that exists",
+        "parts_belong": "every cancellation, leg and text belongs to something that exists",
         "legs_have_a_next_step": "every leg that is on its way has exactly one job: nothing is forgotten",
         "clocks_have_a_job": "every clock that runs has exactly one job: no deadline is forgotten",
         "jobs_have_a_subject": "every job is about a leg or a notification that exists, or about a deadline of a payment that does",

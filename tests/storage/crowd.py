@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.storage.rows import CANCELLATION_ROW, LEG_ROW, PAYMENT_ROW, RECORD_ROW, REFUND_ROW, Row
+from tests.storage.rows import CANCELLATION_ROW, LEG_ROW, PAYMENT_ROW, RECORD_ROW, Row
 from workflows.domain.ids import payment_id
 
 Connection = Any  # asyncpg ships no types
@@ -29,7 +29,7 @@ _PAYMENT = """
         case when n % 5 = 0 then 4 else 1 end as sequence
       from generate_series(0, $1::integer - 1) n
 """
-_CANCELLATION = """
+_ASKED = """
     select p.n, p.id as payment_id, uuidv7(p.created_at - now()) as id, p.created_at, p.updated_at, p.merchant_id,
         case when p.n < 100 then 'failed' when p.n % 25 = 0 then 'completed' when p.n > 95000 then 'awaiting_agent'
             when p.n % 10 = 0 then 'refused' else 'withdrawn' end as state,
@@ -44,16 +44,20 @@ _CANCELLATION = """
         null::text as client_reference
       from made_payment p where p.n % 5 = 0
 """
-_REFUND = """
-    select c.n, c.payment_id, c.id as cancellation_id, uuidv7(c.created_at - now()) as id, c.created_at, c.updated_at, c.merchant_id,
-        case when c.n < 100 then 'failed' when c.n > 95000 then 'processing' else 'succeeded' end as state
-      from made_cancellation c where c.state in ('failed', 'completed', 'withdrawn')
-"""
+_CANCELLATION = f"""
+    select c.*, r.refund_id, r.refund_created_at, r.refund_updated_at, r.refund_state,
+        case when r.refund_id is not null then 1 end as refund_version, case when r.refund_id is not null then 100 end as refund_amount
+      from ({_ASKED}) c left join lateral (
+        select uuidv7(c.created_at - now()) as refund_id, c.created_at as refund_created_at, c.updated_at as refund_updated_at,
+            case when c.n < 100 then 'failed' when c.n > 95000 then 'processing' else 'succeeded' end as refund_state
+        ) r on c.state in ('failed', 'completed', 'withdrawn')
+"""  # noqa: S608 -- our own words
 _LEG = """
-    select r.n, r.payment_id, r.cancellation_id, r.id as refund_id, l.id, l.position, r.created_at, r.state,
+    select r.n, r.payment_id, r.id as cancellation_id, r.refund_id, l.id, l.position, r.created_at, r.refund_state as state,
         case when r.n < 5000 then 'olden' when l.position = 1 then 'wallet' else 'sandbox' end as provider,
-        replace(r.payment_id::text || l.id::text, '-', '') as rail_key, null::uuid as replaces
-      from made_refund r, lateral (select position, gen_random_uuid() as id from generate_series(0, r.n % 2) position) l
+        null::uuid as replaces
+      from made_cancellation r, lateral (select position, gen_random_uuid() as id from generate_series(0, r.n % 2) position) l
+     where r.refund_id is not null
 """
 _RECORD = """
     select p.id as chain_id, s as sequence, uuidv7(p.created_at - now()) as id, p.id as payment_id, p.merchant_id,
@@ -66,27 +70,28 @@ _RECORD = """
 _STATEMENTS: tuple[tuple[str, Row, str], ...] = (
     ("payment", PAYMENT_ROW, _PAYMENT),
     ("cancellation", CANCELLATION_ROW, _CANCELLATION),
-    ("refund", REFUND_ROW, _REFUND),
     ("leg", LEG_ROW, _LEG),
     ("record", RECORD_ROW, _RECORD),
 )
 
 
 async def fill(connection: Connection) -> None:
-    """Payments, cancellations, refunds, legs and records in believable proportions, then ANALYZE."""
+    """Payments, cancellations with their refunds, legs and records in believable proportions, then ANALYZE."""
     await connection.execute("set session_replication_role = replica")  # the foreign keys hold by the way the rows are made
     for table, row, made in _STATEMENTS:
         given = (PAYMENTS, payment_id(KNOWN), KNOWN) if table == "payment" else ()
         await connection.execute(f"create temp table made_{table} as {_literal(made, given)}")
-        differ = {name for (name,) in await connection.fetch(_COLUMNS, f"made_{table}")}
-        columns = [name for (name,) in await connection.fetch(_COLUMNS, table)]
-        values = ", ".join(f'{"m" if name in differ else "usual"}."{name}"' for name in columns)
+        differ = {name for name, _ in await connection.fetch(_COLUMNS, f"made_{table}")}
+        columns = await connection.fetch(_COLUMNS, table)
+        values = ", ".join(f'{"m" if name in differ else "usual"}."{name}"::{type_}' for name, type_ in columns)
         usual = f"jsonb_populate_record(null::public.{table}, $1::jsonb) usual"
         await connection.execute(f"insert into {table} select {values} from made_{table} m, {usual}", json.dumps(row))  # noqa: S608 -- our own names
-    await connection.execute("vacuum analyze payment, cancellation, refund, leg, record")
+    await connection.execute("vacuum analyze payment, cancellation, leg, record")
 
 
-_COLUMNS = "select attname from pg_attribute where attrelid = $1::text::regclass and attnum > 0 and not attisdropped order by attnum"
+_COLUMNS = """
+select attname, format_type(atttypid, atttypmod) from pg_attribute
+ where attrelid = $1::text::regclass and attnum > 0 and not attisdropped order by attnum"""
 
 
 def _literal(statement: str, given: tuple[object, ...]) -> str:

@@ -7,6 +7,8 @@ import json
 from typing import Any
 from uuid import UUID
 
+from workflows.storage.tables.cancellations import REFUND_COLUMNS
+
 Connection = Any  # asyncpg ships no types
 Row = dict[str, Any]
 
@@ -19,15 +21,11 @@ def id_(number: int) -> str:
     return str(UUID(int=number))
 
 
-def rail_key(payment: int, leg: int) -> str:
-    return UUID(int=payment).hex + UUID(int=leg).hex
-
-
 PAYMENT, CANCELLATION, REFUND, LEG, NOBODY = 1, 2, 3, 4, 99
 
 PAYMENT_ROW: Row = {
     "id": id_(PAYMENT), "version": 1, "reference": "order-1", "uetr": id_(200), "wallet_id": "w", "merchant_id": "m",
-    "category": "general", "amount": 1000, "currency": "CNY", "funding": [{"amount": 1000}], "items": [{}, {}],
+    "category": "general", "amount": 1000, "currency": "CNY", "funding": [{"amount": 1000}], "items": [["a", 2, 400], ["b", 1, 600]],
     "earned": [], "merchant_told_at": {}, "state": "completed",
     "fulfilment": "none", "authorised_at": NOW, "completed_at": NOW, "amount_refunded": 0, "amount_reserved": 0,
     "amount_charged_back": 0, "amount_forfeited": 0, "disputes_open": 0,
@@ -40,16 +38,14 @@ CANCELLATION_ROW: Row = {
     "requester_role": "wallet", "requester_id": "r", "client_reference": "c-1", "fingerprint": "f", "policy_version": "p", "facts": {},
     "refusal_next_steps": [], "second_approval": False, "approvals": [], "reopened": False, "reminders": 0, "offers": 0,
     "raised": False, "forfeited": [], "created_at": NOW, "updated_at": NOW,
-    "merchant_id": "m",
+    "merchant_id": "m", "refund_id": id_(REFUND), "refund_version": 1, "refund_state": "scheduled", "refund_amount": 100,
+    "refund_created_at": NOW, "refund_updated_at": NOW,
 }  # fmt: skip
-REFUND_ROW: Row = {
-    "payment_id": id_(PAYMENT), "id": id_(REFUND), "cancellation_id": id_(CANCELLATION), "version": 1, "state": "scheduled",
-    "amount": 100, "currency": "CNY", "created_at": NOW, "updated_at": NOW, "merchant_id": "m",
-}  # fmt: skip
+NO_REFUND: Row = dict.fromkeys(REFUND_COLUMNS)
 LEG_ROW: Row = {
     "payment_id": id_(PAYMENT), "id": id_(LEG), "cancellation_id": id_(CANCELLATION), "refund_id": id_(REFUND), "kind": "refund",
     "source": "balance", "position": 0, "provider": "sandbox", "provider_reference": "ok", "amount": 100, "currency": "CNY",
-    "state": "scheduled", "rail_key": rail_key(PAYMENT, LEG), "attempts": 0, "replaces": id_(NOBODY), "created_at": NOW, "updated_at": NOW,
+    "state": "scheduled", "attempts": 0, "replaces": id_(NOBODY), "created_at": NOW, "updated_at": NOW,
 }  # fmt: skip
 RECORD_ROW: Row = {
     "chain_id": id_(PAYMENT), "sequence": 1, "id": id_(5), "chain": "pay_1", "payment_id": id_(PAYMENT), "type": "payment.registered",
@@ -87,7 +83,6 @@ WORKER_ROW: Row = {"id": id_(9), "beat_at": NOW}
 FIRST: dict[str, Row] = {
     "payment": PAYMENT_ROW,
     "cancellation": CANCELLATION_ROW,
-    "refund": REFUND_ROW,
     "leg": LEG_ROW,
     "record": RECORD_ROW,
     "personal_text": PERSONAL_TEXT_ROW,
@@ -98,14 +93,17 @@ FIRST: dict[str, Row] = {
     "policy": POLICY_ROW,
     "worker": WORKER_ROW,
 }
-# A cancellation that is over, so that another refund of the payment has something to belong to.
-OVER, ANOTHER, FREE = 10, 11, 12
-CANCELLATION_OVER: Row = {**CANCELLATION_ROW, "id": id_(OVER), "state": "completed", "client_reference": None}
+ANOTHER, FREE = 11, 12
 SECOND: dict[str, Row] = {
     "payment": {**PAYMENT_ROW, "id": id_(ANOTHER)},
-    "cancellation": {**CANCELLATION_OVER, "id": id_(ANOTHER), "state": "withdrawn"},
-    "refund": {**REFUND_ROW, "id": id_(ANOTHER), "cancellation_id": id_(OVER)},
-    "leg": {**LEG_ROW, "id": id_(ANOTHER), "position": 1, "replaces": None, "rail_key": rail_key(PAYMENT, ANOTHER)},
+    "cancellation": {
+        **CANCELLATION_ROW,
+        "id": id_(ANOTHER),
+        "client_reference": None,
+        "state": "withdrawn",
+        "refund_id": id_(ANOTHER),
+    },
+    "leg": {**LEG_ROW, "id": id_(ANOTHER), "position": 1, "replaces": None},
     "record": {**RECORD_ROW, "id": id_(ANOTHER), "sequence": 2},
     "personal_text": {**PERSONAL_TEXT_ROW, "id": id_(ANOTHER)},
     "kept_reply": {**KEPT_REPLY_ROW, "key": "k-2"},
@@ -125,5 +123,4 @@ async def insert(connection: Connection, table: str, row: Row) -> None:
 async def insert_first(connection: Connection) -> None:
     for table, row in FIRST.items():
         await insert(connection, table, row)
-    await insert(connection, "cancellation", CANCELLATION_OVER)
     await insert(connection, "payment", {**PAYMENT_ROW, "id": id_(FREE)})  # one without any cancellation

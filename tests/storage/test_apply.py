@@ -11,8 +11,9 @@ from workflows.domain.changes import Change
 from workflows.domain.decisions import outcomes
 from workflows.domain.enums import JobKind
 from workflows.domain.model import IdempotentResponse, Leg
-from workflows.storage.apply import Applied, Conflict, Lost, ResponseToKeep
+from workflows.storage.apply import Applied, Conflict, Lost
 from workflows.storage.jobs import Claim, Queue
+from workflows.storage.mapping import ResponseToKeep
 from workflows.storage.snapshot import SnapshotQuery
 
 

@@ -33,8 +33,12 @@ ITEMS = (Item(reference="a", quantity=3, amount=700), Item(reference="b", quanti
 UNPROTECT = """
 do $$ declare x record; begin
   for x in select conrelid::regclass as t, conname from pg_constraint
-            where contype in ('c', 'f') and connamespace = 'public'::regnamespace order by contype desc loop
+            where contype in ('c', 'f') and conrelid <> 0 and connamespace = 'public'::regnamespace order by contype desc loop
     execute format('alter table %s drop constraint %I', x.t, x.conname);
+  end loop;
+  for x in select contypid::regtype as d, conname from pg_constraint
+            where contype = 'c' and contypid <> 0 and connamespace = 'public'::regnamespace loop
+    execute format('alter domain %s drop constraint %I', x.d, x.conname);
   end loop;
   for x in select i.indexrelid::regclass as i from pg_index i join pg_class c on c.oid = i.indrelid
             where i.indisunique and not i.indisprimary and c.relnamespace = 'public'::regnamespace loop
@@ -193,13 +197,12 @@ BROKEN = [
     Broken(SOURCE, f"update leg set amount = amount + 1 where {where('whole')} and position = 0", {REFUND, REFUNDED, ALLOCATED, TOLD}),
     Broken("quantities_are_what_was_cancelled", payment("partial", "cancelled_quantities[1] = 1")),
     Broken("quantities_are_what_was_cancelled", payment("withdrawn", "cancelled_quantities[1] = 2")),
-    Broken(REFUND, f"update refund set amount = amount + 1 where {where('moving')}"),
-    Broken(REFUND, f"update refund set state = 'processing' where {where('stuck')}"),
+    Broken(REFUND, f"update cancellation set refund_amount = refund_amount + 1 where {where('moving')}"),
+    Broken(REFUND, f"update cancellation set refund_state = 'processing' where {where('stuck')}"),
     Broken(REFUND, f"delete from leg where {where('stuck')} and state = 'failed'", {CANCELLATION, ALLOCATED}),
     Broken(FOLLOW, f"update leg set currency = 'USD' where {where('moving')}"),
     Broken(FOLLOW, f"update leg set replaces = '{NOBODY}' where {where('moving')} and position = 0"),
     Broken(FOLLOW, f"update leg set refund_id = null where {where('lost')}", {REFUND}),
-    Broken("rail_keys_unique", f"update leg set rail_key = repeat('0', 64) where {where('moving')}"),
     Broken(STATE, payment("moving", "state = 'completed'"), {HEAD}),
     Broken(STATE, payment("asked", "origin_state = 'pending'")),
     Broken(STATE, payment("late", "state = 'refunded'"), {HEAD}),
@@ -221,14 +224,17 @@ BROKEN = [
     Broken("policies_exist", f"update cancellation set policy_version = 'none' where {where('late')}"),
     Broken("parts_belong", f"update personal_text set subject_id = '{NOBODY}' where {where('late')} and name = 'note'"),
     Broken("parts_belong", f"update cancellation set payment_id = '{NOBODY}' where {where('late')}"),
-    Broken("parts_belong", f"update refund set cancellation_id = '{NOBODY}' where {where('moving')}", {STATE, REFUND, FOLLOW}),
+    Broken(
+        "parts_belong", f"update leg set cancellation_id = '{NOBODY}' where {where('moving')}", {CANCELLATION, RESERVED, ALLOCATED, FOLLOW}
+    ),
+    Broken(FOLLOW, f"update cancellation set refund_id = '{NOBODY}' where {where('moving')}", {REFUND}),
     Broken(STEP, f"delete from job where {where('moving')}"),
     Broken(STEP, f"delete from job where {where('fresh')}"),
     Broken(STEP, f'insert into job select (jsonb_populate_record(j, \'{{"id": "{NOBODY}"}}\')).* from job j where {where("lost")}'),
     Broken("clocks_have_a_job", f"delete from job where {where('asked')}"),
     Broken("clocks_have_a_job", f"update cancellation set clock_id = '{NOBODY}' where {where('asked')}"),
     Broken("jobs_have_a_subject", f"update job set subject_id = '{NOBODY}' where {where('lost')}", {STEP}),
-    Broken("jobs_have_a_subject", "update job set kind = 'dream' where kind = 'notification'", {"notifications_are_heard"}),
+    Broken("jobs_have_a_subject", "update job set kind = 'move' where kind = 'notification'", {"notifications_are_heard"}),
     Broken("notifications_are_heard", "delete from job where kind = 'notification'"),
     Broken("notifications_are_heard", "update notification set verdict = null where handled_at is not null"),
     Broken("replies_belong", f"update kept_reply set scope_id = '{NOBODY}'"),

@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 
 from tests.database import Cluster, Database
-from tests.storage.rows import FIRST, SECOND, Connection, insert, insert_first
-from workflows.storage import guards
+from tests.storage.rows import FIRST, NO_REFUND, SECOND, Connection, insert, insert_first
+from workflows.storage import guards, tables
 from workflows.storage.tables import metadata
 
 VERBS = ("select", "insert", "update", "delete", "truncate")
@@ -18,7 +18,6 @@ VERBS = ("select", "insert", "update", "delete", "truncate")
 APPLICATION = {
     "payment": {"select", "insert", "update"},
     "cancellation": {"select", "insert", "update"},
-    "refund": {"select", "insert", "update"},
     "leg": {"select", "insert", "update"},
     "record": {"select", "insert"},
     "personal_text": {"select", "insert", "delete"},
@@ -34,7 +33,6 @@ APPLICATION = {
 REFUSED = {
     "payment": {"delete", "truncate"},
     "cancellation": {"delete", "truncate"},
-    "refund": {"delete", "truncate"},
     "leg": {"delete", "truncate"},
     "record": {"update", "delete", "truncate"},
     "personal_text": {"update", "truncate"},
@@ -50,8 +48,8 @@ UPDATED = {
     " last_partial_at sequence head updated_at merchant_told_at",
     "cancellation": "version state route amount items partial rule policy_version window facts refusal refusal_next_steps deadline_at"
     " on_deadline second_approval override_ticket assigned_to approvals reopened updated_at clock_id clock_started_at"
-    " reminders merchant merchant_time_left_us offers offer_amount goods declined_by raised forfeited",
-    "refund": "version state updated_at",
+    " reminders merchant merchant_time_left_us offers offer_amount goods declined_by raised forfeited"
+    " refund_id refund_version refund_state refund_amount refund_created_at refund_updated_at",
     "leg": "state outcome_source provider_refund_id rail_reference attempts failure_code next_attempt_at sent_at updated_at",
     "notification": "handled_at verdict",
 }
@@ -113,6 +111,20 @@ async def attempt(connection: Connection, sql: str) -> asyncpg.PostgresError | N
     finally:
         await transaction.rollback()
     return None
+
+
+# What CHECKs call with the rights of whoever writes.
+FUNCTIONS = {"shares_within_funding", "quantities_within_items", "persons_differ"}
+
+
+async def test_the_application_executes_what_checks_call(possessor: Connection) -> None:
+    granted = await possessor.fetch(
+        "select proname::text, prosecdef from pg_proc, aclexplode(proacl) where pronamespace = 'public'::regnamespace"
+        " and grantee = 'refundry_app'::regrole and privilege_type = 'EXECUTE'"
+    )
+
+    assert {tuple(row) for row in granted} == {(name, False) for name in FUNCTIONS}
+    assert set(tables.FUNCTIONS) == FUNCTIONS
 
 
 async def test_every_table_has_its_expectation(possessor: Connection) -> None:
@@ -230,6 +242,36 @@ async def test_a_record_survives_every_way_to_change_it(possessor: Connection, s
     assert isinstance(said, asyncpg.RestrictViolationError)
     assert len(before) == 2  # the first policy's, and the one that is put in here
     assert await possessor.fetch("select * from record") == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "refund_id = gen_random_uuid()",
+        "refund_amount = 99",
+        "refund_created_at = refund_created_at + interval '1 second'",
+        "refund_id = null, refund_version = null, refund_state = null, refund_amount = null, refund_created_at = null,"
+        " refund_updated_at = null",
+    ],
+)
+async def test_what_a_refund_was_made_with_is_written_once(possessor: Connection, change: str) -> None:
+    said = await attempt(possessor, f"update cancellation set {change}")
+    as_replica = await attempt(possessor, f"set local session_replication_role = replica; update cancellation set {change}")
+
+    assert isinstance(said, asyncpg.RestrictViolationError)
+    assert said.constraint_name == "cancellation_refund_once"
+    assert isinstance(as_replica, asyncpg.RestrictViolationError)
+    assert await attempt(possessor, "update cancellation set refund_state = 'succeeded', refund_amount = refund_amount") is None
+
+
+async def test_a_refund_may_be_added_to_a_cancellation(possessor: Connection) -> None:
+    without = {**SECOND["cancellation"], **NO_REFUND}
+    await insert(possessor, "cancellation", without)
+    given = "refund_id = gen_random_uuid(), refund_version = 1, refund_state = 'scheduled', refund_amount = 5"
+    key = f"id = '{without['id']}'"
+
+    added = f"update cancellation set {given}, refund_created_at = now(), refund_updated_at = now() where {key}"
+    assert await possessor.execute(added) == "UPDATE 1"
 
 
 async def test_the_application_writes_and_changes_what_its_work_needs(database: Database) -> None:

@@ -1,9 +1,12 @@
-"""The migrations lead to exactly the schema that tables.py declares, and back."""
+"""The migrations lead to exactly the schema that the tables declare, and back."""
 
 import asyncio
+import json
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from io import StringIO
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -13,6 +16,7 @@ from alembic.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import CheckConstraint, Column, Connection, Index, Integer, MetaData, Table, create_mock_engine, text
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import ENUM
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -22,8 +26,23 @@ from service.migrations import head
 from tests import lint_migrations
 from tests.database import ROOT, Database, catalog, shape
 from tests.storage import rows
-from workflows.storage.tables import metadata
+from workflows.domain import enums
+from workflows.domain.ids import rail_key
+from workflows.storage.tables import FUNCTIONS, metadata
 
+# A refund as a row of its own, as it was before migration 0013.
+REFUND_BEFORE: rows.Row = {
+    "payment_id": rows.id_(rows.PAYMENT),
+    "id": rows.id_(rows.REFUND),
+    "cancellation_id": rows.id_(rows.CANCELLATION),
+    "version": 1,
+    "state": "scheduled",
+    "amount": 100,
+    "currency": "CNY",
+    "created_at": rows.NOW,
+    "updated_at": rows.NOW,
+    "merchant_id": "m",
+}
 MIGRATORS_LOCK = 0x7265_6675_6E64_7279
 
 
@@ -54,6 +73,10 @@ def up(config: Config) -> None:
 
 def down(config: Config) -> None:
     command.downgrade(config, "base")
+
+
+def snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).removeprefix("_")
 
 
 def copied() -> MetaData:
@@ -88,7 +111,7 @@ async def create_all(database: Database, declared: MetaData) -> None:
     declared.create_all(engine, checkfirst=False)
     connection = await asyncpg.connect(database.owner_url, ssl=False)
     try:
-        await connection.execute(";".join(statements))
+        await connection.execute(";".join((*FUNCTIONS.values(), *statements)))
     finally:
         await connection.close()
 
@@ -100,7 +123,7 @@ async def test_alembic_check_finds_nothing_to_migrate(database: Database) -> Non
 async def test_alembic_finds_a_table_a_column_and_an_index_that_no_migration_made(database: Database) -> None:
     changed = copied()
     Table("forgotten", changed, Column("id", Integer, primary_key=True))
-    changed.tables["refund"].append_column(Column("forgotten", Integer))
+    changed.tables["worker"].append_column(Column("forgotten", Integer))
     Index("forgotten_index", changed.tables["leg"].c.amount)
 
     found = await differences(database, changed)
@@ -118,7 +141,7 @@ async def test_migrated_and_declared_schema_are_the_same_to_the_letter(database:
 async def test_the_comparison_sees_what_alembic_does_not(database: Database, empty_database: Database) -> None:
     changed = copied()
     checks = changed.tables["payment"].constraints
-    limit = next(check for check in checks if isinstance(check, CheckConstraint) and check.name == "payment_amount_in_range")
+    limit = next(check for check in checks if isinstance(check, CheckConstraint) and check.name == "payment_refunds_within_amount")
     limit.sqltext = text("amount between 1 and 10")
     ready = next(index for index in changed.tables["job"].indexes if index.name == "job_due")
     ready.dialect_options["postgresql"]["where"] = text("attempt = 0")
@@ -128,10 +151,24 @@ async def test_the_comparison_sees_what_alembic_does_not(database: Database, emp
     difference = set(await shape(empty_database.owner_url)) - set(await shape(database.owner_url))
 
     assert difference == {
-        "constraint payment payment_amount_in_range CHECK (amount >= 1 AND amount <= 10)",
+        "constraint payment payment_refunds_within_amount CHECK (amount::bigint >= 1 AND amount::bigint <= 10)",
         "CREATE INDEX job_due ON public.job USING btree (kind, provider, run_at) WHERE (attempt = 0)",
         "options leg p {fillfactor=70}",
     }
+
+
+async def test_the_words_of_the_database_are_those_of_the_code_in_their_order(database: Database) -> None:
+    connection = await asyncpg.connect(database.owner_url, ssl=False)
+    try:
+        rows = await connection.fetch(
+            "select enumtypid::regtype::text, array_agg(enumlabel::text order by enumsortorder) from pg_enum group by enumtypid"
+        )
+    finally:
+        await connection.close()
+    vocabularies = {snake(name): found for name, found in vars(enums).items() if isinstance(found, type) and issubclass(found, StrEnum)}
+    used = {column.type for table in metadata.sorted_tables for column in table.columns if isinstance(column.type, ENUM)}
+
+    assert dict(rows) == {str(type_.name): [word.value for word in vocabularies[str(type_.name)]] for type_ in used}
 
 
 async def test_up_down_and_up_again(empty_database: Database) -> None:
@@ -164,19 +201,43 @@ async def test_a_downgrade_destroys_no_records(database: Database) -> None:
         await connection.close()
 
 
-async def test_cancellations_and_refunds_that_are_there_get_their_merchant(database: Database) -> None:
+async def test_cancellations_that_are_there_get_their_merchant(database: Database) -> None:
     await alembic(database.owner_url, lambda config: command.downgrade(config, "0009"))
     connection = await asyncpg.connect(database.owner_url, ssl=False)
     try:
-        for table in ("payment", "cancellation", "refund"):
-            await rows.insert(connection, table, rows.FIRST[table])
+        for table, row in (*list(rows.FIRST.items())[:2], ("refund", REFUND_BEFORE)):
+            await rows.insert(connection, table, row)
 
         await alembic(database.owner_url, up)
 
         assert await connection.fetchval("select merchant_id from cancellation") == "m"
-        assert await connection.fetchval("select merchant_id from refund") == "m"
     finally:
         await connection.close()
+
+
+async def test_what_is_there_keeps_its_words_and_its_refunds_both_ways(database: Database) -> None:
+    connection = await asyncpg.connect(database.owner_url, ssl=False)
+    try:
+        await rows.insert_first(connection)
+        await rows.insert(connection, "cancellation", {**rows.SECOND["cancellation"], **rows.NO_REFUND})
+        tables = [table for table in rows.FIRST if table != "policy"]
+        before = {table: await contents(connection, table) for table in tables}
+
+        await alembic(database.owner_url, lambda config: command.downgrade(config, "0011"))
+        refunds = await contents(connection, "refund")
+        keys = {row["rail_key"] for row in await contents(connection, "leg")}
+        await alembic(database.owner_url, up)
+
+        assert refunds == [{**REFUND_BEFORE, "created_at": "2026-11-02T10:00:00+00:00", "updated_at": "2026-11-02T10:00:00+00:00"}]
+        assert keys == {rail_key(UUID(rows.id_(rows.PAYMENT)), UUID(rows.id_(rows.LEG)))}
+        assert {table: await contents(connection, table) for table in tables} == before
+    finally:
+        await connection.close()
+
+
+async def contents(connection: rows.Connection, table: str) -> list[rows.Row]:
+    await connection.execute("set timezone = 'UTC'")
+    return [json.loads(row[0]) for row in await connection.fetch(f"select to_jsonb(t) from {table} t order by to_jsonb(t)::text")]  # noqa: S608 -- our own names
 
 
 async def test_two_migrators_at_once_both_succeed(empty_database: Database, database: Database) -> None:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from service.calendars import calendar
 from workflows.clock_and_ids import new_id, new_salt
+from workflows.commands import Command, Idempotency, Runner, Runtime
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import payments, requests
 from workflows.domain.decisions.policy_context import PolicyContext
@@ -36,7 +37,6 @@ from workflows.domain.ports import (
     Unknown,
 )
 from workflows.flows.execute_leg import Rails
-from workflows.run import Command, Idempotency, Runner, Runtime
 from workflows.storage.notifications import ReceivedNotification
 from workflows.storage.snapshot import SnapshotQuery
 from workflows.storage.store import Store

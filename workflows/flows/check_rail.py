@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
-from workflows.domain.ids import from_rail_key, public
+from workflows.domain.ids import from_rail_key, public, rail_key
 from workflows.flows.check import InvariantResult
 
 MOVED = "rail_moved_what_the_books_say"
@@ -20,7 +20,7 @@ select l.payment_id, l.id, l.kind, l.amount, l.currency, l.state
   from unnest($1::uuid[], $2::uuid[]) as k(payment_id, id) join leg l on l.payment_id = k.payment_id and l.id = k.id"""
 _ARRIVED = "select count(*) from leg where provider = $1 and state in ('succeeded', 'returned')"
 _NEXT = """
-select payment_id, id, rail_key from leg where provider = $1 and state in ('succeeded', 'returned') and (payment_id, id) > ($2, $3)
+select payment_id, id from leg where provider = $1 and state in ('succeeded', 'returned') and (payment_id, id) > ($2, $3)
  order by payment_id, id limit $4"""
 
 
@@ -92,6 +92,6 @@ async def _find_missing(
     after = (UUID(int=0), UUID(int=0))
     while rows := await connection.fetch(_NEXT, provider, *after, LEGS_AT_ONCE):
         for row in rows:
-            if not await moved(row["rail_key"]):
+            if not await moved(rail_key(row["payment_id"], row["id"])):
                 result.violated(f"{public('pay', row['payment_id'])} leg={public('leg', row['id'])} leg_state=succeeded movement=none")
         after = (rows[-1]["payment_id"], rows[-1]["id"])

@@ -1,75 +1,18 @@
-"""Who may do what to which table: the triggers and grants that stand beside the schema of tables.py, as data and as SQL.
+"""Who may do what to which table: collected from the tables as data, and the SQL of the triggers and grants.
 
 `RIGHTS` and `TRIGGERS` say how it is now; a migration spells out its own part and calls `grant` and `refuse`. A test compares
-what a migrated database really allows with this file.
+what a migrated database really allows with them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+
+from sqlalchemy import Table
 
 from workflows.storage import tables
-
-Verb = Literal["select", "insert", "update", "delete", "truncate"]
+from workflows.storage.tables.form import Verb, guard_of
 
 APP_ROLE = "refundry_app"  # what the service and the workers run as
-
-# Columns that the application writes once. An upsert leaves them out of its SET list, or the database refuses it.
-IMMUTABLE: dict[str, frozenset[str]] = {
-    "payment": frozenset(
-        [
-            "id",
-            "reference",
-            "uetr",
-            "wallet_id",
-            "merchant_id",
-            "order_reference",
-            "category",
-            "currency",
-            "earned",
-            "policy_version",
-            "merchant_rules_version",
-            "authorised_at",
-            "created_at",
-            "registered",
-        ]
-    ),
-    "cancellation": frozenset(
-        [
-            "payment_id",
-            "id",
-            "reason",
-            "currency",
-            "channel",
-            "requester_role",
-            "requester_id",
-            "client_reference",
-            "fingerprint",
-            "created_at",
-            "merchant_id",
-        ]
-    ),
-    "refund": frozenset(["payment_id", "id", "cancellation_id", "amount", "currency", "created_at", "merchant_id"]),
-    "leg": frozenset(
-        [
-            "payment_id",
-            "id",
-            "cancellation_id",
-            "refund_id",
-            "kind",
-            "source",
-            "position",
-            "provider",
-            "provider_reference",
-            "amount",
-            "currency",
-            "rail_key",
-            "replaces",
-            "created_at",
-        ]
-    ),
-    "notification": frozenset(["payment_id", "id", "provider", "rail_id", "body", "received_at"]),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,40 +23,19 @@ class Rights:
     update: frozenset[str] = frozenset()
 
 
-def _columns(table: str) -> frozenset[str]:
-    return frozenset(tables.metadata.tables[table].columns.keys())
+def _rights(table: Table) -> Rights:
+    guard = guard_of(table)
+    return Rights(guard.may, frozenset(table.columns.keys()) - guard.once if "update" in guard.may else frozenset())
 
 
-def _rights(table: str, *verbs: Verb) -> Rights:
-    return Rights(frozenset(verbs), frozenset() if "update" not in verbs else _columns(table) - IMMUTABLE.get(table, frozenset()))
-
-
+_GUARDS = {name: guard_of(table) for name, table in tables.metadata.tables.items()}
+# Columns that the application writes once: a statement that sets them again is refused by the database.
+IMMUTABLE: dict[str, frozenset[str]] = {name: guard.once for name, guard in _GUARDS.items() if guard.once}
 RIGHTS: dict[str, Rights] = {
-    "payment": _rights("payment", "select", "insert", "update"),
-    "cancellation": _rights("cancellation", "select", "insert", "update"),
-    "refund": _rights("refund", "select", "insert", "update"),
-    "leg": _rights("leg", "select", "insert", "update"),
-    "record": _rights("record", "select", "insert"),
-    "personal_text": _rights("personal_text", "select", "insert", "delete"),  # erasure deletes
-    "kept_reply": _rights("kept_reply", "select", "insert", "delete"),  # so does the end of thirty days
-    "job": _rights("job", "select", "insert", "update", "delete"),
-    "notification": _rights("notification", "select", "insert", "update"),
-    "anomaly": _rights("anomaly", "select", "insert"),
-    "policy": _rights("policy", "select", "insert"),
-    "worker": _rights("worker", "select", "insert", "update", "delete"),
+    **{name: _rights(table) for name, table in tables.metadata.tables.items()},
     "alembic_version": Rights(frozenset({"select"})),  # /readyz asks whether the schema is the one that the code wants
 }
-
-# No table is ever emptied at a stroke whose rows somebody relies on, whether or not single rows may go.
-_REFUSING: dict[Verb, tuple[str, ...]] = {
-    "update": tables.APPEND_ONLY,
-    "delete": tables.NEVER_DELETED,
-    "truncate": tables.APPEND_ONLY + tables.NEVER_DELETED,
-}
-TRIGGERS: dict[str, frozenset[Verb]] = {
-    table: frozenset(verb for verb, refusing in _REFUSING.items() if table in refusing)
-    for table in (*tables.APPEND_ONLY, *tables.NEVER_DELETED)
-}
+TRIGGERS: dict[str, frozenset[Verb]] = {name: guard.refused for name, guard in _GUARDS.items() if guard.refused}
 
 # The role belongs to the whole cluster: another database, or another migrator, may have made it, or make it at this moment.
 CREATE_APP_ROLE = f"""
@@ -157,6 +79,20 @@ def refuse(table: str, verbs: Iterable[Verb]) -> Iterator[str]:
     """
     yield f"create trigger {table}_guard before {' or '.join(sorted(verbs))} on {table} for each statement execute function refuse_change()"
     yield f"alter table {table} enable always trigger {table}_guard"
+
+
+def refuse_second_value(table: str, name: str, columns: Sequence[str]) -> Iterator[str]:
+    """The statements that let nobody change these columns once the first of them has a value.
+
+    For columns that are filled in later, which a right to set them could not tell from a change. Nothing but an update that changes them
+    pays for more than the comparison.
+    """
+    old, new = (", ".join(f"{row}.{column}" for column in columns) for row in ("old", "new"))
+    yield (
+        f"create trigger {name} before update of {', '.join(columns)} on {table} for each row"
+        f" when (old.{columns[0]} is not null and ({new}) is distinct from ({old})) execute function refuse_change()"
+    )
+    yield f"alter table {table} enable always trigger {name}"
 
 
 def grant(table: str, verbs: Iterable[Verb], *, update: Iterable[str] = ()) -> Iterator[str]:

@@ -6,16 +6,17 @@ soon planned without a look at their values, and a walk that is short for a freq
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, any_, exists, func, literal_column, tuple_
+from sqlalchemy import ColumnElement, and_, any_, exists, func, literal_column, true, tuple_
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from workflows.domain import ids
-from workflows.storage.tables import CancellationRow, LegRow, PaymentRow, RecordRow, RefundRow
+from workflows.storage.tables import CancellationRow, LegRow, PaymentRow, RecordRow
 
 # SQLAlchemy writes the statement, asyncpg runs it: one pool, and no session for a page of ids.
 _DIALECT = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves its constructor untyped
@@ -96,8 +97,8 @@ async def payments(pool: Any, wanted: PaymentFilter, after: Place | None, limit:
     if wanted.by_update:
         statement = _changed_payments(conditions, wanted.updated_from, after, limit)
     else:
-        found: Any = select(PaymentRow.id, col(PaymentRow.created_at).label("at")).where(*_given([*conditions, _after(PaymentRow, after)]))
-        statement = _newest(found, PaymentRow, limit, alone=_only_time(wanted))
+        found: Any = select(PaymentRow.id, col(PaymentRow.created_at).label("at")).where(*_given([*conditions, _after(_PAYMENTS, after)]))
+        statement = _newest(found, _PAYMENTS, limit, alone=_only_time(wanted))
     return [(row["id"], Place(row["at"], row["id"])) for row in await _fetch(pool, statement)]
 
 
@@ -125,16 +126,16 @@ async def cancellations(
         _overdue(wanted.overdue, now),
         *_span(CancellationRow.created_at, wanted.created_from, wanted.created_to),
         _is(CancellationRow.merchant_id, wanted.merchant_id),
-        _of_wallet(CancellationRow, wanted.wallet_id),
+        _of_wallet(wanted.wallet_id),
     ]
     if wanted.by_update:
         found: Any = select(CancellationRow.payment_id, CancellationRow.id, col(CancellationRow.updated_at).label("at"))
-        statement = _changed(found.where(*_given(conditions)), CancellationRow, wanted.updated_from, after, limit)
+        statement = _changed(found.where(*_given(conditions)), _CANCELLATIONS, wanted.updated_from, after, limit)
     else:
         found = select(CancellationRow.payment_id, CancellationRow.id, col(CancellationRow.created_at).label("at"))
-        found = found.where(*_given([*conditions, _after(CancellationRow, after)]))
+        found = found.where(*_given([*conditions, _after(_CANCELLATIONS, after)]))
         few = wanted.overdue or wanted.wallet_id is not None
-        statement = _sorted(found, limit) if few else _newest(found, CancellationRow, limit, alone=_only_time(wanted))
+        statement = _sorted(found, limit) if few else _newest(found, _CANCELLATIONS, limit, alone=_only_time(wanted))
     return [(row["payment_id"], row["id"], Place(row["at"], row["id"])) for row in await _fetch(pool, statement)]
 
 
@@ -148,33 +149,40 @@ def _sorted(found: Any, limit: int) -> Any:
 async def refunds(pool: Any, wanted: RefundFilter, after: Place | None, limit: int) -> list[tuple[UUID, UUID, UUID, Place]]:
     """The payment's, the cancellation's and the refund's id, and the place in the list."""
     conditions = [
-        _is(RefundRow.state, wanted.state),
-        _is(RefundRow.payment_id, wanted.payment_id),
+        col(CancellationRow.refund_id).is_not(None),
+        _is(CancellationRow.refund_state, wanted.state),
+        _is(CancellationRow.payment_id, wanted.payment_id),
         *_of_cancellation(wanted.cancellation_id),
-        *_span(RefundRow.created_at, wanted.created_from, wanted.created_to),
-        _is(RefundRow.merchant_id, wanted.merchant_id),
-        _of_wallet(RefundRow, wanted.wallet_id),
+        *_span(CancellationRow.refund_created_at, wanted.created_from, wanted.created_to),
+        _is(CancellationRow.merchant_id, wanted.merchant_id),
+        _of_wallet(wanted.wallet_id),
     ]
-    at = RefundRow.updated_at if wanted.by_update else RefundRow.created_at
-    found: Any = select(RefundRow.payment_id, RefundRow.cancellation_id, RefundRow.id, col(at).label("at")).where(*_given(conditions))
+    at = _REFUNDS.updated_at if wanted.by_update else _REFUNDS.created_at
+    found: Any = select(
+        CancellationRow.payment_id,
+        col(CancellationRow.id).label("cancellation_id"),
+        col(CancellationRow.refund_id).label("id"),
+        col(at).label("at"),
+    ).where(*_given(conditions))
     if wanted.by_update:
-        statement = _changed(found.where(*_given([_uses(wanted.provider)])), RefundRow, wanted.updated_from, after, limit)
+        statement = _changed(found.where(*_given([_uses(wanted.provider)])), _REFUNDS, wanted.updated_from, after, limit)
     elif wanted.provider is not None:
         statement = _through(found, wanted.provider, after, limit)
     else:
-        found = found.where(*_given([_after(RefundRow, after)]))
+        found = found.where(*_given([_after(_REFUNDS, after)]))
         few = wanted.wallet_id is not None
-        statement = _sorted(found, limit) if few else _newest(found, RefundRow, limit, alone=_only_time(wanted))
+        statement = _sorted(found, limit) if few else _newest(found, _REFUNDS, limit, alone=_only_time(wanted))
     rows = await _fetch(pool, statement)
     return [(row["payment_id"], row["cancellation_id"], row["id"], Place(row["at"], row["id"])) for row in rows]
 
 
 def _of_cancellation(cancellation_id: UUID | None) -> list[ColumnElement[bool] | None]:
-    """The payment is looked up first, since a refund's key begins with it."""
+    """The payment is looked up first, since a cancellation's key begins with it."""
     if cancellation_id is None:
         return []
-    payment_id = select(CancellationRow.payment_id).where(col(CancellationRow.id) == cancellation_id).scalar_subquery()
-    return [col(RefundRow.payment_id) == payment_id, _is(RefundRow.cancellation_id, cancellation_id)]
+    known = aliased(CancellationRow)
+    payment_id = select(known.payment_id).where(col(known.id) == cancellation_id).scalar_subquery()
+    return [col(CancellationRow.payment_id) == payment_id, _is(CancellationRow.id, cancellation_id)]
 
 
 def _through(found: Any, provider: str, after: Place | None, limit: int) -> Any:
@@ -184,7 +192,9 @@ def _through(found: Any, provider: str, after: Place | None, limit: int) -> Any:
         col(LegRow.refund_id).is_not(None),
         None if after is None else col(LegRow.refund_id) < after.id,
     ]
-    joined = found.select_from(LegRow).join(RefundRow, _LEG_OF_REFUND).where(*_given(legs))
+    # Looked up leg by leg, in their order: `offset 0` keeps PostgreSQL from joining all legs of the rail with all refunds.
+    refund = found.where(_LEG_OF_REFUND).correlate(LegRow).offset(literal_column("0")).lateral("of_leg")
+    joined = select(refund).select_from(LegRow).join(refund, true()).where(*_given(legs))
     return joined.ext(distinct_on(col(LegRow.refund_id))).order_by(col(LegRow.refund_id).desc().nulls_last()).limit(limit)
 
 
@@ -192,7 +202,11 @@ def _uses(provider: str | None) -> ColumnElement[bool] | None:
     return None if provider is None else exists().where(_LEG_OF_REFUND, col(LegRow.provider) == provider)
 
 
-_LEG_OF_REFUND = and_(col(LegRow.payment_id) == col(RefundRow.payment_id), col(LegRow.refund_id) == col(RefundRow.id))
+_LEG_OF_REFUND = and_(
+    col(LegRow.payment_id) == col(CancellationRow.payment_id),
+    col(LegRow.cancellation_id) == col(CancellationRow.id),
+    col(LegRow.refund_id) == col(CancellationRow.refund_id),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,13 +256,26 @@ async def _fetch(pool: Any, statement: Any) -> list[Any]:
     return list(await pool.fetch(str(compiled), *(compiled.params[name] for name in compiled.positiontup or ())))
 
 
-def _newest(statement: Any, table: type[PaymentRow | CancellationRow | RefundRow], limit: int, *, alone: bool) -> Any:
-    return statement.order_by(*_descending(table.created_at, table.id, alone=alone)).limit(limit)
+class _Listed(NamedTuple):
+    """The columns by which rows of a list are ordered."""
+
+    created_at: Any
+    updated_at: Any
+    id: Any
 
 
-def _changed(found: Any, table: type[CancellationRow | RefundRow], start: datetime | None, after: Place | None, limit: int) -> Any:
+_PAYMENTS = _Listed(PaymentRow.created_at, PaymentRow.updated_at, PaymentRow.id)
+_CANCELLATIONS = _Listed(CancellationRow.created_at, CancellationRow.updated_at, CancellationRow.id)
+_REFUNDS = _Listed(CancellationRow.refund_created_at, CancellationRow.refund_updated_at, CancellationRow.refund_id)
+
+
+def _newest(statement: Any, rows: _Listed, limit: int, *, alone: bool) -> Any:
+    return statement.order_by(*_descending(rows.created_at, rows.id, alone=alone)).limit(limit)
+
+
+def _changed(found: Any, rows: _Listed, start: datetime | None, after: Place | None, limit: int) -> Any:
     """Oldest change first."""
-    at, id_ = col(table.updated_at), col(table.id)
+    at, id_ = col(rows.updated_at), col(rows.id)
     further = None if after is None else tuple_(at, id_) > tuple_(after.at, after.id)
     return found.where(*_given([*_span(at, start, None), further])).order_by(at, id_).limit(_said(limit))
 
@@ -280,18 +307,18 @@ def _span(column: object, start: datetime | None, end: datetime | None) -> list[
     return [None if start is None else col(column) >= start, None if end is None else col(column) < end]
 
 
-def _after(table: type[PaymentRow | CancellationRow | RefundRow], place: Place | None) -> ColumnElement[bool] | None:
+def _after(rows: _Listed, place: Place | None) -> ColumnElement[bool] | None:
     if place is None:
         return None
-    return tuple_(col(table.created_at), col(table.id)) < tuple_(place.at, place.id)
+    return tuple_(col(rows.created_at), col(rows.id)) < tuple_(place.at, place.id)
 
 
-def _of_wallet(table: type[CancellationRow | RefundRow], wallet_id: str | None) -> ColumnElement[bool] | None:
+def _of_wallet(wallet_id: str | None) -> ColumnElement[bool] | None:
     """Through the wallet's payments, which are not many: no copy of the wallet, no index of its own."""
     if wallet_id is None:
         return None
     mine = func.array(select(PaymentRow.id).where(col(PaymentRow.wallet_id) == wallet_id).scalar_subquery())
-    return col(table.payment_id) == any_(mine)
+    return col(CancellationRow.payment_id) == any_(mine)
 
 
 def _overdue(wanted: bool | None, now: datetime) -> ColumnElement[bool] | None:

@@ -24,15 +24,19 @@ def sql_list(words: Iterable[StrEnum]) -> str:
     return ", ".join(f"'{word}'" for word in sorted(words))
 
 
-PAY, CAN, RFD, LEG = id_of("pay", "p.id"), id_of("can", "c.id"), id_of("rfd", "r.id"), id_of("leg", "l.id")
+PAY, CAN, RFD, LEG = id_of("pay", "p.id"), id_of("can", "c.id"), id_of("rfd", "c.refund_id"), id_of("leg", "l.id")
 OPEN = sql_list(CANCELLATION_OPEN)
 ON_ITS_WAY = sql_list({LegState.scheduled, LegState.submitted, LegState.processing, LegState.unknown, LegState.requires_action})
 MAY_STILL_ARRIVE = f"{ON_ITS_WAY}, '{LegState.held}'"
-WORST_FIRST = "array['failed', 'returned', 'requires_action', 'unknown', 'held', 'scheduled', 'submitted', 'processing', 'succeeded']"
+WORST_FIRST = (
+    "array['failed', 'returned', 'requires_action', 'unknown', 'held', 'scheduled', 'submitted', 'processing', 'succeeded']::leg_state[]"
+)
 
 # A leg that a successor replaced is history; the others are what there is of the movement.
 LIVE = "not exists (select from leg s where s.payment_id = l.payment_id and s.replaces = l.id)"
-REFUNDED_TOO = "exists (select from refund r where r.payment_id = l.payment_id and r.cancellation_id = l.cancellation_id)"
+REFUNDED_TOO = (
+    "exists (select from cancellation r where r.payment_id = l.payment_id and r.id = l.cancellation_id and r.refund_id is not null)"
+)
 # Money that is with the customer: what a refund paid out. A void counts only where a refund had to do the rest, since otherwise
 # nothing of the payment ever moved.
 COUNTS = f"l.state = 'succeeded' and (l.kind = 'refund' or {REFUNDED_TOO})"
@@ -45,8 +49,7 @@ with back as (
 UNFINISHED = f"""
 with unfinished as (
     select c.payment_id, count(*) filter (where moving) as moving, count(*) filter (where not moving) as asking
-      from (select c.payment_id, c.state in ('executing', 'needs_attention') and exists (
-                    select from refund r where r.payment_id = c.payment_id and r.cancellation_id = c.id) as moving
+      from (select c.payment_id, c.state in ('executing', 'needs_attention') and c.refund_id is not null as moving
               from cancellation c where c.state in ({OPEN})) as c
      group by 1
 )"""

@@ -1,14 +1,14 @@
 """The states: of payments and cancellations, and what belongs to what."""
 
-from workflows.storage.invariants.form import CAN, LEG, LIVE, LOST, MAY_STILL_ARRIVE, OPEN, PAY, RFD, UNFINISHED, Invariant, id_of
+from workflows.storage.invariants.form import CAN, LEG, LIVE, LOST, MAY_STILL_ARRIVE, OPEN, PAY, UNFINISHED, Invariant, id_of
 
 STATES = (
     Invariant(
         name="payment_state_is_its_cancellations",
         looks_at="payment",
         sql=f"""{UNFINISHED}
-        select format('%s state=%s origin=%s asking=%s moving=%s refunded=%s amount=%s', {PAY}, p.state, coalesce(p.origin_state, '-'),
-                      coalesce(u.asking, 0), coalesce(u.moving, 0), p.amount_refunded, p.amount)
+        select format('%s state=%s origin=%s asking=%s moving=%s refunded=%s amount=%s', {PAY}, p.state,
+                      coalesce(p.origin_state::text, '-'), coalesce(u.asking, 0), coalesce(u.moving, 0), p.amount_refunded, p.amount)
           from payment p left join unfinished u on u.payment_id = p.id
          where case p.state
                when 'cancel_requested' then u.asking = 1 and (p.origin_state = 'completed') = (p.completed_at is not null)
@@ -73,9 +73,6 @@ STATES = (
         looks_at="cancellation",
         sql=f"""
         select {CAN} from cancellation c where not exists (select from payment p where p.id = c.payment_id)
-        union all
-        select {RFD} from refund r
-         where not exists (select from cancellation c where c.payment_id = r.payment_id and c.id = r.cancellation_id)
         union all
         select {LEG} from leg l
          where not exists (select from cancellation c where c.payment_id = l.payment_id and c.id = l.cancellation_id)

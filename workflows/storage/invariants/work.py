@@ -97,7 +97,8 @@ RECORDS = (
              where r.type in ('refund.succeeded', 'refund.returned', 'void.succeeded') group by 1, 2
         ), happened as (
             select l.payment_id, t.type, count(*) as n, sum(l.amount) as amount from leg l
-             cross join lateral (values (l.kind || '.succeeded'), (case l.state when 'returned' then l.kind || '.returned' end)) t(type)
+             cross join lateral (values (l.kind::text || '.succeeded'),
+                   (case l.state when 'returned' then l.kind::text || '.returned' end)) t(type)
              where l.state in ('succeeded', 'returned') and t.type is not null group by 1, 2
         )
         select format('%s type=%s records=%s amount=%s legs=%s legs_amount=%s', {id_of("pay", "coalesce(t.payment_id, h.payment_id)")},
