@@ -8,12 +8,12 @@ from uuid import UUID
 
 import structlog
 
+from workflows.commands import TRANSIENT, Runtime
 from workflows.domain.enums import JobKind
 from workflows.domain.errors import LeaseLost, Unavailable
 from workflows.flows.execute_leg import Rails, execute_leg
 from workflows.flows.fire_deadline import fire_due_deadline
 from workflows.flows.notified import handle_notification
-from workflows.run import TRANSIENT, Runtime
 from workflows.storage.jobs import Claim, Queue
 
 log = structlog.get_logger("worker")

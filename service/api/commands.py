@@ -16,6 +16,7 @@ from service.api.problems import problem_for
 from service.api.reading import JSON_TYPE
 from service.api.render import cancellation_out, payment_actions, payment_out
 from service.api.types import CustomerChannel
+from workflows.commands import Command, Idempotency, Replied
 from workflows.domain import ids
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import permitted, requests
@@ -23,7 +24,6 @@ from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.enums import ActorRole, Channel
 from workflows.domain.errors import InvalidState, VersionMismatch
 from workflows.domain.model import Actor, Cancellation, IdempotentResponse, Snapshot
-from workflows.run import Command, Idempotency, Replied
 from workflows.storage.snapshot import SnapshotQuery
 
 DecidePayment = Callable[..., Change | None]  # (snapshot, *, context)

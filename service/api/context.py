@@ -19,12 +19,12 @@ from service.api.middleware import IS_HEAD, TRACE_ID
 from service.auth.keys import EvidenceKey
 from service.auth.tokens import Authenticator, Principal
 from service.settings import Settings
+from workflows.commands import Runner
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.enums import ActorRole, Channel, Role
 from workflows.domain.errors import Forbidden, NotFound
 from workflows.domain.model import Actor, Payment, Snapshot
 from workflows.flows.execute_leg import Rails
-from workflows.run import Runner
 from workflows.storage.snapshot import SnapshotQuery
 from workflows.storage.store import Store
 

@@ -18,9 +18,9 @@ from service.api.i18n import language
 from service.api.middleware import TRACE_ID
 from service.api.problems import RequestProblem, problem_for
 from service.auth.tokens import KeysUnavailable, Unauthenticated
+from workflows.commands import TRANSIENT
 from workflows.domain.errors import Invalid, NotFound, RefundryError, Unavailable
 from workflows.domain.faults import Fault
-from workflows.run import TRANSIENT
 
 log = structlog.get_logger("api")
 

@@ -15,7 +15,7 @@ from service.api.problem_responses import problems
 from service.api.responses import streamed
 from service.api.routing import ApiRoute
 from service.migrations import at_head
-from workflows.run import TRANSIENT
+from workflows.commands import TRANSIENT
 
 router = APIRouter(tags=["service"], route_class=ApiRoute)
 

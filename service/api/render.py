@@ -69,7 +69,7 @@ def payment_out(snapshot: Snapshot, policy: PolicyContext, context: RequestConte
 
 def cancellation_out(snapshot: Snapshot, cancellation: Cancellation, policy: PolicyContext, context: RequestContext) -> CancellationOut:
     """The snapshot must have been loaded to be shown: notes and the carrier's number are texts."""
-    refund, now, actor = snapshot.refund_of(cancellation), context.now(), context.actor()
+    refund, now, actor = cancellation.refund, context.now(), context.actor()
     hidden = _HIDDEN.get(actor.role, frozenset())
     found = [text for text in snapshot.texts if text.subject_id == cancellation.id and text.name not in hidden]
     texts = {text.name: text.value for text in sorted(found, key=lambda text: text.id)}  # the newest of each name

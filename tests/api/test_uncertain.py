@@ -5,10 +5,11 @@ from typing import Any
 
 from service.app import create_app
 from tests.api.world import World, assert_problem, calling
+from workflows.commands import Runner
 from workflows.domain.changes import Change
 from workflows.domain.model import Snapshot
-from workflows.run import Runner
-from workflows.storage.apply import ApplyResult, Fence, NotificationMark, ResponseToKeep
+from workflows.storage.apply import ApplyResult, Fence, NotificationMark
+from workflows.storage.mapping import ResponseToKeep
 from workflows.storage.snapshot import SnapshotQuery
 from workflows.storage.store import Store
 

@@ -37,7 +37,6 @@ NEW_KEY: Final = "a new one"
 TABLES: Final = (
     "payment",
     "cancellation",
-    "refund",
     "leg",
     "record",
     "personal_text",

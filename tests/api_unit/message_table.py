@@ -67,7 +67,6 @@ def leg(row: Cancellation, position: int, state: LegState, **members: object) ->
         "amount": SOURCES[position].amount,
         "currency": "CNY",
         "state": state,
-        "rail_key": "0" * 64,
         "outcome_source": None,
         "provider_refund_id": None,
         "rail_reference": None,
@@ -97,7 +96,8 @@ def refunding(state: CancellationState, *states: LegState, disputed: bool = Fals
         updated_at=NOW,
     )
     payment = replace(snapshot.payment, state=PaymentState.refunding, origin_state=None, disputes_open=int(disputed))
-    return replace(snapshot, payment=payment, refunds=(refund,), legs=legs), row
+    row = replace(row, refund=refund)
+    return replace(snapshot, payment=payment, cancellations=(row,), legs=legs), row
 
 
 def situations() -> Iterator[Situation]:

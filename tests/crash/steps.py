@@ -8,8 +8,9 @@ from uuid import UUID
 from workflows.domain.changes import Change
 from workflows.domain.model import Anomaly, Snapshot
 from workflows.domain.ports import Order, Outcome, Provider, ProviderNotification
-from workflows.storage.apply import ApplyResult, Fence, NotificationMark, ResponseToKeep
+from workflows.storage.apply import ApplyResult, Fence, NotificationMark
 from workflows.storage.jobs import Claim, Queue
+from workflows.storage.mapping import ResponseToKeep
 from workflows.storage.notifications import ReceivedNotification, StoredNotification
 from workflows.storage.snapshot import SnapshotQuery
 from workflows.storage.store import Store

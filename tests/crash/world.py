@@ -15,6 +15,7 @@ from service.calendars import calendar
 from tests.crash.rail import Clock, InProcessRail, in_process_rail
 from tests.crash.steps import Killed, SteppingProvider, SteppingStore, Steps
 from tests.database import Cluster
+from workflows.commands import Command, Idempotency, Runner, Runtime
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import payments, requests
 from workflows.domain.decisions.policy_context import PolicyContext
@@ -25,7 +26,6 @@ from workflows.domain.ids import from_rail_key, payment_id
 from workflows.domain.model import Actor, Funding, IdempotentResponse, Item, Snapshot
 from workflows.flows.check import run_checks
 from workflows.flows.execute_leg import Rails
-from workflows.run import Command, Idempotency, Runner, Runtime
 from workflows.storage.notifications import ReceivedNotification
 from workflows.storage.snapshot import SnapshotQuery
 from workflows.worker import Worker, WorkerConfig, lanes

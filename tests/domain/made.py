@@ -13,7 +13,7 @@ from workflows.domain.decisions import outcomes, payments, requests
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.decisions.requests import CancellationRequest, OverrideRequest
 from workflows.domain.enums import ActorRole, Channel, LegState, OutcomeSource, Reason, Source
-from workflows.domain.model import Actor, Cancellation, Funding, Item, ItemQuantity, Leg, Payment, Snapshot
+from workflows.domain.model import Actor, Cancellation, Funding, Item, ItemQuantity, Leg, Payment, Refund, Snapshot
 from workflows.domain.policy import Policy
 from workflows.domain.policy_form import parse_policy
 from workflows.domain.ports import Done, Outcome
@@ -42,6 +42,11 @@ def new_id() -> UUID:
 
 def context(now: datetime = NOW, actor: Actor = WALLET) -> Context:
     return Context(actor=actor, now=now, new_id=new_id, new_salt=lambda: b"salt" * 4, request_id="req-1")
+
+
+def refunds(change: Change) -> tuple[Refund, ...]:
+    """Of the cancellations that were changed."""
+    return tuple(row.refund for row in change.cancellations if row.refund is not None)
 
 
 class Weekdays:

@@ -224,7 +224,7 @@ def test_each_route_starts_where_somebody_must_decide(way: Way) -> None:
     else:
         assert made.types(change) == ["cancellation.requested", *says]
         assert (change.payment.state, change.payment.origin_state) == ("cancel_requested", "completed")
-        assert [change.legs, change.refunds] == [(), ()]
+        assert [change.legs, made.refunds(change)] == [(), ()]
         assert row.clock is not None
         first = NOW + 24 * HOUR if state is CancellationState.awaiting_merchant else row.deadline_at  # a reminder comes first
         assert [(job.kind, job.subject_id, job.run_at) for job in change.jobs] == [("deadline", row.clock.id, first)]

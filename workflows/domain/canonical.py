@@ -1,12 +1,13 @@
 """The one byte form of a JSON value: RFC 8785, restricted to what records may hold.
 
-Strings, integers below 2^53, booleans, null, lists and objects with ASCII keys. For these the standard library's encoder already
+Strings, integers below 2^53, booleans, null, lists and objects with ASCII keys. For these msgspec's encoder with sorted keys already
 writes what RFC 8785 asks for; floats, greater integers, other keys, lone surrogates and great depth are refused instead of rewritten.
 """
 
-from collections.abc import Callable
-from json import JSONDecoder, JSONEncoder, encoder
+from json import JSONDecoder
 from typing import Any, NoReturn
+
+from msgspec.json import Encoder
 
 INTEGER_MAX = 2**53 - 1
 DEPTH_MAX = 32
@@ -15,12 +16,7 @@ DEPTH_MAX = 32
 def canonical(value: Any) -> bytes:  # Any: the whole point is to refuse what is not in the restricted form
     """The canonical bytes of `value`; ValueError (or its UnicodeEncodeError) for what the restricted form cannot hold."""
     check(value)
-    return _text(value).encode()
-
-
-def canonical_unchecked(value: Any) -> bytes:  # Any: see canonical()
-    """As `canonical`, for a value whose parts were checked already."""
-    return _text(value).encode()
+    return canonical_unchecked(value)
 
 
 def check(value: Any, depth: int = DEPTH_MAX) -> None:  # Any: see canonical()
@@ -38,33 +34,22 @@ def check(value: Any, depth: int = DEPTH_MAX) -> None:  # Any: see canonical()
             # Beyond ASCII the order of keys by code point and by UTF-16 unit, which RFC 8785 asks for, may differ.
             if not (isinstance(key, str) and key.isascii()):
                 raise ValueError("a key that is not ASCII text")
-            check(member, depth - 1)
+            if not isinstance(member, str):  # most are, and a call for each costs more than the look
+                check(member, depth - 1)
     elif isinstance(value, list | tuple):
         for member in value:
             check(member, depth - 1)
     else:
-        _refuse(value)
+        raise ValueError(f"{type(value).__name__} has no canonical form")
 
 
-def _encoder() -> Callable[[Any], str]:  # Any: see canonical()
-    """The standard library's encoder, built once: `JSONEncoder.encode` builds its C part anew at every call."""
-    make = getattr(encoder, "c_make_encoder", None)
-    quote = getattr(encoder, "c_encode_basestring", None)
-    if make is None or quote is None:
-        return JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False).encode
-    pieces = make(None, _refuse, quote, None, ":", ",", True, False, False)
-    return lambda value: "".join(pieces(value, 0))
-
-
-def _refuse(value: object) -> None:
-    raise ValueError(f"{type(value).__name__} has no canonical form")
+# As `canonical`, for a value whose parts were checked already.
+canonical_unchecked = Encoder(order="sorted").encode
 
 
 def _refuse_number(text: str) -> NoReturn:
     raise ValueError(f"{text} has no canonical form")
 
-
-_text = _encoder()
 
 # Reads JSON, and refuses with a ValueError the numbers that have no canonical form. What it does not refuse is written again as it
 # was, so that bytes can be compared without a walk through every member.

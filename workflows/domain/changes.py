@@ -26,7 +26,7 @@ from workflows.domain.model import (
 from workflows.domain.ports import NewId
 from workflows.domain.records import Record, RecordDraft, digest_text, seal
 
-T = TypeVar("T", Cancellation, Refund, Leg)
+T = TypeVar("T", Cancellation, Leg)
 
 
 class Context(Struct, frozen=True, kw_only=True):
@@ -40,18 +40,22 @@ class Context(Struct, frozen=True, kw_only=True):
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """What to write, all of it or nothing, if the payment is still at `expected_version` (0: not registered yet)."""
+    """What to write, all of it or nothing, if the payment is still as it was in `before` (None: not registered yet)."""
 
-    expected_version: int
+    before: Snapshot | None
     payment: Payment
     cancellations: tuple[Cancellation, ...] = ()
-    refunds: tuple[Refund, ...] = ()
     legs: tuple[Leg, ...] = ()
     records: tuple[Record, ...] = ()
     texts: tuple[PersonalText, ...] = ()
     jobs: tuple[Job, ...] = ()
     anomalies: tuple[Anomaly, ...] = ()
     refusal: Refused | None = None  # the answer is no, and that no is what the change records
+
+    @property
+    def expected_version(self) -> int:
+        """The version that the payment must still have; 0 where there must be none of that id."""
+        return 0 if self.before is None else self.before.payment.version
 
     def after(self, before: Snapshot | None) -> Snapshot:
         """The snapshot as it stands once this change is applied."""
@@ -60,7 +64,6 @@ class Change(Struct, frozen=True, kw_only=True):
             base,
             payment=self.payment,
             cancellations=_merged(base.cancellations, self.cancellations),
-            refunds=_merged(base.refunds, self.refunds),
             legs=_merged(base.legs, self.legs),
             texts=base.texts + self.texts,
             anomalies=base.anomalies + self.anomalies,
@@ -117,9 +120,9 @@ class ChangeBuilder:
         self.now = before
         # Clocks of several machines differ; a chain's own time never goes back.
         self.context = replace(context, now=max(context.now, before.payment.updated_at))
-        self._before = None if new else before.payment
+        self._before = None if new else before
         self._cancellations: dict[UUID, Cancellation] = {}
-        self._refunds: dict[UUID, Refund] = {}
+        self._refunds: set[UUID] = set()  # those whose version was raised, or that are new
         self._legs: dict[UUID, Leg] = {}
         self._texts: list[PersonalText] = []
         self._jobs: list[Job] = []
@@ -134,27 +137,32 @@ class ChangeBuilder:
         self.now = replace(self.now, payment=payment)
 
     def put_cancellation(self, cancellation: Cancellation, *, unseen: bool = False) -> Cancellation:
-        """Add a cancellation, or change one; its version grows once a change. `unseen`: nothing changed that anybody is shown."""
-        if unseen:
-            self._cancellations[cancellation.id] = cancellation
-            self.now = replace(self.now, cancellations=_merged(self.now.cancellations, (cancellation,)))
-            return cancellation
+        """Add a cancellation, or change one; its version grows once a change. `unseen`: nothing changed that anybody is shown.
+
+        Its refund stays as the builder knows it: that is changed by `put_refund`.
+        """
         known = self.now.cancellation(cancellation.id)
-        raised = known is not None and cancellation.id not in self._cancellations
-        row = replace(cancellation, version=cancellation.version + 1) if raised else cancellation
-        row = _touched(row, self.context.now)
-        self._cancellations[row.id] = row
-        self.now = replace(self.now, cancellations=_merged(self.now.cancellations, (row,)))
-        return row
+        if known is not None:
+            raised = not unseen and cancellation.id not in self._cancellations
+            cancellation = replace(cancellation, version=known.version + raised, refund=known.refund)
+        return self._keep_cancellation(cancellation if unseen else _touched(cancellation, self.context.now))
 
     def put_refund(self, refund: Refund) -> Refund:
-        known = any(r.id == refund.id for r in self.now.refunds)
-        raised = known and refund.id not in self._refunds
-        row = replace(refund, version=refund.version + 1) if raised else refund
-        row = _touched(row, self.context.now)
-        self._refunds[row.id] = row
-        self.now = replace(self.now, refunds=_merged(self.now.refunds, (row,)))
-        return row
+        """Add the refund to its cancellation, which is known, or change it."""
+        cancellation = self.now.cancellation(refund.cancellation_id)
+        if cancellation is None:
+            raise LookupError(refund.cancellation_id)
+        if cancellation.refund is not None:
+            raised = refund.id not in self._refunds
+            refund = replace(refund, version=cancellation.refund.version + raised, updated_at=self.context.now)
+        self._refunds.add(refund.id)
+        self._keep_cancellation(replace(self.put_cancellation(cancellation), refund=refund))
+        return refund
+
+    def _keep_cancellation(self, cancellation: Cancellation) -> Cancellation:
+        self._cancellations[cancellation.id] = cancellation
+        self.now = replace(self.now, cancellations=_merged(self.now.cancellations, (cancellation,)))
+        return cancellation
 
     def put_leg(self, leg: Leg, data: dict[str, DataValue] | None = None, *, silent: bool = False) -> Leg:
         """Add or change a leg, and say so on the record; `silent` for what no state shows (an attempt's time)."""
@@ -227,13 +235,12 @@ class ChangeBuilder:
         payment = self.payment
         records = tuple(self._sealed(self._entries))
         sequence, head = (records[-1].sequence, records[-1].hash) if records else (payment.sequence, payment.head)
-        expected = 0 if self._before is None else self._before.version
-        payment = replace(payment, sequence=sequence, head=head, version=expected + 1, updated_at=self.context.now)
+        version = 1 if self._before is None else self._before.payment.version + 1
+        payment = replace(payment, sequence=sequence, head=head, version=version, updated_at=self.context.now)
         return Change(
-            expected_version=expected,
+            before=self._before,
             payment=payment,
             cancellations=tuple(self._cancellations.values()),
-            refunds=tuple(self._refunds.values()),
             legs=tuple(self._legs.values()),
             records=records,
             texts=tuple(self._texts),
@@ -259,7 +266,7 @@ class ChangeBuilder:
 
     def _sealed(self, entries: Iterable[_Entry]) -> Iterable[Record]:
         """A change has one state before and one after it; every record of it names both."""
-        from_state = None if self._before is None else self._before.state.value
+        from_state = None if self._before is None else self._before.payment.state.value
         to_state = self.payment.state.value
         chain, sequence, head = ids.public("pay", self.payment.id), self.payment.sequence, self.payment.head
         for entry in entries:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from msgspec import Struct, field
 
+from workflows.domain import ids
 from workflows.domain.enums import (
     CANCELLATION_OPEN,
     ActorRole,
@@ -55,8 +56,8 @@ class Funding(Struct, frozen=True, kw_only=True):
     funder: str | None = None
 
 
-class Item(Struct, frozen=True, kw_only=True):
-    """One line of the order; `amount` is the whole line's."""
+class Item(Struct, frozen=True, kw_only=True, array_like=True):
+    """One line of the order; `amount` is the whole line's. In JSON, as it is stored, a list of the three."""
 
     reference: str
     quantity: int
@@ -79,9 +80,9 @@ class RegisteredContent(Struct, frozen=True, kw_only=True):
     funding: str  # SHA-256 in hex of its canonical form; so are the items
     items: str
     fulfilment: Fulfilment
-    shipped_at: datetime | None
-    delivered_at: datetime | None
-    completed_at: datetime | None
+    shipped_at: datetime | None = None
+    delivered_at: datetime | None = None
+    completed_at: datetime | None = None
     authorised_at_said: bool  # False: the moment is ours, since nobody told one
 
 
@@ -139,7 +140,7 @@ class Payment(Struct, frozen=True, kw_only=True):
         return max(0, self.amount - self.amount_refunded - self.amount_charged_back - self.amount_forfeited)
 
 
-class ItemQuantity(Struct, frozen=True, kw_only=True):
+class ItemQuantity(Struct, frozen=True, kw_only=True, array_like=True):
     reference: str
     quantity: int
 
@@ -174,6 +175,20 @@ class Clock(Struct, frozen=True, kw_only=True):
     id: UUID
     started_at: datetime
     reminders: int = 0  # sent so far
+
+
+class Refund(Struct, frozen=True, kw_only=True):
+    """Money on its way back, in one leg per funding source. Its state is its legs' worst."""
+
+    id: UUID
+    payment_id: UUID
+    cancellation_id: UUID
+    version: int
+    state: LegState
+    amount: int
+    currency: str
+    created_at: datetime
+    updated_at: datetime
 
 
 class Cancellation(Struct, frozen=True, kw_only=True):
@@ -215,20 +230,7 @@ class Cancellation(Struct, frozen=True, kw_only=True):
     assigned_to: str | None
     approvals: tuple[Approval, ...]
     reopened: bool  # came back from completed; not counted by the one-open rule
-    created_at: datetime
-    updated_at: datetime
-
-
-class Refund(Struct, frozen=True, kw_only=True):
-    """Money on its way back, in one leg per funding source. Its state is its legs' worst."""
-
-    id: UUID
-    payment_id: UUID
-    cancellation_id: UUID
-    version: int
-    state: LegState
-    amount: int
-    currency: str
+    refund: Refund | None = None  # once money is to go back; a cancellation has one at most
     created_at: datetime
     updated_at: datetime
 
@@ -248,7 +250,6 @@ class Leg(Struct, frozen=True, kw_only=True):
     amount: int
     currency: str
     state: LegState
-    rail_key: str  # 64 hex digits: the payment's id, then the leg's
     outcome_source: OutcomeSource | None
     provider_refund_id: str | None
     rail_reference: str | None
@@ -259,6 +260,11 @@ class Leg(Struct, frozen=True, kw_only=True):
     replaces: UUID | None
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def rail_key(self) -> str:
+        """64 hex digits: the payment's id, then the leg's. Made of the key, so that it can be neither chosen anew nor changed."""
+        return ids.rail_key(self.payment_id, self.id)
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -312,12 +318,11 @@ class IdempotentResponse(Struct, frozen=True, kw_only=True):
 class Snapshot(Struct, frozen=True, kw_only=True):
     """All that one decision needs of a payment, as it stood at one moment.
 
-    `cancellations` holds the unfinished ones and those that were asked for; `refunds` and `legs` are theirs.
+    `cancellations` holds the unfinished ones and those that were asked for; `legs` are theirs.
     """
 
     payment: Payment
     cancellations: tuple[Cancellation, ...] = ()
-    refunds: tuple[Refund, ...] = ()
     legs: tuple[Leg, ...] = ()
     texts: tuple[PersonalText, ...] = ()
     anomalies: tuple[Anomaly, ...] = ()  # loaded where a rail's word, or the wallet's, is heard
@@ -333,8 +338,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     def cancellation(self, id: UUID) -> Cancellation | None:
         return next((c for c in self.cancellations if c.id == id), None)
 
-    def refund_of(self, cancellation: Cancellation) -> Refund | None:
-        return next((r for r in self.refunds if r.cancellation_id == cancellation.id), None)
+    @property
+    def refunds(self) -> tuple[Refund, ...]:
+        return tuple(c.refund for c in self.cancellations if c.refund is not None)
 
     def legs_of(self, cancellation_id: UUID, kind: LegKind) -> tuple[Leg, ...]:
         return tuple(leg for leg in self.legs if leg.cancellation_id == cancellation_id and leg.kind is kind)

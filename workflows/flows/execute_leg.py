@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import assert_never
 
+from workflows.commands import Runtime
 from workflows.domain.changes import Change
 from workflows.domain.decisions import outcomes
 from workflows.domain.decisions.execution import order
@@ -21,7 +22,6 @@ from workflows.domain.model import Leg, Snapshot
 from workflows.domain.ports import Absent, Outcome, Provider
 from workflows.domain.ports import ProviderUnavailable as RailUnavailable
 from workflows.flows.legs import change_leg, load_leg, rail_context, worker_context
-from workflows.run import Runtime
 from workflows.storage.apply import Fence
 from workflows.storage.jobs import Claim
 
@@ -42,45 +42,56 @@ class Rails:
         return base * (0.8 + secrets.randbelow(401) / 1000)
 
 
+@dataclass(frozen=True, slots=True)
+class _Called:
+    """What the rail said, how it came to say so, and the payment as this step left it."""
+
+    outcome: Outcome
+    source: OutcomeSource
+    snapshot: Snapshot
+
+
 class _Overtaken(Exception):
     """Between loading and sending somebody else changed what there is to do, or the time to do it in has gone."""
 
 
 async def execute_leg(runtime: Runtime, rails: Rails, claim: Claim) -> None:
-    """Do what is due for a leg, and end or put off its job. Raises LeaseLost where another worker has it now."""
+    """Do what is due for a leg, and end or put off its job. Raises LeaseLost where another worker has it now.
+
+    The snapshot is loaded once: each step goes on from what the one before left, and is written only if that is still so.
+    """
     found = await load_leg(runtime, claim.payment_id, claim.subject_id)
     if found is None or found[1].state not in _ASKED | {LegState.scheduled}:
         await runtime.store.finish_job(claim.done())
         return
-    snapshot, leg = found
     try:
-        outcome, source = await _call(runtime, rails, snapshot, leg, claim)
+        called = await _call(runtime, rails, *found, claim)
     except _Overtaken:
         await runtime.store.finish_job(claim.again(runtime.clock()))  # what is due now is another thing: look again
         return
-    await _learn(runtime, rails, claim, outcome, source)
+    await _learn(runtime, rails, claim, called)
 
 
-async def _call(runtime: Runtime, rails: Rails, snapshot: Snapshot, leg: Leg, claim: Claim) -> tuple[Outcome, OutcomeSource]:
+async def _call(runtime: Runtime, rails: Rails, snapshot: Snapshot, leg: Leg, claim: Claim) -> _Called:
     provider, told = rails.providers[leg.provider], order(snapshot.payment, leg)
     if leg.state in _ASKED:
         outcome = await provider.find(told)
         if not isinstance(outcome, Absent) or leg.state not in MAY_BE_SENT:
-            return outcome, OutcomeSource.query
-    await _intend(runtime, claim)
+            return _Called(outcome, OutcomeSource.query, snapshot)
+    snapshot = await _intend(runtime, claim, snapshot)
     # A process may have been frozen since it took the job: its lease is then another's, and so is the call.
     if claim.expires - runtime.monotonic() <= rails.call_seconds_max:
         raise _Overtaken
     match leg.kind:
         case LegKind.refund:
-            return await provider.refund(told), OutcomeSource.reply
+            return _Called(await provider.refund(told), OutcomeSource.reply, snapshot)
         case LegKind.void:
-            return await provider.void(told), OutcomeSource.reply
+            return _Called(await provider.void(told), OutcomeSource.reply, snapshot)
         case _:
             assert_never(leg.kind)
 
 
-async def _intend(runtime: Runtime, claim: Claim) -> None:
+async def _intend(runtime: Runtime, claim: Claim, known: Snapshot) -> Snapshot:
     """Write that the leg is being sent. Raises _Overtaken where it is no longer to be sent."""
 
     def decide(snapshot: Snapshot, leg: Leg) -> Change:
@@ -88,10 +99,15 @@ async def _intend(runtime: Runtime, claim: Claim) -> None:
             raise _Overtaken
         return outcomes.submit(snapshot, leg, worker_context(runtime, snapshot.payment))
 
-    await change_leg(runtime, claim.payment_id, claim.subject_id, decide=decide, fence=lambda _: claim.held())
+    key = (claim.payment_id, claim.subject_id)
+    decided = await change_leg(runtime, key, decide=decide, fence=lambda _: claim.held(), known=known)
+    if decided is None:
+        raise _Overtaken
+    return decided.snapshot
 
 
-async def _learn(runtime: Runtime, rails: Rails, claim: Claim, outcome: Outcome, source: OutcomeSource) -> None:
+async def _learn(runtime: Runtime, rails: Rails, claim: Claim, called: _Called) -> None:
+    outcome, source = called.outcome, called.source
     next_at = runtime.clock() + rails.wait(claim.attempt)
     if isinstance(outcome, RailUnavailable) and outcome.retry_after_seconds is not None:
         next_at = max(next_at, runtime.clock() + timedelta(seconds=outcome.retry_after_seconds))
@@ -106,6 +122,7 @@ async def _learn(runtime: Runtime, rails: Rails, claim: Claim, outcome: Outcome,
     def fate(leg: Leg) -> Fence:
         return claim.again(next_at) if leg.state in _ASKED else claim.done()
 
-    decided = await change_leg(runtime, claim.payment_id, claim.subject_id, decide=decide, fence=fate)
+    key = (claim.payment_id, claim.subject_id)
+    decided = await change_leg(runtime, key, decide=decide, fence=fate, known=called.snapshot)
     if decided is not None and decided.change is None:
         await runtime.store.finish_job(fate(decided.leg))

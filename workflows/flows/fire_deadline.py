@@ -2,14 +2,14 @@
 
 from datetime import datetime
 
+from workflows.commands import Decision, Runtime, Write, execute
 from workflows.domain.changes import Change
 from workflows.domain.decisions.clocks import fire_deadline, next_deadline_at
-from workflows.domain.errors import LeaseLost, Unavailable
+from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.model import Cancellation, Snapshot
 from workflows.flows.execute_leg import Rails
 from workflows.flows.legs import CONFLICTS_MAX, worker_context
-from workflows.run import Runtime, pause
-from workflows.storage.apply import Applied, Lost
+from workflows.storage.apply import Fence
 from workflows.storage.jobs import Claim
 from workflows.storage.snapshot import SnapshotQuery
 
@@ -19,25 +19,22 @@ async def fire_due_deadline(runtime: Runtime, _: Rails, claim: Claim) -> None:
 
     Raises LeaseLost where another worker has the job now, Unavailable where others are always faster.
     """
-    for attempt in range(CONFLICTS_MAX):
+
+    async def load() -> tuple[Snapshot, PolicyContext] | None:
         snapshot = await runtime.store.load(SnapshotQuery(payment_id=claim.payment_id))
-        cancellation = None if snapshot is None else _running(snapshot, claim)
-        if snapshot is None or cancellation is None:
-            await _finish(runtime, claim, None)
-            return
-        terms = await runtime.terms(snapshot.payment)
-        change = fire_deadline(snapshot, cancellation, terms, worker_context(runtime, snapshot.payment))
-        if change is None:
-            await _finish(runtime, claim, next_deadline_at(cancellation))  # too early: this clock, or that of the machine, was put back
-            return
-        again = _again(change, claim)
-        answer = await runtime.store.apply(change, fence=claim.done() if again is None else claim.again(again))
-        if answer is Applied:
-            return
-        if answer is Lost:
-            raise LeaseLost
-        await pause(attempt)
-    raise Unavailable
+        return None if snapshot is None else (snapshot, await runtime.terms(snapshot.payment))
+
+    def decide(loaded: tuple[Snapshot, PolicyContext] | None) -> Decision[None]:
+        running = None if loaded is None else _running(loaded[0], claim)
+        if loaded is None or running is None:
+            return Decision(None, Write(fence=claim.done()))
+        snapshot, terms = loaded
+        change = fire_deadline(snapshot, running, terms, worker_context(runtime, snapshot.payment))
+        # None: too early. This clock, or that of the machine, was put back.
+        again = next_deadline_at(running) if change is None else _again(change, claim)
+        return Decision(None, Write(change=change, fence=_fate(claim, again)))
+
+    await execute(runtime.store, load, decide, attempts=CONFLICTS_MAX)
 
 
 def _running(snapshot: Snapshot, claim: Claim) -> Cancellation | None:
@@ -52,6 +49,5 @@ def _again(change: Change, claim: Claim) -> datetime | None:
     return None
 
 
-async def _finish(runtime: Runtime, claim: Claim, again: datetime | None) -> None:
-    if not await runtime.store.finish_job(claim.done() if again is None else claim.again(again)):
-        raise LeaseLost
+def _fate(claim: Claim, again: datetime | None) -> Fence:
+    return claim.done() if again is None else claim.again(again)

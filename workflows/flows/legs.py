@@ -1,15 +1,14 @@
-"""Load, decide, apply for one leg, on behalf of a job."""
+"""A leg's step: what a worker or a rail's word makes of it, by the loop of all commands."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+from workflows.commands import Decision, Runtime, Write, execute
 from workflows.domain.changes import Change, Context
 from workflows.domain.enums import ActorRole, Channel
-from workflows.domain.errors import LeaseLost, Unavailable
 from workflows.domain.model import Actor, Leg, Payment, Snapshot
-from workflows.run import Runtime, pause
-from workflows.storage.apply import Applied, Fence, Lost, NotificationMark
+from workflows.storage.apply import Fence, NotificationMark
 from workflows.storage.snapshot import SnapshotQuery
 
 CONFLICTS_MAX = 20
@@ -17,10 +16,14 @@ CONFLICTS_MAX = 20
 Decide = Callable[[Snapshot, Leg], Change | None]  # None: nothing is to change
 
 
+_Found = tuple[Snapshot, Leg] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The leg as it stands now, and what was written, if anything was."""
+    """The leg as it stands now with its payment, and what was written, if anything was."""
 
+    snapshot: Snapshot
     leg: Leg
     change: Change | None
 
@@ -34,34 +37,40 @@ async def load_leg(runtime: Runtime, payment_id: UUID, leg_id: UUID) -> tuple[Sn
 
 async def change_leg(
     runtime: Runtime,
-    payment_id: UUID,
-    leg_id: UUID,
+    key: tuple[UUID, UUID],
     *,
     decide: Decide,
     fence: Callable[[Leg], Fence],
     mark: Callable[[Change], NotificationMark] | None = None,
+    known: Snapshot | None = None,
 ) -> Decided | None:
-    """Write what `decide` makes of the leg, together with the job's fate, which `fence` reads off the leg as it then is, and with what
-    became of the rail's word that led to it (`mark`).
+    """Write what `decide` makes of the leg (`key`: its payment's and its id), together with the job's fate, which `fence` reads off the
+    leg as it then is, and with what became of the rail's word that led to it (`mark`).
 
-    None where there is no such leg. Raises LeaseLost where another worker has the job now, Unavailable where others are always faster.
+    `known`: the snapshot as the step before left it; if it is no longer so, nothing is written, and it is loaded after all. None where
+    there is no such leg. Raises LeaseLost where another worker has the job now, Unavailable where others are always faster.
     """
-    for attempt in range(CONFLICTS_MAX):
-        found = await load_leg(runtime, payment_id, leg_id)
+    left = known
+
+    async def load() -> _Found:
+        nonlocal left
+        snapshot, left = left, None
+        leg = None if snapshot is None else snapshot.leg(key[1])
+        return await load_leg(runtime, *key) if snapshot is None or leg is None else (snapshot, leg)
+
+    def decided(found: _Found) -> Decision[Decided | None]:
         if found is None:
-            return None
+            return Decision(None)
         snapshot, leg = found
         change = decide(snapshot, leg)
         if change is None:
-            return Decided(leg, None)
-        after = next((row for row in change.legs if row.id == leg_id), leg)
-        answer = await runtime.store.apply(change, fence=fence(after), mark=None if mark is None else mark(change))
-        if answer is Applied:
-            return Decided(after, change)
-        if answer is Lost:
-            raise LeaseLost
-        await pause(attempt)
-    raise Unavailable
+            return Decision(Decided(snapshot, leg, None))
+        after = change.after(snapshot)
+        now = after.leg(leg.id) or leg
+        write = Write(change=change, fence=fence(now), mark=None if mark is None else mark(change))
+        return Decision(Decided(after, now, change), write)
+
+    return await execute(runtime.store, load, decided, attempts=CONFLICTS_MAX)
 
 
 def worker_context(runtime: Runtime, payment: Payment) -> Context:

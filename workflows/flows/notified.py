@@ -1,5 +1,6 @@
 """Act on a rail's stored word: apply what it says to the leg that it names, or keep it as an anomaly."""
 
+from workflows.commands import Runtime
 from workflows.domain.changes import Change
 from workflows.domain.decisions import outcomes
 from workflows.domain.enums import AnomalyKind, OutcomeSource
@@ -10,7 +11,6 @@ from workflows.domain.ports import ProviderNotification, Unknown
 from workflows.domain.records import digest_text
 from workflows.flows.execute_leg import Rails
 from workflows.flows.legs import change_leg, rail_context
-from workflows.run import Runtime
 from workflows.storage.apply import NotificationMark
 from workflows.storage.jobs import Claim
 from workflows.storage.notifications import StoredNotification
@@ -44,7 +44,7 @@ async def handle_notification(runtime: Runtime, rails: Rails, claim: Claim) -> N
     def mark(change: Change) -> NotificationMark:
         return _mark(runtime, claim, "anomaly" if change.anomalies else "applied")
 
-    decided = await change_leg(runtime, *key, decide=decide, fence=lambda _: claim.done(), mark=mark)
+    decided = await change_leg(runtime, key, decide=decide, fence=lambda _: claim.done(), mark=mark)
     if decided is None:
         kind = AnomalyKind.unknown_key
         await _settle(runtime, claim, kind.value, _anomaly(runtime, claim, stored, kind, said))

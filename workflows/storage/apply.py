@@ -1,27 +1,37 @@
 """Apply: one statement writes a whole change, or nothing of it.
 
-The statement is composed of one piece per table, each of which reads the compare-and-swap on the payment's version: where that
-found no row, nothing is written anywhere. Its text depends only on how many rows of which table there are, so that PostgreSQL
-plans each shape once.
+The statement is composed of one piece for each thing that it does to a table. All of them read `changed`, which has a row only where
+the payment still had the version that was decided upon (and the job was still this worker's): where it has none, nothing is written
+anywhere. The text depends on the pieces alone, so that PostgreSQL plans each composition once.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy.dialects import postgresql
-from sqlmodel import SQLModel
 
 from workflows.domain.changes import Change
-from workflows.domain.model import IdempotentResponse
-from workflows.storage import codec, tables
+from workflows.domain.model import Anomaly, Payment
 from workflows.storage.guards import IMMUTABLE
-
-_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves its constructor untyped
+from workflows.storage.mapping import (
+    ANOMALY,
+    CANCELLATION,
+    JOB,
+    LEG,
+    PAYMENT,
+    POLICY,
+    RECORD,
+    REPLY,
+    TEXT,
+    KeptReply,
+    ResponseToKeep,
+    TableMapping,
+    Values,
+)
 
 
 class Applied:
@@ -37,16 +47,6 @@ class Lost:
 
 
 ApplyResult = type[Applied] | type[Conflict] | type[Lost]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResponseToKeep:
-    """The reply to keep under the caller's idempotency key, together with its effect."""
-
-    caller: str
-    key: str
-    reply: IdempotentResponse
-    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,91 +70,117 @@ class NotificationMark:
     at: datetime
 
 
-class _Shape(NamedTuple):
-    new: bool
-    cancellations: int
-    refunds: int
-    legs: int
-    records: int
-    texts: int
-    jobs: int
-    anomalies: int
-    reply: bool
-    fence: Literal["none", "done", "again", "held"]
-    mark: bool
+class Piece(NamedTuple):
+    """One part of the statement: what it does, to which table, in how many rows."""
+
+    does: str
+    table: str = ""
+    rows: int = 1
 
 
-class _Table(NamedTuple):
-    name: str
-    columns: tuple[str, ...]
-    types: tuple[str, ...]
-    upsert: bool
+@dataclass(slots=True)
+class Statement:
+    """Pieces in the making, with their arguments in the order in which they are numbered."""
 
+    pieces: list[Piece] = field(default_factory=list)
+    arguments: list[Any] = field(default_factory=list)
 
-def _table(model: type[SQLModel], *, upsert: bool = False) -> _Table:
-    table = model.metadata.tables[str(model.__tablename__)]
-    return _Table(
-        name=table.name,
-        columns=tuple(f'"{column.name}"' for column in table.columns),
-        types=tuple(column.type.compile(_DIALECT) for column in table.columns),
-        upsert=upsert,
-    )
+    def add(self, piece: Piece, *arguments: Any) -> None:
+        self.pieces.append(piece)
+        self.arguments.extend(arguments)
 
+    def insert(self, table: TableMapping[Any], values: Sequence[Any], payment: Payment | None = None, *, does: str = "insert") -> None:
+        if values:
+            self.pieces.append(Piece(does, table.name, len(values)))
+            for value in values:
+                self.arguments.extend(_ROWS[table.name].row(value, payment))
 
-_PAYMENT = _table(tables.PaymentRow)
-_CHILDREN = (
-    _table(tables.CancellationRow, upsert=True),
-    _table(tables.RefundRow, upsert=True),
-    _table(tables.LegRow, upsert=True),
-    _table(tables.RecordRow),
-    _table(tables.PersonalTextRow),
-    _table(tables.JobRow),
-    _table(tables.AnomalyRow),
-)
-_REPLY = _table(tables.IdempotentResponseRow)
-# What never changes is neither sent nor set.
-_PAYMENT_UPDATED = tuple(i for i, name in enumerate(_PAYMENT.columns) if name.strip('"') not in IMMUTABLE["payment"])
+    def update(self, table: TableMapping[Any], value: Any, payment: Payment | None = None) -> None:
+        rows = _ROWS[table.name]
+        row = rows.row(value, payment)
+        self.add(Piece("update", table.name), value.payment_id, value.id, *(row[position] for position in rows.mutable))
+
+    async def run(self, connection: Any) -> ApplyResult:
+        """`connection`: an asyncpg pool or connection."""
+        try:
+            row = await connection.fetchrow(_text(tuple(self.pieces)), *self.arguments)
+        except asyncpg.UniqueViolationError as violation:
+            if violation.constraint_name not in CONFLICT_CONSTRAINTS:
+                raise
+            return Conflict
+        if row["changed"]:
+            return Applied
+        return Conflict if row["locked"] else Lost
 
 
 async def apply(
     connection: Any, change: Change, *, keep: ResponseToKeep | None = None, fence: Fence | None = None, mark: NotificationMark | None = None
 ) -> ApplyResult:
     """Write the change with the kept reply, the job's fate and the fate of a rail's word. `connection`: an asyncpg pool or connection."""
-    payment = change.payment
-    new = change.expected_version == 0
-    rows: list[list[codec.Values]] = [
-        [codec.cancellation_values(row, payment.merchant_id) for row in change.cancellations],
-        [codec.refund_values(row, payment.merchant_id) for row in change.refunds],
-        [codec.leg_values(row) for row in change.legs],
-        [codec.record_values(record, payment.merchant_id) for record in change.records],
-        [codec.text_values(text) for text in change.texts],
-        [codec.job_values(job) for job in change.jobs],
-        [codec.anomaly_values(anomaly) for anomaly in change.anomalies],
-    ]
-    values = codec.payment_values(payment)
-    arguments: list[Any] = list(values) if new else [payment.id, change.expected_version, *(values[i] for i in _PAYMENT_UPDATED)]
-    for group in rows:
-        for row in group:
-            arguments.extend(row)
+    statement, payment, before = Statement(), change.payment, change.before
+    _lock(statement, fence)
+    if before is None:
+        statement.insert(PAYMENT, [payment], does="register")
+    else:
+        rows = _ROWS[PAYMENT.name]
+        row = rows.row(payment, None)
+        swap = Piece("swap" if fence is None else "swap fenced")
+        statement.add(swap, payment.id, change.expected_version, *(row[position] for position in rows.mutable))
+    for table, values, known in (
+        (CANCELLATION, change.cancellations, before and before.cancellation),
+        (LEG, change.legs, before and before.leg),
+    ):
+        statement.insert(table, [value for value in values if not known or known(value.id) is None], payment)
+        for value in values:
+            if known and known(value.id) is not None:
+                statement.update(table, value, payment)
+    statement.insert(RECORD, change.records, payment)
+    statement.insert(TEXT, change.texts)
+    statement.insert(JOB, change.jobs)
+    statement.insert(ANOMALY, change.anomalies)
     if keep is not None:
-        arguments.extend(_reply_values(payment.id, keep))
-    if fence is not None:
-        arguments.extend((fence.payment_id, fence.id, fence.attempt))
-        if fence.run_at is not None:
-            arguments.append(fence.run_at)
-    if mark is not None:
-        arguments.extend((mark.payment_id, mark.id, mark.at, mark.verdict))
-    cancellations, refunds, legs, records, texts, jobs, anomalies = map(len, rows)
-    shape = _Shape(new, cancellations, refunds, legs, records, texts, jobs, anomalies, keep is not None, _fate(fence), mark is not None)
-    try:
-        row = await connection.fetchrow(_statement(shape), *arguments)
-    except asyncpg.UniqueViolationError as violation:
-        if violation.constraint_name not in CONFLICT_CONSTRAINTS:
-            raise
-        return Conflict
-    if row["changed"]:
-        return Applied
-    return Lost if fence is not None and not row["locked"] else Conflict
+        statement.insert(REPLY, [KeptReply(payment.id, keep)])
+    _finish(statement, fence)
+    _mark(statement, mark)
+    return await statement.run(connection)
+
+
+async def keep_response(connection: Any, scope_id: UUID, keep: ResponseToKeep) -> bool:
+    """Keep the reply to a request that changed nothing; False where one is kept under its key already."""
+    statement = Statement([Piece("anyway")])
+    statement.insert(REPLY, [KeptReply(scope_id, keep)])
+    return await statement.run(connection) is Applied
+
+
+async def finish_job(connection: Any, fence: Fence) -> bool:
+    """End or put off a job without a change; False where another worker has taken it over."""
+    statement = Statement()
+    _lock(statement, fence)
+    statement.add(Piece("held"))
+    _finish(statement, fence)
+    return await statement.run(connection) is Applied
+
+
+async def settle_notification(connection: Any, mark: NotificationMark, fence: Fence, anomaly: Anomaly | None) -> bool:
+    """Say what became of a rail's word that changes nothing of a payment, keep it as an anomaly where it is one, and end its job.
+
+    False where another worker has taken the job over: nothing was written.
+    """
+    statement = Statement()
+    _lock(statement, fence)
+    statement.add(Piece("held"))
+    statement.insert(ANOMALY, [] if anomaly is None else [anomaly], does="insert once")
+    _finish(statement, fence)
+    _mark(statement, mark)
+    return await statement.run(connection) is Applied
+
+
+async def insert(connection: Any, *rows: tuple[TableMapping[Any], Sequence[Any]]) -> ApplyResult:
+    """Write rows that belong to no payment, a record among them: its place in its chain is the lock."""
+    statement = Statement([Piece("anyway")])
+    for table, values in rows:
+        statement.insert(table, values)
+    return await statement.run(connection)
 
 
 # What must never happen twice. Two at once is no error: the one who comes second decides again, upon what the first has done.
@@ -163,45 +189,53 @@ CONFLICT_CONSTRAINTS = frozenset(
         "payment_pkey",
         "one_open_cancellation_per_payment",
         "one_cancellation_per_client_reference",
-        "one_refund_per_cancellation",
         "one_live_leg_per_source",
         "one_successor_per_leg",
         "one_job_per_subject",
         "one_anomaly_per_word",
         "record_pkey",
         "kept_reply_pkey",
+        "policy_pkey",
+        "policy_ordinal",
     }
 )
 
 
-async def keep_response(connection: Any, scope_id: UUID, keep: ResponseToKeep) -> bool:
-    """Keep the reply to a request that changed nothing; False where one is kept under its key already."""
-    found = await connection.fetchrow(_KEEP, *_reply_values(scope_id, keep))
-    return found is not None
+def _lock(statement: Statement, fence: Fence | None) -> None:
+    if fence is not None:
+        statement.add(Piece("lock"), fence.payment_id, fence.id, fence.attempt)
 
 
-async def finish_job(connection: Any, fence: Fence) -> bool:
-    """End or put off a job without a change; False where another worker has taken it over."""
+def _finish(statement: Statement, fence: Fence | None) -> None:
+    if fence is None or fence.leased:
+        return
     if fence.run_at is None:
-        sql, extra = "delete from job where payment_id = $1 and id = $2 and attempt = $3 returning 1", ()
+        statement.add(Piece("job done"))
     else:
-        sql = "update job set run_at = $4, leased_until = null where payment_id = $1 and id = $2 and attempt = $3 returning 1"
-        extra = (fence.run_at,)  # type: ignore[assignment]  # a longer tuple in this branch
-    return await connection.fetchrow(sql, fence.payment_id, fence.id, fence.attempt, *extra) is not None
+        statement.add(Piece("job again"), fence.run_at)
 
 
-def _fate(fence: Fence | None) -> Literal["none", "done", "again", "held"]:
-    if fence is None:
-        return "none"
-    if fence.leased:
-        return "held"
-    return "done" if fence.run_at is None else "again"
+def _mark(statement: Statement, mark: NotificationMark | None) -> None:
+    if mark is not None:
+        statement.add(Piece("mark"), mark.payment_id, mark.id, mark.at, mark.verdict)
 
 
-def _reply_values(scope_id: UUID, keep: ResponseToKeep) -> codec.Values:
-    reply = keep.reply
-    headers = codec.json_text(reply.headers)
-    return (scope_id, keep.caller, keep.key, reply.fingerprint, reply.status, reply.body, headers, keep.at)
+class _Rows(NamedTuple):
+    """A table as the statement's pieces need it."""
+
+    row: Callable[[Any, Payment | None], Values]
+    columns: tuple[str, ...]  # quoted
+    types: tuple[str, ...]
+    mutable: tuple[int, ...]  # positions of the columns that may change
+
+
+def _rows(table: TableMapping[Any]) -> _Rows:
+    fixed = IMMUTABLE.get(table.name, frozenset())
+    mutable = tuple(position for position, name in enumerate(table.columns) if name not in fixed)
+    return _Rows(table.writer(), tuple(f'"{name}"' for name in table.columns), table.types, mutable)
+
+
+_ROWS = {table.name: _rows(table) for table in (PAYMENT, CANCELLATION, LEG, RECORD, TEXT, JOB, ANOMALY, REPLY, POLICY)}
 
 
 class _Numbers:
@@ -219,59 +253,77 @@ class _Numbers:
 
 
 @lru_cache(maxsize=512)
-def _statement(shape: _Shape) -> str:
+def _text(pieces: tuple[Piece, ...]) -> str:
     numbers = _Numbers()
-    pieces = [f"changed as ({_swap(shape, numbers)} returning 1)"]
-    counts = (shape.cancellations, shape.refunds, shape.legs, shape.records, shape.texts, shape.jobs, shape.anomalies)
-    for table, count in zip(_CHILDREN, counts, strict=True):
-        if count:
-            pieces.append(f"{table.name}_rows as ({_insert(table, count, numbers)})")
-    if shape.reply:
-        pieces.append(f"reply_rows as ({_insert(_REPLY, 1, numbers)})")
-    locked = "1"
-    if shape.fence != "none":
-        job = "payment_id = {} and id = {} and attempt = {}".format(*numbers.take(("uuid", "uuid", "integer")))
-        # Locked before the payment is touched: whoever took the job over meanwhile has raised `attempt`, and no row is found.
-        pieces.insert(0, f"locked as materialized (select 1 from job where {job} for update)")
-        locked = "(select count(*) from locked)"
-        if shape.fence == "done":
-            pieces.append(f"job_done as (delete from job using changed where {job})")
-        elif shape.fence == "again":
-            due = numbers.take(("timestamptz",))[0]
-            pieces.append(f"job_again as (update job set run_at = {due}, leased_until = null from changed where {job})")
-    if shape.mark:
-        payment, id_, at, verdict = numbers.take(("uuid", "uuid", "timestamptz", "text"))
-        told = f"payment_id = {payment} and id = {id_} and handled_at is null"
-        pieces.append(f"marked as (update notification set handled_at = {at}, verdict = {verdict} from changed where {told})")
-    return f"with {', '.join(pieces)} select (select count(*) from changed) as changed, {locked} as locked"
+    parts = [_PIECES[piece.does](piece, numbers, f"part_{position}") for position, piece in enumerate(pieces)]
+    locked = "(select count(*) from locked)" if pieces[0].does == "lock" else "1"
+    return f"with {', '.join(parts)} select (select count(*) from changed) as changed, {locked} as locked"
 
 
-def _swap(shape: _Shape, numbers: _Numbers) -> str:
-    if shape.new:
-        return (
-            f"insert into payment ({', '.join(_PAYMENT.columns)}) values ({', '.join(numbers.take(_PAYMENT.types))}) on conflict do nothing"
-        )
+def _lock_sql(_: Piece, numbers: _Numbers, __: str) -> str:
+    """Before the payment is touched: whoever took the job over meanwhile has raised `attempt`, and no row is found."""
+    payment, id_, attempt = numbers.take(("uuid", "uuid", "integer"))
+    found = f"payment_id = {payment} and id = {id_} and attempt = {attempt}"
+    return f"locked as materialized (select payment_id, id from job where {found} for update)"
+
+
+def _swap_sql(piece: Piece, numbers: _Numbers, _: str) -> str:
     key, version = numbers.take(("uuid", "integer"))
-    names = [_PAYMENT.columns[i] for i in _PAYMENT_UPDATED]
-    given = numbers.take(_PAYMENT.types[i] for i in _PAYMENT_UPDATED)
-    sets = ", ".join(f"{name} = {value}" for name, value in zip(names, given, strict=True))
-    fenced = " and exists (select 1 from locked)" if shape.fence != "none" else ""
-    return f"update payment set {sets} where id = {key} and version = {version}{fenced}"
+    fenced = " and exists (select from locked)" if piece.does == "swap fenced" else ""
+    return f"changed as (update payment set {_sets('payment', numbers)} where id = {key} and version = {version}{fenced} returning 1)"
 
 
-def _insert(table: _Table, count: int, numbers: _Numbers) -> str:
-    rows = ", ".join(f"({', '.join(numbers.take(table.types))})" for _ in range(count))
-    listed = ", ".join(table.columns)
-    sql = f"insert into {table.name} ({listed}) select v.* from (values {rows}) as v ({listed}), changed"
-    if table.upsert:
-        sets = ", ".join(f"{name} = excluded.{name}" for name in table.columns if name.strip('"') not in IMMUTABLE[table.name])
-        sql += f" on conflict (payment_id, id) do update set {sets}"
-    return sql
+def _register_sql(_: Piece, numbers: _Numbers, __: str) -> str:
+    rows = _ROWS["payment"]
+    given = ", ".join(numbers.take(rows.types))
+    return f"changed as (insert into payment ({', '.join(rows.columns)}) values ({given}) on conflict do nothing returning 1)"
 
 
-def _keep_statement(numbers: _Numbers) -> str:
-    given = ", ".join(numbers.take(_REPLY.types))
-    return f"insert into kept_reply ({', '.join(_REPLY.columns)}) values ({given}) on conflict do nothing returning 1"
+def _insert_sql(piece: Piece, numbers: _Numbers, name: str) -> str:
+    rows = _ROWS[piece.table]
+    given = ", ".join(f"({', '.join(numbers.take(rows.types))})" for _ in range(piece.rows))
+    listed = ", ".join(rows.columns)
+    once = " on conflict do nothing" if piece.does == "insert once" else ""
+    return f"{name} as (insert into {piece.table} ({listed}) select v.* from (values {given}) as v ({listed}), changed{once})"
 
 
-_KEEP = _keep_statement(_Numbers())
+def _update_sql(piece: Piece, numbers: _Numbers, name: str) -> str:
+    payment, id_ = numbers.take(("uuid", "uuid"))
+    sets = _sets(piece.table, numbers)
+    return f"{name} as (update {piece.table} set {sets} from changed where payment_id = {payment} and id = {id_})"
+
+
+def _sets(table: str, numbers: _Numbers) -> str:
+    rows = _ROWS[table]
+    given = numbers.take(rows.types[position] for position in rows.mutable)
+    return ", ".join(f"{rows.columns[position]} = {value}" for position, value in zip(rows.mutable, given, strict=True))
+
+
+_MY_JOB = "using changed, locked where job.payment_id = locked.payment_id and job.id = locked.id"
+
+
+def _again_sql(_: Piece, numbers: _Numbers, name: str) -> str:
+    due = numbers.take(("timestamptz",))[0]
+    return f"{name} as (update job set run_at = {due}, leased_until = null {_MY_JOB.replace('using', 'from')})"
+
+
+def _mark_sql(_: Piece, numbers: _Numbers, name: str) -> str:
+    payment, id_, at, verdict = numbers.take(("uuid", "uuid", "timestamptz", "text"))
+    heard = f"payment_id = {payment} and id = {id_} and handled_at is null"
+    return f"{name} as (update notification set handled_at = {at}, verdict = {verdict} from changed where {heard})"
+
+
+_PIECES: dict[str, Callable[[Piece, _Numbers, str], str]] = {
+    "lock": _lock_sql,
+    "register": _register_sql,
+    "swap": _swap_sql,
+    "swap fenced": _swap_sql,
+    "held": lambda *_: "changed as (select from locked)",
+    "anyway": lambda *_: "changed as (select)",
+    "insert": _insert_sql,
+    "insert once": _insert_sql,
+    "update": _update_sql,
+    "job done": lambda _, __, name: f"{name} as (delete from job {_MY_JOB})",
+    "job again": _again_sql,
+    "mark": _mark_sql,
+}

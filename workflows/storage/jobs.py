@@ -15,7 +15,7 @@ _CLAIM = """
 with moment as (
     select coalesce($1::timestamptz, clock_timestamp()) as now
 ), queues as (
-    select * from unnest($4::text[], $5::text[]) as q(kind, provider)
+    select * from unnest($4::job_kind[], $5::text[]) as q(kind, provider)
 ), ready as (
     select j.payment_id, j.id from queues q cross join moment m cross join lateral (
         select payment_id, id, run_at from job

@@ -5,11 +5,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from workflows.domain.model import Anomaly
-from workflows.storage.apply import Fence, NotificationMark
-from workflows.storage.codec import anomaly_values
-from workflows.storage.tables import AnomalyRow
-
 # The job is made with the row or not at all; a word that came before makes neither.
 _STORE = """
 with stored as (
@@ -63,32 +58,3 @@ async def load(connection: Any, payment_id: UUID, id: UUID) -> StoredNotificatio
         "select provider, rail_id, body, received_at, handled_at from notification where payment_id = $1 and id = $2", payment_id, id
     )
     return None if row is None else StoredNotification(**row)
-
-
-async def settle(connection: Any, mark: NotificationMark, fence: Fence, anomaly: Anomaly | None) -> bool:
-    """Say what became of a word that changes nothing of a payment, keep it as an anomaly where it is one, and end its job.
-
-    False where another worker has taken the job over: nothing was written.
-    """
-    job = (fence.payment_id, fence.id, fence.attempt)
-    word = (mark.payment_id, mark.id, mark.at, mark.verdict)
-    kept = () if anomaly is None else anomaly_values(anomaly)
-    return await connection.fetchval(_SETTLE if anomaly is None else _SETTLE_ODD, *job, *word, *kept) is not None
-
-
-_JOB = "payment_id = $1 and id = $2 and attempt = $3"
-_SETTLE = f"""
-with locked as materialized (
-    select 1 from job where {_JOB} for update
-), marked as (
-    update notification set handled_at = $6, verdict = $7 from locked where payment_id = $4 and id = $5 and handled_at is null
-)
-delete from job using locked where {_JOB} returning 1"""
-_ODD = AnomalyRow.metadata.tables["anomaly"].columns.keys()
-_SETTLE_ODD = _SETTLE.replace(
-    ")\ndelete",
-    f"""), odd as (
-    insert into anomaly ({", ".join(_ODD)}) select {", ".join(f"${n + 8}" for n in range(len(_ODD)))} from locked on conflict do nothing
-)
-delete""",
-)

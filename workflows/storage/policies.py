@@ -12,13 +12,10 @@ from workflows.domain.policy_form import parse_policy, policy_data
 from workflows.domain.ports import NewId
 from workflows.domain.records import GENESIS, RecordDraft, chain_id, digest_text, seal
 from workflows.domain.times import rfc3339
-from workflows.storage.codec import record_values
+from workflows.storage.apply import Applied, insert
+from workflows.storage.mapping import POLICY, RECORD, PublishedPolicy
 
 SERVICE_CHAIN = "service"
-_RECORD = """
-insert into record (chain_id, sequence, id, chain, payment_id, merchant_id, type, occurred_at, actor_role, actor_id, body, hash)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +51,11 @@ class Policies:
 async def publish_first(connection: Any, policy: Policy, *, now: datetime, new_id: NewId) -> bool:
     """Publish the policy that a new database starts with; False where one is published already. `connection`: asyncpg's.
 
-    The lock lets two that start at once publish one policy between them.
+    Of two that start at once, the one who comes second finds the chain's next place taken, and then the policy.
     """
-    async with connection.transaction():
-        await connection.execute("select pg_advisory_xact_lock(hashtext('refundry.policy'))")
-        if await connection.fetchval("select exists (select 1 from policy)"):
-            return False
-        actor = Actor(role=ActorRole.system, id="refundry", channel=Channel.system)
-        document = policy_data(policy)
+    actor = Actor(role=ActorRole.system, id="refundry", channel=Channel.system)
+    document = policy_data(policy)
+    while not await connection.fetchval("select exists (select 1 from policy)"):
         head = await connection.fetchrow(
             "select sequence, hash from record where chain_id = $1 order by sequence desc limit 1", chain_id(SERVICE_CHAIN)
         )
@@ -88,13 +82,14 @@ async def publish_first(connection: Any, policy: Policy, *, now: datetime, new_i
             sequence=head["sequence"] + 1 if head else 1,
             previous_hash=head["hash"].hex() if head else GENESIS,
         )
-        await connection.execute(
-            "insert into policy (version, ordinal, effective_from, document, published_at, published_by) values ($1, 1, $2, $3, $4, $5)",
-            policy.version,
-            policy.effective_from,
-            json.dumps(document),
-            now,
-            actor.id,
+        published = PublishedPolicy(
+            version=policy.version,
+            ordinal=1,
+            effective_from=policy.effective_from,
+            document=document,
+            published_at=now,
+            published_by=actor.id,
         )
-        await connection.execute(_RECORD, *record_values(record, None))
-    return True
+        if await insert(connection, (POLICY, [published]), (RECORD, [record])) is Applied:
+            return True
+    return False

@@ -1,6 +1,7 @@
 """Load: one statement, one snapshot.
 
-Every table is filtered by the payment's id itself, so that a sharded database asks one shard.
+Every table is filtered by the payment's id itself, so that a sharded database asks one shard. Rows come as JSON, which is read into
+values in one step.
 """
 
 import json
@@ -10,41 +11,39 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from msgspec.json import Decoder
+
 from workflows.domain.enums import CANCELLATION_OPEN
-from workflows.domain.model import IdempotentResponse, Snapshot
-from workflows.storage import codec, rows, tables
-from workflows.storage.rows import Row
+from workflows.domain.model import Anomaly, Cancellation, IdempotentResponse, Leg, Payment, PersonalText, Snapshot
+from workflows.storage.mapping import ANOMALY, CANCELLATION, LEG, PAYMENT, TEXT
 
-_PAYMENT = ", ".join(f"p.{name}" for name in codec.columns(tables.PaymentRow))
 _OPEN = ", ".join(f"'{state}'" for state in sorted(CANCELLATION_OPEN))
-
 _NO_ID = UUID(int=0)
 
 
 def _parts(payment: str, wanted: str) -> str:
-    """The unfinished cancellations and the wanted one, with their refunds and legs, as JSON."""
-    mine = f"select c.id from cancellation c where c.payment_id = {payment} and {wanted}"
+    """The unfinished cancellations and the wanted ones, and beside each its legs."""
     return f"""
-        (select jsonb_agg(to_jsonb(c)) from cancellation c where c.payment_id = {payment} and {wanted}) as cancellations,
-        (select jsonb_agg(to_jsonb(r)) from refund r where r.payment_id = {payment} and r.cancellation_id in ({mine})) as refunds,
-        (select jsonb_agg(to_jsonb(l)) from leg l where l.payment_id = {payment} and l.cancellation_id in ({mine})) as legs"""
-
-
-_ANOMALIES = "(select jsonb_agg(to_jsonb(a)) from anomaly a where a.scope_id = $1) as anomalies"
+    left join lateral (
+        select json_agg({CANCELLATION.json("c")}) as cancellations, json_agg(l.legs) as legs
+          from cancellation c
+          left join lateral (
+               select json_agg({LEG.json("l")}) as legs from leg l where l.payment_id = {payment} and l.cancellation_id = c.id) l on true
+         where c.payment_id = {payment} and (c.state in ({_OPEN}) or {wanted})) parts on true"""
 
 
 def _shown(payment: str) -> str:
     """What only showing a payment needs."""
     return f"""
-        (select jsonb_agg(to_jsonb(t)) from personal_text t where t.payment_id = {payment}) as texts,
+        (select json_agg({TEXT.json("t")}) from personal_text t where t.payment_id = {payment}) as texts,
         array(select c.id from cancellation c where c.payment_id = {payment} order by c.created_at, c.id) as cancellation_ids"""
 
 
+_PAYMENT = f"{PAYMENT.json('p')} as payment, parts.cancellations, parts.legs"
+_ANOMALIES = f"(select json_agg({ANOMALY.json('a')}) from anomaly a where a.scope_id = $1)"
 _OF_LEG = "(select l.cancellation_id from leg l where l.payment_id = $1 and l.id = $7)"
-_WANTED = f"(c.state in ({_OPEN}) or c.id = $2 or c.client_reference = $3 or c.id = {_OF_LEG})"
-_REPLY = """
-        k.fingerprint as reply_fingerprint, k.status as reply_status, k.body as reply_body, k.headers as reply_headers"""
-_FROM_REPLY = "left join kept_reply k on k.scope_id = $1 and k.caller = $4 and k.key = $5"
+_WANTED = f"c.id = $2 or c.client_reference = $3 or c.id = {_OF_LEG}"
+_REPLY = "k.fingerprint as reply_fingerprint, k.status as reply_status, k.body as reply_body, k.headers as reply_headers"
 _REQUESTS = """
         (select count(*) from cancellation c where c.payment_id = $1 and c.created_at > $6
            and c.refusal is distinct from 'limit-reached') as requests_last_day"""
@@ -52,23 +51,24 @@ _REQUESTS = """
 
 def _one(*also: str) -> str:
     """The statement over one payment, with these further columns."""
-    columns = ", ".join((_PAYMENT, _parts("$1", _WANTED), _REPLY, _REQUESTS, *also))
-    return f"select {columns} from payment p {_FROM_REPLY} where p.id = $1"
+    return f"""
+    select {", ".join((_PAYMENT, _REPLY, _REQUESTS, *also))}
+      from payment p {_parts("$1", _WANTED)}
+      left join kept_reply k on k.scope_id = $1 and k.caller = $4 and k.key = $5
+     where p.id = $1"""
 
 
 # The wallet's word on a payment that is over may be an anomaly too, and one word makes one. Nobody else's request asks for them.
-DECIDE = _one(f"case when p.state in ('cancelled', 'failed') then {_ANOMALIES.removesuffix(' as anomalies')} end as anomalies")
-LEARN = _one(_ANOMALIES)
-SHOW = _one(_shown("$1"), _ANOMALIES)
-MANY = (
-    f"select {_PAYMENT}, {_parts('p.id', f'(c.state in ({_OPEN}) or c.id = any($2))')}, {_shown('p.id')}"
-    " from payment p where p.id = any($1)"
-)
+DECIDE = _one(f"case when p.state in ('cancelled', 'failed') then {_ANOMALIES} end as anomalies")
+LEARN = _one(f"{_ANOMALIES} as anomalies")
+SHOW = _one(_shown("$1"), f"{_ANOMALIES} as anomalies")
+MANY = f"select p.id, {_PAYMENT}, {_shown('p.id')} from payment p {_parts('p.id', 'c.id = any($2)')} where p.id = any($1)"
 REGISTER = f"""
     select coalesce(
         (select version from policy where effective_from <= $2 order by effective_from desc, ordinal desc limit 1),
         (select version from policy order by ordinal limit 1)) as policy_in_force,
-    {_PAYMENT}, {_shown("$1")} from (select 1) as one left join payment p on p.id = $1"""
+        case when p.id is not null then {PAYMENT.json("p")} end as payment, {_shown("$1")}
+      from (select 1) as one left join payment p on p.id = $1"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,29 +109,33 @@ async def load_many(connection: Any, payment_ids: Sequence[UUID], cancellation_i
 async def load_for_registration(connection: Any, payment_id: UUID, authorised_at: datetime) -> tuple[str | None, Snapshot | None]:
     """The version of the policy in force at that moment, and the payment if it exists already."""
     row = await connection.fetchrow(REGISTER, payment_id, authorised_at)
-    return row["policy_in_force"], None if row["id"] is None else _snapshot(row)
+    return row["policy_in_force"], None if row["payment"] is None else _snapshot(row)
 
 
-def _snapshot(row: Row) -> Snapshot:
+_payment = Decoder(Payment).decode
+_cancellations = Decoder(tuple[Cancellation, ...]).decode
+_legs = Decoder(tuple[tuple[Leg, ...] | None, ...]).decode
+_texts = Decoder(tuple[PersonalText, ...]).decode
+_anomalies = Decoder(tuple[Anomaly, ...]).decode
+
+
+def _snapshot(row: Any) -> Snapshot:
+    """From one of the rows above, which do not all have every column."""
+    get = row.get
+    cancellations, legs, texts, anomalies = get("cancellations"), get("legs"), get("texts"), get("anomalies")
     return Snapshot(
-        payment=rows.payment_from(row),
-        cancellations=tuple(map(rows.cancellation_from, _list(row, "cancellations"))),
-        refunds=tuple(map(rows.refund_from, _list(row, "refunds"))),
-        legs=tuple(map(rows.leg_from, _list(row, "legs"))),
-        texts=tuple(map(rows.text_from, _list(row, "texts"))),
-        anomalies=tuple(map(rows.anomaly_from, _list(row, "anomalies"))),
-        cancellation_ids=tuple(row.get("cancellation_ids") or ()),
-        requests_last_day=row.get("requests_last_day") or 0,
+        payment=_payment(row["payment"]),
+        cancellations=_cancellations(cancellations) if cancellations else (),
+        legs=tuple([leg for of_one in _legs(legs) for leg in of_one or ()]) if legs else (),
+        texts=_texts(texts) if texts else (),
+        anomalies=_anomalies(anomalies) if anomalies else (),
+        cancellation_ids=tuple(get("cancellation_ids") or ()),
+        requests_last_day=get("requests_last_day") or 0,
         reply=_reply(row),
     )
 
 
-def _list(row: Row, name: str) -> list[Row]:
-    text = row.get(name)
-    return json.loads(text) if text else []
-
-
-def _reply(row: Row) -> IdempotentResponse | None:
+def _reply(row: Any) -> IdempotentResponse | None:
     if row.get("reply_fingerprint") is None:
         return None
     return IdempotentResponse(

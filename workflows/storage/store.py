@@ -9,8 +9,9 @@ from uuid import UUID
 from workflows.domain.changes import Change
 from workflows.domain.model import Anomaly, Snapshot
 from workflows.storage import apply, jobs, notifications, snapshot
-from workflows.storage.apply import ApplyResult, Fence, NotificationMark, ResponseToKeep
+from workflows.storage.apply import ApplyResult, Fence, NotificationMark
 from workflows.storage.jobs import Claim, Queue
+from workflows.storage.mapping import ResponseToKeep
 from workflows.storage.notifications import ReceivedNotification, StoredNotification
 from workflows.storage.policies import Policies
 from workflows.storage.snapshot import SnapshotQuery
@@ -54,7 +55,7 @@ class Store:
         return await notifications.load(self.pool, payment_id, id)
 
     async def settle_notification(self, mark: NotificationMark, fence: Fence, anomaly: Anomaly | None) -> bool:
-        return await notifications.settle(self.pool, mark, fence, anomaly)
+        return await apply.settle_notification(self.pool, mark, fence, anomaly)
 
     async def payment_of_cancellation(self, cancellation_id: UUID) -> UUID | None:
         """Which payment a cancellation belongs to. It never changes, so it is remembered; where it is not, an index tells."""
@@ -67,8 +68,8 @@ class Store:
 
     async def parents_of_refund(self, refund_id: UUID) -> tuple[UUID, UUID] | None:
         """The payment's and the cancellation's id."""
-        row = await self.pool.fetchrow("select payment_id, cancellation_id from refund where id = $1", refund_id)
-        return None if row is None else (row["payment_id"], row["cancellation_id"])
+        row = await self.pool.fetchrow("select payment_id, id from cancellation where refund_id = $1", refund_id)
+        return None if row is None else (row["payment_id"], row["id"])
 
     def remember(self, cancellation_id: UUID, payment_id: UUID) -> None:
         if len(self._payment_of) >= _REMEMBERED_MAX:

@@ -6,13 +6,15 @@ from typing import TypeAlias
 
 import asyncpg
 
-Source: TypeAlias = "asyncpg.Pool | asyncpg.Connection"
+from workflows.storage.connections import Connections
+
+Source: TypeAlias = "asyncpg.Pool | Connections | asyncpg.Connection"
 
 
 @asynccontextmanager
 async def unchanging(source: Source) -> AsyncIterator[asyncpg.Connection]:
     """A connection inside a read-only transaction: everything is seen as it stood when it was first looked at."""
-    if isinstance(source, asyncpg.Pool):
+    if isinstance(source, asyncpg.Pool | Connections):
         async with source.acquire() as connection, unchanging(connection):
             yield connection
     else:

@@ -308,7 +308,6 @@ def _schedule(builder: ChangeBuilder, cancellation: Cancellation, *, position: i
             amount=amount,
             currency=payment.currency,
             state=LegState.scheduled,
-            rail_key=ids.rail_key(payment.id, leg_id),
             outcome_source=None,
             provider_refund_id=None,
             rail_reference=None,
