@@ -18,9 +18,9 @@ from service.auth.keys import load_or_create_keys
 from service.auth.tokens import Authenticator
 from service.console import pages
 from service.settings import Settings
+from workflows.commands import Runner
 from workflows.domain.enums import Role
 from workflows.domain.ports import Clock
-from workflows.run import Runner
 
 ROUTERS = (
     cancellations.router,  # first, since most is asked of it: paths are tried in order

@@ -7,17 +7,17 @@ from datetime import timedelta
 from typing import Any
 
 import asyncpg
-import httpx
 import structlog
 
 from service.calendars import calendar
-from service.providers.sandbox import CALL_TIMEOUTS_MAX, SandboxProvider
+from service.providers.sandbox import CALL_TIMEOUTS_MAX, SandboxProvider, rail_client
 from service.settings import Settings
 from workflows.clock_and_ids import new_id, new_salt
+from workflows.commands import TRANSIENT, Runtime
 from workflows.domain.ports import Clock, Provider
 from workflows.flows.execute_leg import Rails
-from workflows.run import TRANSIENT, Runtime
 from workflows.storage.clock import DatabaseClock
+from workflows.storage.connections import Connections
 from workflows.storage.store import Store
 from workflows.worker import Worker, WorkerConfig, lanes
 
@@ -26,34 +26,36 @@ STATEMENTS_KEPT = 500  # prepared statements of each connection: one for each sh
 COMMAND_SECONDS_MAX = 30
 CLOCK_SECONDS = 10  # how often the database is asked for its time
 
+# Every statement of a request finds its rows by an index. A plan that is made while the tables are nearly empty would read them whole,
+# and a connection keeps its plans: so whole tables are read only where there is no index at all.
+SESSION = {"application_name": "refundry", "timezone": "UTC", "jit": "off", "enable_seqscan": "off"}
+
 log = structlog.get_logger("wiring")
 
 
-async def _keep_as_it_is(_: asyncpg.Connection) -> None:
-    """Connections are given back as they were taken: nothing is ever set on them, so nothing has to be reset."""
-
-
 @asynccontextmanager
-async def database(url: str, *, size: int) -> AsyncIterator[Any]:
-    """A pool of connections to the database as the application's role."""
-    pool = await asyncpg.create_pool(
-        url,
-        min_size=1,
-        max_size=size,
-        reset=_keep_as_it_is,
-        statement_cache_size=STATEMENTS_KEPT,
-        max_cached_statement_lifetime=0,
-        command_timeout=COMMAND_SECONDS_MAX,
-        server_settings={"application_name": "refundry", "timezone": "UTC", "jit": "off"},
-    )
+async def database(url: str, *, size: int) -> AsyncIterator[Connections]:
+    """Connections to the database as the application's role."""
+
+    async def connect() -> Any:
+        return await asyncpg.connect(
+            url,
+            statement_cache_size=STATEMENTS_KEPT,
+            max_cached_statement_lifetime=0,
+            command_timeout=COMMAND_SECONDS_MAX,
+            server_settings=SESSION,
+        )
+
+    connections = Connections(connect, size)
+    await connections.fetchval("select 1")  # a wrong address is told at the start
     try:
-        yield pool
+        yield connections
     finally:
         try:
             async with asyncio.timeout(5):
-                await pool.close()
+                await connections.close()
         except TimeoutError:
-            pool.terminate()
+            connections.terminate()
 
 
 @asynccontextmanager
@@ -94,11 +96,10 @@ def runtime(pool: Any, *, clock: Clock) -> Runtime:
 @asynccontextmanager
 async def rails(settings: Settings) -> AsyncIterator[Rails]:
     """The rails that are configured, each with a client of its own."""
-    limits = httpx.Limits(max_connections=settings.worker_concurrency * 2, max_keepalive_connections=settings.worker_concurrency)
     providers: dict[str, Provider] = {}
-    async with httpx.AsyncClient(base_url=settings.sandbox_url or "http://127.0.0.1", limits=limits, trust_env=False) as client:
+    async with rail_client(connections=settings.worker_concurrency * 2) as client:
         if settings.sandbox_url is not None:
-            providers[SandboxProvider.name] = SandboxProvider(client, timeout_seconds=settings.rail_timeout_seconds)
+            providers[SandboxProvider.name] = SandboxProvider(client, settings.sandbox_url, timeout_seconds=settings.rail_timeout_seconds)
         yield Rails(
             providers=providers,
             enquiries=tuple(timedelta(seconds=wait) for wait in settings.enquiry_seconds),
