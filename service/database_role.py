@@ -7,7 +7,12 @@ from workflows.storage.guards import APP_ROLE, CREATE_APP_ROLE
 Connection = Any  # an asyncpg connection; asyncpg ships no types
 
 # What it may do to the tables, the migrations say, table by table, to the one application role; another name is a member of it.
-_GRANTS = ("grant connect, temporary on database {database} to {role}",)
+# Nothing of its own, temporary objects included: those stand before everything else where a name is looked up.
+_GRANTS = (
+    "grant connect on database {database} to {role}",
+    "revoke temporary on database {database} from public",
+    "revoke temporary on database {database} from {role}",
+)
 _CREATE_LOCK = 0x7265_6675_6E64  # "refund": roles belong to the whole cluster, and two databases may be prepared at once
 
 

@@ -35,8 +35,9 @@ async def test_the_services_role_reads_and_writes_but_does_not_own(empty_databas
 
     assert done.returncode == 0, done.stderr
     assert await connection.fetchval("select count(*) from payment") == 0
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await connection.execute("alter table payment add column x int")
+    for forbidden in ("alter table payment add column x int", "create table own (x int)", "create temporary table own (x int)"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(forbidden)
     await connection.close()
 
 

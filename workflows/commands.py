@@ -115,10 +115,18 @@ class Runtime:
 
     async def terms(self, payment: Payment) -> PolicyContext:
         """The policy that is pinned to the payment. Raises Unavailable where it is not there: none is ever decided without its own."""
+        return given(await self.find_terms(payment))
+
+    async def find_terms(self, payment: Payment) -> PolicyContext | None:
+        """As `terms`, but None where it is not there: not everything that is asked needs it."""
         published = await self.store.policies.get(payment.policy_version)
-        if published is None:
-            raise Unavailable
-        return PolicyContext(policy=published.policy, calendar=self.calendar(published.policy.calendar))
+        return None if published is None else PolicyContext(policy=published.policy, calendar=self.calendar(published.policy.calendar))
+
+
+def given(terms: PolicyContext | None) -> PolicyContext:
+    if terms is None:
+        raise Unavailable
+    return terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,11 +197,11 @@ class Runner:
         async def once() -> Replied:
             return await execute(self.runtime.store, load, lambda loaded: _decide(self.runtime, command, loaded))
 
-        async def load() -> tuple[Snapshot, PolicyContext]:
+        async def load() -> tuple[Snapshot, PolicyContext | None]:
             snapshot = await self.runtime.store.load(command.query)
             if snapshot is None or not command.visible(snapshot):
                 raise NotFound
-            return snapshot, await self.runtime.terms(snapshot.payment)
+            return snapshot, await self.runtime.find_terms(snapshot.payment)
 
         try:
             async with asyncio.timeout(self.runtime.command_seconds_max), self._queues.turn(command.query.payment_id):
@@ -223,14 +231,15 @@ class Runner:
             raise Unavailable from None
 
 
-def _decide(runtime: Runtime, command: Command, loaded: tuple[Snapshot, PolicyContext]) -> Decision[Replied]:
-    snapshot, terms = loaded
+def _decide(runtime: Runtime, command: Command, loaded: tuple[Snapshot, PolicyContext | None]) -> Decision[Replied]:
+    snapshot, found = loaded
     idempotency = command.idempotency
     if idempotency is not None and snapshot.reply is not None:
         if snapshot.reply.fingerprint != idempotency.fingerprint:
             raise IdempotencyKeyReused
         return Decision(Replied(snapshot.reply, replayed=True))
     command.version(snapshot)
+    terms = given(found)
     context = runtime.context(command.actor(), command.request_id, snapshot.payment)
     change = None
     try:

@@ -4,7 +4,8 @@ Each statement parses every CHECK of the tables that it writes to anew: that was
 
 This rewrites payment, cancellation, refund, leg, record, anomaly and job, each once and with its indexes, in one transaction, and
 locks each of them from its turn until the end: nobody reads or writes meanwhile. As measured: some 10 seconds for each million
-records or payments. Stop the service, or take a moment when nobody minds. The way back takes as long.
+records or payments. Stop the service first, and start the new one
+afterwards: the one before cannot write to these tables, and statements that it had prepared fail. The way back takes as long.
 
 Adding a word later is a plain migration: `alter type <type> add value '<word>' after '<word>'`, which rewrites nothing. It may not
 be used in the transaction that adds it: put it into an `autocommit_block()`, and say in `downgrade` that a word stays.
@@ -89,9 +90,9 @@ $$
 create function persons_differ(requester text, merchant jsonb, approvals jsonb) returns boolean
 language plpgsql immutable parallel safe as $$
 declare
-  first text;
-  second text;
-  merchants text;
+  first pg_catalog.text;
+  second pg_catalog.text;
+  merchants pg_catalog.text;
 begin
   if approvals = '[]' then
     return true;

@@ -1,7 +1,8 @@
 """Keep a refund in its cancellation's row: each has one at most, and one row less is written with each step of a refund.
 
 This locks cancellation and refund until it ends, while every cancellation with a refund is written anew and its indexes are made: some
-20 seconds for each million as measured. Stop the service, or take a moment when nobody minds. The way back takes as long.
+20 seconds for each million as measured. Stop the service first, and start the new one
+afterwards: the one before cannot write to these tables, and statements that it had prepared fail. The way back takes as long.
 """
 
 from alembic import op

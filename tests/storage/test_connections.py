@@ -62,17 +62,49 @@ async def test_a_refused_statement_leaves_its_connection(counted: Counted) -> No
     assert (await connections.fetchval("select 1"), len(counted.made)) == (1, 1)
 
 
-async def test_after_a_cancelled_statement_another_connection_serves(counted: Counted) -> None:
+async def test_a_cancelled_statement_ends_in_postgresql_too_before_its_place_is_free(counted: Counted) -> None:
     connections = Connections(counted, 1)
     waiting = asyncio.create_task(connections.fetchval("select pg_sleep(60)"))
-    while not await _is_busy(counted):
+    while not await _sleeping(counted):
         await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
 
-    assert await connections.fetchval("select 1") == 1
+    # Nothing but the place of the one that was ended could serve this.
+    assert await connections.fetchval("select count(*) from pg_stat_activity where query = 'select pg_sleep(60)'") == 0
     assert [connection.is_closed() for connection in counted.made] == [True, False]
+
+
+async def test_statements_that_wait_for_a_lock_and_are_given_up_leave_no_backends(counted: Counted, owner: asyncpg.Connection) -> None:
+    connections = Connections(counted, 2)
+    async with owner.transaction():
+        await owner.execute("lock table payment")
+        for _ in range(5):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await connections.fetchval("select count(*) from payment")
+        while connections._ending:
+            await asyncio.sleep(0)
+        assert await owner.fetchval("select count(*) from pg_locks where not granted and database is not null") == 0
+
+    assert await connections.fetchval("select count(*) from payment") == 0
+    assert len([connection for connection in counted.made if not connection.is_closed()]) == 1
+
+
+async def test_after_an_internal_error_another_connection_serves(counted: Counted, owner: asyncpg.Connection) -> None:
+    """`cache lookup failed for type …`: what a prepared statement says for ever once its type was made anew."""
+    connections = Connections(counted, 1)
+    await owner.execute("create type made_anew as enum ('a'); grant usage on type made_anew to public")
+    assert await connections.fetchval("select $1::made_anew", "a") == "a"
+    await owner.execute("drop type made_anew; create type made_anew as enum ('a')")
+    for _ in range(2):
+        try:
+            assert await connections.fetchval("select $1::made_anew", "a") == "a"
+        except asyncpg.InternalServerError:
+            continue
+
+    assert await connections.fetchval("select $1::made_anew", "a") == "a"
 
 
 async def test_a_connection_that_was_left_in_a_transaction_is_ended(counted: Counted) -> None:
@@ -114,7 +146,38 @@ async def test_closing_waits_for_the_connection_in_use(counted: Counted) -> None
     assert all(connection.is_closed() for connection in counted.made)
 
 
-async def _is_busy(counted: Counted) -> bool:
+async def test_nobody_gets_a_connection_once_they_are_closed(counted: Counted) -> None:
+    connections = Connections(counted, 1)
+    await connections.fetchval("select 1")
+    await connections.close()
+
+    with pytest.raises(asyncpg.InterfaceError, match="closed"):
+        await connections.fetchval("select 1")
+    await connections.close()
+
+
+async def test_a_connection_in_use_is_ended_when_it_comes_back_to_closed_ones(counted: Counted) -> None:
+    connections = Connections(counted, 1)
+    async with connections.acquire() as connection:
+        connections.terminate()
+        assert await connection.fetchval("select 1") == 1
+    while connections._ending:
+        await asyncio.sleep(0)
+
+    assert connection.is_closed()
+
+
+async def test_a_connection_that_cannot_be_made_leaves_its_place_free() -> None:
+    async def refused() -> asyncpg.Connection:
+        raise OSError("nobody is there")
+
+    connections = Connections(refused, 1)
+    for _ in range(3):
+        with pytest.raises(OSError, match="nobody is there"):
+            await connections.fetchval("select 1")
+
+
+async def _sleeping(counted: Counted) -> bool:
     other = await asyncpg.connect(counted.url, ssl=False)
     try:
         return bool(await other.fetchval("select true from pg_stat_activity where query = 'select pg_sleep(60)' and state = 'active'"))

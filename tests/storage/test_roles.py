@@ -274,6 +274,23 @@ async def test_a_refund_may_be_added_to_a_cancellation(possessor: Connection) ->
     assert await possessor.execute(added) == "UPDATE 1"
 
 
+async def test_no_name_of_the_applications_own_gets_round_four_eyes(database: Database) -> None:
+    """`pg_temp` stands before everything else where a type is looked up."""
+    owner = await asyncpg.connect(database.owner_url, ssl=False)
+    connection = await asyncpg.connect(database.app_url, ssl=False)
+    try:
+        await insert_first(owner)
+        await owner.execute("update cancellation set requester_id = 'more than a letter'")
+        for session in (connection, await asyncpg.connect(database.owner_url, ssl=False)):
+            await session.execute('create domain pg_temp.text as pg_catalog."char"')
+            with pytest.raises(asyncpg.CheckViolationError) as refused:
+                await session.execute("update cancellation set approvals = jsonb_build_array(jsonb_build_object('by', requester_id))")
+            assert refused.value.constraint_name == "cancellation_three_persons"
+            await session.close()
+    finally:
+        await owner.close()
+
+
 async def test_the_application_writes_and_changes_what_its_work_needs(database: Database) -> None:
     """Whole rows, with all triggers, foreign keys and rights in force."""
     connection = await asyncpg.connect(database.app_url, ssl=False)

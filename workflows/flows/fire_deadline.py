@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from workflows.commands import Decision, Runtime, Write, execute
+from workflows.commands import Decision, Runtime, Write, execute, given
 from workflows.domain.changes import Change
 from workflows.domain.decisions.clocks import fire_deadline, next_deadline_at
 from workflows.domain.decisions.policy_context import PolicyContext
@@ -20,16 +20,16 @@ async def fire_due_deadline(runtime: Runtime, _: Rails, claim: Claim) -> None:
     Raises LeaseLost where another worker has the job now, Unavailable where others are always faster.
     """
 
-    async def load() -> tuple[Snapshot, PolicyContext] | None:
+    async def load() -> tuple[Snapshot, PolicyContext | None] | None:
         snapshot = await runtime.store.load(SnapshotQuery(payment_id=claim.payment_id))
-        return None if snapshot is None else (snapshot, await runtime.terms(snapshot.payment))
+        return None if snapshot is None else (snapshot, await runtime.find_terms(snapshot.payment))
 
-    def decide(loaded: tuple[Snapshot, PolicyContext] | None) -> Decision[None]:
+    def decide(loaded: tuple[Snapshot, PolicyContext | None] | None) -> Decision[None]:
         running = None if loaded is None else _running(loaded[0], claim)
         if loaded is None or running is None:
             return Decision(None, Write(fence=claim.done()))
         snapshot, terms = loaded
-        change = fire_deadline(snapshot, running, terms, worker_context(runtime, snapshot.payment))
+        change = fire_deadline(snapshot, running, given(terms), worker_context(runtime, snapshot.payment))
         # None: too early. This clock, or that of the machine, was put back.
         again = next_deadline_at(running) if change is None else _again(change, claim)
         return Decision(None, Write(change=change, fence=_fate(claim, again)))

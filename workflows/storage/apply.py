@@ -101,7 +101,7 @@ class Statement:
         self.add(Piece("update", table.name), value.payment_id, value.id, *(row[position] for position in rows.mutable))
 
     async def run(self, connection: Any) -> ApplyResult:
-        """`connection`: an asyncpg pool or connection."""
+        """`connection`: `Connections`, or asyncpg's connection or pool."""
         try:
             row = await connection.fetchrow(_text(tuple(self.pieces)), *self.arguments)
         except asyncpg.UniqueViolationError as violation:
@@ -116,11 +116,11 @@ class Statement:
 async def apply(
     connection: Any, change: Change, *, keep: ResponseToKeep | None = None, fence: Fence | None = None, mark: NotificationMark | None = None
 ) -> ApplyResult:
-    """Write the change with the kept reply, the job's fate and the fate of a rail's word. `connection`: an asyncpg pool or connection."""
+    """Write the change with the kept reply, the job's fate and the fate of a rail's word. `connection`: see `Statement.run`."""
     statement, payment, before = Statement(), change.payment, change.before
     _lock(statement, fence)
     if before is None:
-        statement.insert(PAYMENT, [payment], does="register")
+        statement.insert(PAYMENT, [payment], does="insert new")
     else:
         rows = _ROWS[PAYMENT.name]
         row = rows.row(payment, None)
@@ -147,8 +147,8 @@ async def apply(
 
 async def keep_response(connection: Any, scope_id: UUID, keep: ResponseToKeep) -> bool:
     """Keep the reply to a request that changed nothing; False where one is kept under its key already."""
-    statement = Statement([Piece("anyway")])
-    statement.insert(REPLY, [KeptReply(scope_id, keep)])
+    statement = Statement()
+    statement.insert(REPLY, [KeptReply(scope_id, keep)], does="insert new")
     return await statement.run(connection) is Applied
 
 
@@ -273,10 +273,11 @@ def _swap_sql(piece: Piece, numbers: _Numbers, _: str) -> str:
     return f"changed as (update payment set {_sets('payment', numbers)} where id = {key} and version = {version}{fenced} returning 1)"
 
 
-def _register_sql(_: Piece, numbers: _Numbers, __: str) -> str:
-    rows = _ROWS["payment"]
+def _insert_new_sql(piece: Piece, numbers: _Numbers, _: str) -> str:
+    """What everything else depends on: a row that nobody has written yet."""
+    rows = _ROWS[piece.table]
     given = ", ".join(numbers.take(rows.types))
-    return f"changed as (insert into payment ({', '.join(rows.columns)}) values ({given}) on conflict do nothing returning 1)"
+    return f"changed as (insert into {piece.table} ({', '.join(rows.columns)}) values ({given}) on conflict do nothing returning 1)"
 
 
 def _insert_sql(piece: Piece, numbers: _Numbers, name: str) -> str:
@@ -299,12 +300,12 @@ def _sets(table: str, numbers: _Numbers) -> str:
     return ", ".join(f"{rows.columns[position]} = {value}" for position, value in zip(rows.mutable, given, strict=True))
 
 
-_MY_JOB = "using changed, locked where job.payment_id = locked.payment_id and job.id = locked.id"
+_MY_JOB = "changed, locked where job.payment_id = locked.payment_id and job.id = locked.id"
 
 
 def _again_sql(_: Piece, numbers: _Numbers, name: str) -> str:
     due = numbers.take(("timestamptz",))[0]
-    return f"{name} as (update job set run_at = {due}, leased_until = null {_MY_JOB.replace('using', 'from')})"
+    return f"{name} as (update job set run_at = {due}, leased_until = null from {_MY_JOB})"
 
 
 def _mark_sql(_: Piece, numbers: _Numbers, name: str) -> str:
@@ -315,7 +316,7 @@ def _mark_sql(_: Piece, numbers: _Numbers, name: str) -> str:
 
 _PIECES: dict[str, Callable[[Piece, _Numbers, str], str]] = {
     "lock": _lock_sql,
-    "register": _register_sql,
+    "insert new": _insert_new_sql,
     "swap": _swap_sql,
     "swap fenced": _swap_sql,
     "held": lambda *_: "changed as (select from locked)",
@@ -323,7 +324,7 @@ _PIECES: dict[str, Callable[[Piece, _Numbers, str], str]] = {
     "insert": _insert_sql,
     "insert once": _insert_sql,
     "update": _update_sql,
-    "job done": lambda _, __, name: f"{name} as (delete from job {_MY_JOB})",
+    "job done": lambda _, __, name: f"{name} as (delete from job using {_MY_JOB})",
     "job again": _again_sql,
     "mark": _mark_sql,
 }

@@ -57,7 +57,11 @@ class TableMapping(Generic[V]):
         return tuple(map(parameter_type, self.table.columns))
 
     def writer(self) -> Callable[[Any, Payment | None], Values]:
-        """A function from a value, and the payment that it belongs to, to its row."""
+        """A function from a value, and the payment that it belongs to, to its row.
+
+        One call reads all fields; what has to be made of one, or comes from elsewhere, is put in its place afterwards (until then any
+        attribute that every value has stands there).
+        """
         plain: list[str] = []
         made: list[tuple[int, _Read]] = []
         copied: list[tuple[int, _Read]] = []
@@ -94,7 +98,8 @@ class TableMapping(Generic[V]):
         for name, each in fields.items():
             if name in binary:
                 form = "base64" if each.type is bytes else "hex"
-                selected.append(f'encode({alias}."{name}", \'{form}\') as "{name}"')
+                # PostgreSQL breaks base64 into lines.
+                selected.append(f"translate(encode({alias}.\"{name}\", '{form}'), E'\\n', '') as \"{name}\"")
             elif name not in self.parts:
                 selected.append(f'{alias}."{name}"')
         return f"(select to_json(x) from (select {', '.join(selected)}) x)"

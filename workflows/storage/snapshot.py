@@ -86,7 +86,10 @@ class SnapshotQuery:
 
 
 async def load(connection: Any, wanted: SnapshotQuery) -> Snapshot | None:
-    """The snapshot, or None where there is no such payment. `connection`: an asyncpg pool or connection."""
+    """The snapshot, or None where there is no such payment.
+
+    `connection`: `Connections`, or asyncpg's connection or pool. Its session's time zone must be UTC, in which the domain's times are.
+    """
     row = await connection.fetchrow(
         SHOW if wanted.shown else DECIDE if wanted.leg_id is None else LEARN,
         wanted.payment_id,

@@ -18,7 +18,7 @@ from workflows.storage.snapshot import SnapshotQuery
 
 
 class Store:
-    """Statements over one asyncpg pool. Each method but the sweep is one statement, and so happens whole or not at all."""
+    """Statements over one set of connections. Each method but the sweep is one statement, and so happens whole or not at all."""
 
     def __init__(self, pool: Any) -> None:
         self.pool = pool

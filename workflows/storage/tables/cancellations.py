@@ -44,9 +44,9 @@ PERSONS_DIFFER = """
 create function persons_differ(requester text, merchant jsonb, approvals jsonb) returns boolean
 language plpgsql immutable parallel safe as $$
 declare
-  first text;
-  second text;
-  merchants text;
+  first pg_catalog.text;
+  second pg_catalog.text;
+  merchants pg_catalog.text;
 begin
   if approvals = '[]' then
     return true;
