@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, settings
 
+from service import wiring
 from tests.database import Cluster, Database
 from tests.database import cluster as running_cluster
 
@@ -75,8 +76,8 @@ async def empty_database(cluster: Cluster) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def pool(database: Database) -> AsyncIterator[Pool]:
-    """Connections as the service has them: as the application's role, without codecs."""
-    async with asyncpg.create_pool(database.app_url, min_size=1, max_size=8, ssl=False) as created:
+    """Connections as the service has them."""
+    async with wiring.database(database.app_url, size=8) as created:
         yield created
 
 

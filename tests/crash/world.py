@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 from msgspec.structs import replace
 
+from service import wiring
 from service.calendars import calendar
 from tests.crash.rail import Clock, InProcessRail, in_process_rail
 from tests.crash.steps import Killed, SteppingProvider, SteppingStore, Steps
@@ -26,6 +26,7 @@ from workflows.domain.ids import from_rail_key, payment_id
 from workflows.domain.model import Actor, Funding, IdempotentResponse, Item, Snapshot
 from workflows.flows.check import run_checks
 from workflows.flows.execute_leg import Rails
+from workflows.storage.connections import Connections
 from workflows.storage.notifications import ReceivedNotification
 from workflows.storage.snapshot import SnapshotQuery
 from workflows.worker import Worker, WorkerConfig, lanes
@@ -62,7 +63,7 @@ class Ids:
 class World:
     """One process at a time over one database and one rail; `steps` are those of the process that lives now."""
 
-    def __init__(self, pool: asyncpg.Pool, rail: InProcessRail, ids: "Ids | None" = None) -> None:
+    def __init__(self, pool: Connections, rail: InProcessRail, ids: "Ids | None" = None) -> None:
         self.pool = pool
         self.rail = rail
         self.clock = rail.clock
@@ -241,7 +242,7 @@ def terms(
 async def world_on(cluster: Cluster, folder: Path) -> AsyncIterator[World]:
     async with (
         cluster.clone() as database,
-        asyncpg.create_pool(database.app_url, min_size=1, max_size=4, ssl=False) as pool,
+        wiring.database(database.app_url, size=4) as pool,
         in_process_rail(folder, Clock()) as rail,
     ):
         yield World(pool, rail)

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 from msgspec.structs import replace
 
+from service import wiring
 from service.calendars import calendar
 from workflows.clock_and_ids import new_id, new_salt
 from workflows.commands import Command, Idempotency, Runner, Runtime
@@ -221,5 +221,5 @@ class World:
 
 @asynccontextmanager
 async def world(url: str) -> AsyncIterator[World]:
-    async with asyncpg.create_pool(url, min_size=1, max_size=8, ssl=False) as pool:
+    async with wiring.database(url, size=8) as pool:
         yield World(pool)
