@@ -28,7 +28,7 @@ class Decided:
     change: Change | None
 
 
-async def load_leg(runtime: Runtime, payment_id: UUID, leg_id: UUID) -> tuple[Snapshot, Leg] | None:
+async def load_leg(runtime: Runtime, payment_id: UUID, leg_id: UUID) -> _Found:
     """The leg with its payment; None where there is no such leg."""
     snapshot = await runtime.store.load(SnapshotQuery(payment_id=payment_id, leg_id=leg_id))
     leg = None if snapshot is None else snapshot.leg(leg_id)
@@ -50,11 +50,11 @@ async def change_leg(
     `known`: the snapshot as the step before left it; if it is no longer so, nothing is written, and it is loaded after all. None where
     there is no such leg. Raises LeaseLost where another worker has the job now, Unavailable where others are always faster.
     """
-    left = known
+    left_over = known
 
     async def load() -> _Found:
-        nonlocal left
-        snapshot, left = left, None
+        nonlocal left_over
+        snapshot, left_over = left_over, None
         leg = None if snapshot is None else snapshot.leg(key[1])
         return await load_leg(runtime, *key) if snapshot is None or leg is None else (snapshot, leg)
 

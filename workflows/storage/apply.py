@@ -5,7 +5,7 @@ the payment still had the version that was decided upon (and the job was still t
 anywhere. The text depends on the pieces alone, so that PostgreSQL plans each composition once.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -95,6 +95,13 @@ class Statement:
             for value in values:
                 self.arguments.extend(_ROWS[table.name].row(value, payment))
 
+    def write(self, table: TableMapping[Any], values: Sequence[Any], payment: Payment, *, known: Container[UUID]) -> None:
+        """Insert those that are new, update the others."""
+        self.insert(table, [value for value in values if value.id not in known], payment)
+        for value in values:
+            if value.id in known:
+                self.update(table, value, payment)
+
     def update(self, table: TableMapping[Any], value: Any, payment: Payment | None = None) -> None:
         rows = _ROWS[table.name]
         row = rows.row(value, payment)
@@ -126,14 +133,8 @@ async def apply(
         row = rows.row(payment, None)
         swap = Piece("swap" if fence is None else "swap fenced")
         statement.add(swap, payment.id, change.expected_version, *(row[position] for position in rows.mutable))
-    for table, values, known in (
-        (CANCELLATION, change.cancellations, before and before.cancellation),
-        (LEG, change.legs, before and before.leg),
-    ):
-        statement.insert(table, [value for value in values if not known or known(value.id) is None], payment)
-        for value in values:
-            if known and known(value.id) is not None:
-                statement.update(table, value, payment)
+    statement.write(CANCELLATION, change.cancellations, payment, known={} if before is None else {c.id for c in before.cancellations})
+    statement.write(LEG, change.legs, payment, known={} if before is None else {leg.id for leg in before.legs})
     statement.insert(RECORD, change.records, payment)
     statement.insert(TEXT, change.texts)
     statement.insert(JOB, change.jobs)
