@@ -24,7 +24,7 @@ from workflows.storage.tables.types import parameter_type, stored_type
 V = TypeVar("V", bound=msgspec.Struct)
 Values = list[Any]  # one for each column, in the table's order: what asyncpg takes
 
-_json = msgspec.json.Encoder(order=None).encode
+_json = msgspec.json.Encoder().encode
 _Read = Callable[[Any], Any]
 
 
@@ -97,12 +97,15 @@ class TableMapping(Generic[V]):
         selected = [f'{part.format(alias)} as "{name}"' for name, part in self.parts.items()]
         for name, each in fields.items():
             if name in binary:
-                form = "base64" if each.type is bytes else "hex"
-                # PostgreSQL breaks base64 into lines.
-                selected.append(f"translate(encode({alias}.\"{name}\", '{form}'), E'\\n', '') as \"{name}\"")
+                selected.append(f'{_text_of(f"{alias}.{name}", each.type)} as "{name}"')
             elif name not in self.parts:
                 selected.append(f'{alias}."{name}"')
         return f"(select to_json(x) from (select {', '.join(selected)}) x)"
+
+
+def _text_of(column: str, type_: Any) -> str:
+    """SQL for a bytea as JSON holds it: base64, as msgspec reads bytes, without PostgreSQL's line breaks; hex where the field is a str."""
+    return f"translate(encode({column}, 'base64'), E'\\n', '')" if type_ is bytes else f"encode({column}, 'hex')"
 
 
 def _written(read: _Read, write: _Read, *, optional: bool) -> _Read:
