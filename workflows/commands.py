@@ -16,10 +16,13 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 import asyncpg
+from msgspec.structs import replace
 
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import payments
+from workflows.domain.decisions.clocks import strike_overdue
 from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.enums import ActorRole, Channel
 from workflows.domain.errors import (
     IdempotencyInFlight,
     IdempotencyKeyReused,
@@ -42,6 +45,8 @@ R = TypeVar("R")
 SECONDS_MAX = 5.0  # a command that has not come through by then is given up, and may be repeated under its key
 ATTEMPTS_MAX = 50
 _JITTER_MICROSECONDS = 20_000
+
+SERVICE = Actor(role=ActorRole.system, id="service", channel=Channel.system)  # what it does by itself in the course of a request
 
 # The database was away, or is going: nothing is lost by trying again, since every command is safe to repeat.
 TRANSIENT = (
@@ -116,6 +121,11 @@ class Runtime:
     async def terms(self, payment: Payment) -> PolicyContext:
         """The policy that is pinned to the payment. Raises Unavailable where it is not there: none is ever decided without its own."""
         return given(await self.find_terms(payment))
+
+    def struck(self, snapshot: Snapshot, terms: PolicyContext) -> Snapshot:
+        """The snapshot as whoever acts now finds it: with the clocks struck whose time is over. Nothing is written."""
+        change = strike_overdue(snapshot, terms, self.context(SERVICE, None, snapshot.payment))
+        return snapshot if change is None else change.after(snapshot)
 
     async def find_terms(self, payment: Payment) -> PolicyContext | None:
         """As `terms`, but None where it is not there: not everything that is asked needs it."""
@@ -241,15 +251,19 @@ def _decide(runtime: Runtime, command: Command, loaded: tuple[Snapshot, PolicyCo
     command.version(snapshot)
     terms = given(found)
     context = runtime.context(command.actor(), command.request_id, snapshot.payment)
+    struck = strike_overdue(snapshot, terms, replace(context, actor=SERVICE))
+    current = snapshot if struck is None else struck.after(snapshot)
     change = None
     try:
-        change = command.decide(snapshot, terms, context)
+        change = command.decide(current, terms, context)
     except Refused as refusal:
-        reply = command.refuse(refusal, snapshot, terms)
+        reply = command.refuse(refusal, current, terms)
     else:
-        after = snapshot if change is None else change.after(snapshot)
+        after = current if change is None else change.after(current)
         refused = None if change is None else change.refusal
         reply = command.reply(after, terms, change) if refused is None else command.refuse(refused, after, terms)
+    if struck is not None:
+        change = struck if change is None else struck.then(change)
     keep = None
     if idempotency is not None:
         keep = ResponseToKeep(caller=idempotency.caller, key=idempotency.key, reply=reply, at=context.now)

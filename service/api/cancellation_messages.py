@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from service.api.i18n import Language, amount_text, join, moment, refusal_message, sentence, words
+from workflows.domain.decisions.clocks import is_over
 from workflows.domain.decisions.eligibility import would_forfeit
 from workflows.domain.decisions.handoffs import escalate_until, may_escalate, may_reserve
 from workflows.domain.decisions.policy_context import PolicyContext
@@ -30,7 +31,7 @@ def cancellation_message(snapshot: Snapshot, cancellation: Cancellation, terms: 
             return words(spoken, "blocked")["other"]
         return refusal_message(cancellation.refusal, cancellation.window, spoken, zone)
     if state in CANCELLATION_WAITING:
-        return join(spoken, [*_waiting(snapshot, cancellation, terms, spoken), *_clock(cancellation, terms, spoken)])
+        return join(spoken, [*_waiting(snapshot, cancellation, terms, spoken), *_clock(cancellation, terms, spoken, now)])
     if state is CancellationState.declined:
         return _declined(snapshot, cancellation, terms, spoken=spoken, now=now)
     if state is CancellationState.withdrawn:
@@ -62,9 +63,9 @@ def _waiting(snapshot: Snapshot, cancellation: Cancellation, terms: PolicyContex
     return [told, sentence("forfeited", "ahead", spoken, forfeited=_text(cancellation, lost, spoken))] if lost else [told]
 
 
-def _clock(cancellation: Cancellation, terms: PolicyContext, spoken: Language) -> list[str]:
-    """Until when somebody has time, and what happens then."""
-    if cancellation.deadline_at is None or cancellation.raised:  # a deadline that was missed promises nothing
+def _clock(cancellation: Cancellation, terms: PolicyContext, spoken: Language, now: datetime) -> list[str]:
+    """Until when somebody has time, and what happens then. A deadline that was missed promises nothing."""
+    if cancellation.deadline_at is None or cancellation.raised or is_over(cancellation, now):
         return []
     at = moment(cancellation.deadline_at, terms.policy.zone, spoken)
     state, then = cancellation.state, cancellation.on_deadline

@@ -182,8 +182,9 @@ async def get_eligibility(context: ForReaders, payment_id: PaymentId, query: Ann
     that any reason would bring, and `by_reason` tells them apart.
     """
     now = context.now()
-    snapshot = await context.snapshot(payment_id, requests_since=now - requests.DAY)
-    policy = await context.policy(snapshot.payment)
+    loaded = await context.snapshot(payment_id, requests_since=now - requests.DAY)
+    policy = await context.policy(loaded.payment)
+    snapshot = context.services.runner.runtime.struck(loaded, policy)
     return eligibility_out(snapshot, foresee(snapshot, cancellation_wish(query, context.principal), policy, now), policy, context)
 
 

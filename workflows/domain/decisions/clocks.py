@@ -2,6 +2,9 @@
 
 A clock has an id of its own and one job. It is never moved and never taken back: when its time has come, the job looks whether that
 very clock still runs, and where it does not, there is nothing to do. So no race over a deadline needs anything but the payment's version.
+
+Nor does it matter how late the job is: whoever decides anything about a payment first strikes the clocks whose time is over
+(`strike_overdue`). A decision is judged by its own moment, as if every clock had struck on time.
 """
 
 from datetime import datetime, timedelta
@@ -37,14 +40,38 @@ def fire_deadline(snapshot: Snapshot, cancellation: Cancellation, terms: PolicyC
     Whoever comes too late for a reminder does not send it after the fact; the deadline itself is never left out.
     """
     due = next_deadline_at(cancellation)
-    if due is None or cancellation.deadline_at is None or context.now < due:
+    if due is None or context.now < due:
         return None
     builder = ChangeBuilder(snapshot, context)
-    if context.now < cancellation.deadline_at:
-        _remind(builder, cancellation)
+    if is_over(cancellation, context.now):
+        _time_out(builder, cancellation, terms)
     else:
+        _remind(builder, cancellation)
+    return builder.build()
+
+
+def strike_overdue(snapshot: Snapshot, terms: PolicyContext, context: Context) -> Change | None:
+    """What silence has led to by now, though no worker has come to it yet. None: no clock's time is over."""
+    overdue = [cancellation for cancellation in snapshot.cancellations if is_over(cancellation, context.now)]
+    if not overdue:
+        return None
+    builder = ChangeBuilder(snapshot, context)
+    for cancellation in overdue:
         _time_out(builder, cancellation, terms)
     return builder.build()
+
+
+def is_over(cancellation: Cancellation, now: datetime) -> bool:
+    """Whether a clock runs, and its time has come: a deadline is the first moment that is too late."""
+    return cancellation.clock is not None and cancellation.deadline_at is not None and now >= cancellation.deadline_at
+
+
+def as_struck(cancellation: Cancellation, now: datetime) -> Cancellation:
+    """The cancellation in the state in which whoever acts now will find it; without the records, clocks and legs of `strike_overdue`."""
+    if not is_over(cancellation, now):
+        return cancellation
+    state = _after_deadline(cancellation)
+    return replace(cancellation, raised=True, clock=None) if state is cancellation.state else replace(stopped(cancellation), state=state)
 
 
 def next_deadline_at(cancellation: Cancellation) -> datetime | None:
@@ -173,9 +200,13 @@ def _remind(builder: ChangeBuilder, cancellation: Cancellation) -> None:
     builder.record_cancellation(RecordType.cancellation_reminded, row, data | clock_data(row))
 
 
-def _time_out(builder: ChangeBuilder, cancellation: Cancellation, terms: PolicyContext) -> None:
+def _after_deadline(cancellation: Cancellation) -> CancellationState:
     facts = GuardFacts(second_approval=cancellation.second_approval, on_deadline=cancellation.on_deadline, raised=cancellation.raised)
-    state = CANCELLATION.step(cancellation.state, CancellationTrigger.timeout, facts)
+    return CANCELLATION.step(cancellation.state, CancellationTrigger.timeout, facts)
+
+
+def _time_out(builder: ChangeBuilder, cancellation: Cancellation, terms: PolicyContext) -> None:
+    state = _after_deadline(cancellation)
     data: dict[str, DataValue] = {"clock": cancellation.state.value, **clock_data(cancellation)}
     if state is cancellation.state:
         _raise(builder, cancellation, data)

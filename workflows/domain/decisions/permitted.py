@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from workflows.domain.decisions.clocks import as_struck
 from workflows.domain.decisions.handoffs import may_escalate, may_reserve
 from workflows.domain.decisions.reviews import may_approve, may_review
 from workflows.domain.enums import CANCELLATION_OPEN, CancellationState, CancellationTrigger
@@ -13,6 +14,7 @@ ASSIGN = "assign"  # moves no state, so no machine knows it
 
 def actions(snapshot: Snapshot, cancellation: Cancellation, actor: Actor, now: datetime) -> tuple[str, ...]:
     """The steps that are open to this person, in the table's order. Whether the role may take them at all is asked elsewhere."""
+    cancellation = as_struck(cancellation, now)
     facts = GuardFacts(second_approval=cancellation.second_approval, offers=cancellation.offers, intact=True)
     found = [
         trigger.value
