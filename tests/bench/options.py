@@ -51,6 +51,8 @@ def plan(options: argparse.Namespace, directory: Path) -> Plan:
         apis=options.api,
         stock=1000 if quick else 10_000,
         refunds=200 if quick else 2000,
+        deadlines=500 if quick else 10_000,
+        deadline_seconds=5.0 if quick else 20.0,
         memory_requests=options.memory or (500 if quick else 5000),
         growth=tuple(options.growth or _GROWTH),
         seed=options.seed,

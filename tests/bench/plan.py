@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-PARTS = ("requests", "endpoints", "memory", "exports", "refunds", "growth")
+PARTS = ("requests", "endpoints", "memory", "exports", "refunds", "deadlines", "growth")
 BY_DEFAULT = PARTS[:-1]
 
 
@@ -24,6 +24,8 @@ class Plan:
     apis: int
     stock: int  # payments with cancellation, refund, leg, job and records that are there before anything is measured
     refunds: int
+    deadlines: int  # that are due together
+    deadline_seconds: float  # of refunds before, with nothing else due
     memory_requests: int
     growth: tuple[int, ...]
     seed: int

@@ -35,6 +35,7 @@ def sheets(figures: Figures) -> list[Sheet]:
         _endpoints(figures),
         _exports(figures),
         _refunds(figures),
+        _deadlines(figures),
         _memory(figures),
         _growth(figures),
     )
@@ -130,6 +131,19 @@ def _refunds(figures: Figures) -> Sheet:
         "refund.rail_us": "CPU µs of the sandbox rail, a refund",
     }
     return _list("refundry up: one API process, one worker, the sandbox rail", units, figures)
+
+
+def _deadlines(figures: Figures) -> Sheet:
+    due = rounded(figures.median("deadlines.count") or 0)
+    units = {
+        "deadlines.s": f"seconds until all {due} were decided",
+        "deadlines.per_second": "decided per s",
+        "deadlines.alone.p50_s": "seconds for a refund, nothing else being due, p50",
+        "deadlines.alone.p95_s": "the same, p95",
+        "deadlines.beside.p50_s": "seconds for a refund, while they fall due, p50",
+        "deadlines.beside.p95_s": "the same, p95",
+    }
+    return _list(f"{due} hand-offs that fall due together, two workers, 10 refunds a second beside them", units, figures)
 
 
 def _memory(figures: Figures) -> Sheet:

@@ -96,8 +96,9 @@ def api_process(directory: Path, name: str) -> Iterator[tuple[int, int]]:
         api.wait()
 
 
-def register(url: str, signed: str, reference: str) -> UUID:
-    completed = (utc_now() - timedelta(minutes=1)).isoformat().replace("+00:00", "Z")
+def register(url: str, signed: str, reference: str, *, age: timedelta = timedelta(minutes=1)) -> UUID:
+    """A payment that was completed so long ago."""
+    completed = (utc_now() - age).isoformat().replace("+00:00", "Z")
     body = {"reference": reference, "wallet_id": "wallet-1", "merchant_id": "merchant-1", "amount": 4200, "currency": "CNY"}
     headers = {"authorization": f"Bearer {signed}"}
     answer = httpx.post(f"{url}/v1/payments", json={**body, "completed_at": completed}, headers=headers, trust_env=False, timeout=30)
