@@ -75,6 +75,7 @@ async def _services(settings: Settings, clock: Clock | None, stack: AsyncExitSta
         source = FileKeys(settings.jwks_file or keys.jwks_path)
     now = clock if clock is not None else await stack.enter_async_context(wiring.database_clock(pool))
     runtime = wiring.runtime(pool, clock=now)
+    await wiring.read_policies(runtime)
     return Services(
         settings=settings,
         runner=Runner(runtime),

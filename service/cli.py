@@ -32,6 +32,9 @@ _SANDBOX_STOP_SECONDS = 2  # a fault that hangs must not keep the process
 
 application = typer.Typer(name="refundry", help=_HELP, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
+policy = typer.Typer(help="Policies: check a file, publish it.", no_args_is_help=True)
+application.add_typer(policy, name="policy")
+
 Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Where `up` keeps its database and keys (REFUNDRY_DATA_DIR).")]
 Descriptor = Annotated[int | None, typer.Option(hidden=True)]
 Bearer = Annotated[
@@ -261,6 +264,26 @@ def check(*, data: Data = None) -> None:
 def database_url(*, data: Data = None) -> None:
     """Print the database's address with its password, for psql, pgbench and backups."""
     typer.echo(_with_database(settings_for(data_dir=data)).owner_url)
+
+
+PolicyFile = Annotated[Path, typer.Argument(metavar="FILE", help="The policy, as YAML or JSON.")]
+
+
+@policy.command()
+def lint(*, file: PolicyFile) -> None:
+    """Check the form of a policy, and print each fault with its place."""
+    from service.terminal.policies import run_lint
+
+    _exit(run_lint(file, console=Console()))
+
+
+@policy.command()
+def publish(*, file: PolicyFile, url: Url = None, bearer: Bearer = None, data: Data = None) -> None:
+    """Publish a policy at the running service. A published version never changes."""
+    from service.terminal.policies import run_publish
+
+    read = settings.load(data_dir=data)
+    _exit(run_publish(url or service_url(read), bearer or _sign(read, Role.operator, sub="terminal"), file, console=Console()))
 
 
 @application.command()

@@ -9,4 +9,4 @@ from workflows.domain.policy_form import parse_policy
 
 
 def default_policy() -> Policy:
-    return parse_policy(yaml.safe_load(files("service").joinpath("policies/default.yaml").read_bytes()))
+    return parse_policy(yaml.safe_load(files("service").joinpath("policies/default.yaml").read_bytes()), new=True)

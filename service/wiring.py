@@ -24,6 +24,7 @@ from workflows.worker import Worker, WorkerConfig, lanes
 DEFAULT_PROVIDER = "sandbox"
 STATEMENTS_KEPT = 500  # prepared statements of each connection: one for each shape of a change
 COMMAND_SECONDS_MAX = 30
+_POLICIES_AT_START = 20  # the newest: what is registered and decided now
 CLOCK_SECONDS = 10  # how often the database is asked for its time
 
 # Every statement of a request finds its rows by an index. A plan that is made while the tables are nearly empty would read them whole,
@@ -93,6 +94,17 @@ def runtime(pool: Any, *, clock: Clock) -> Runtime:
     )
 
 
+async def read_policies(ready: Runtime) -> None:
+    """Read the newest policies and their calendars before anything is decided: the first look at a country's holidays stops everything else
+    for some tenths of a second.
+    """
+    try:
+        for _, published in await ready.store.policies.page(_POLICIES_AT_START):
+            ready.calendar(published.policy.calendar).is_business_day(ready.clock().date())
+    except Exception as why:
+        log.warning("policies_not_read", why=type(why).__name__)
+
+
 @asynccontextmanager
 async def rails(settings: Settings) -> AsyncIterator[Rails]:
     """The rails that are configured, each with a client of its own."""
@@ -119,7 +131,9 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
             lease=timedelta(seconds=settings.lease_seconds),
             poll=timedelta(seconds=settings.worker_poll_seconds),
         )
-        worker = Worker(runtime(pool, clock=clock), ready, config)
+        run_with = runtime(pool, clock=clock)
+        await read_policies(run_with)
+        worker = Worker(run_with, ready, config)
         running = asyncio.create_task(worker.run())
         told = asyncio.create_task(stop.wait())
         await asyncio.wait({running, told}, return_when=asyncio.FIRST_COMPLETED)

@@ -246,12 +246,12 @@ def test_the_tour_looks_where_it_is_told(tmp_path: Path) -> None:
 
 
 COMMANDS = ["up", "serve", "worker", "sandbox", "migrate", "token", "import", "replay", "export", "verify", "check"]
-COMMANDS += ["database-url", "diagram", "settings"]
+COMMANDS += ["database-url", "diagram", "settings", "policy", "policy lint", "policy publish"]
 
 
 def test_every_command_has_help() -> None:
     for command in COMMANDS:
-        done = refundry(command, "--help")
+        done = refundry(*command.split(), "--help")
 
         assert done.returncode == 0, done.stderr
         assert f"refundry {command}" in done.stdout

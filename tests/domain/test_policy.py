@@ -26,7 +26,7 @@ from workflows.domain.enums import (
     Source,
 )
 from workflows.domain.errors import Window
-from workflows.domain.policy import Allowed, Denied, Policy, Verdict, decide_route, more_favourable, needs_second_approval
+from workflows.domain.policy import Allowed, Denied, Policy, Verdict, Verification, decide_route, more_favourable, needs_second_approval
 from workflows.domain.policy_facts import PolicyFacts, facts_data, facts_from
 from workflows.domain.policy_form import parse_policy, parse_rules
 from workflows.domain.windows import Length, Unit
@@ -97,11 +97,11 @@ def test_every_test_and_its_negation(name: str, holding: Any, failing: Any) -> N
 @pytest.mark.parametrize(
     ("when", "holds"),
     [
-        ({"amount_above": 9_999}, True),
-        ({"amount_above": 10_000}, False),
-        ({"amount_up_to": 10_000}, True),
-        ({"amount_up_to": 9_999}, False),
-        ({"amount_above": 9_999, "amount_up_to": 10_000}, True),
+        ({"amount_above": 9_999, "currency": "CNY"}, True),
+        ({"amount_above": 10_000, "currency": "CNY"}, False),
+        ({"amount_up_to": 10_000, "currency": "CNY"}, True),
+        ({"amount_up_to": 9_999, "currency": "CNY"}, False),
+        ({"amount_above": 9_999, "amount_up_to": 10_000, "currency": "CNY"}, True),
         ({"state": "completed", "currency": "EUR"}, False),  # all tests must hold
         ({}, True),
     ],
@@ -188,7 +188,7 @@ def test_a_required_anchor_keeps_a_window_shut_until_it_happens() -> None:
         ({"channel_not": "app"}, (Refusal.channel_not_allowed, "r0")),
         ({"category": "digital", "channel": "chat"}, (Refusal.no_rule, None)),  # neither alone
         ({"category": "digital", "state": "pending"}, (Refusal.no_rule, None)),
-        ({"category": "digital", "amount_above": 10_000}, (Refusal.no_rule, None)),
+        ({"category": "digital", "amount_above": 10_000, "currency": "CNY"}, (Refusal.no_rule, None)),
         ({"currency": "EUR"}, (Refusal.no_rule, None)),
     ],
 )
@@ -353,8 +353,9 @@ def test_a_cancellation_that_no_rule_decided_is_under_the_policys_own_terms() ->
         Allocation.pro_rata,
         {"CNY": 5},
     )
-    assert form.effective_terms("r0").verification == form.effective_terms(None).verification == {Channel.hotline}
-    assert policy({"verification": False}, verification=True).effective_terms("r0").verification == frozenset()
+    hotline = Verification(channels=frozenset({Channel.hotline}))
+    assert form.effective_terms("r0").verification == form.effective_terms(None).verification == hotline
+    assert policy({"verification": False}, verification=True).effective_terms("r0").verification == Verification()
 
 
 _moments = st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 -- bounds are naive by hypothesis's own rule

@@ -31,7 +31,8 @@ timezone: America/Argentina/Buenos_Aires
 calendar: GB-SCT
 rules:
   - name: everything
-    when: {state: completed, amount_above: 10, amount_up_to: 20, amount_not: [15, 16], source: card, merchant_id_not: [m-1, m-2]}
+    when:
+      {state: completed, currency: CNY, amount_above: 10, amount_up_to: 20, amount_not: [15, 16], source: card, merchant_id_not: [m-1, m-2]}
     window: {anchor: delivered_at, length: 1 month, count_from: next_day}
     requires_anchor: true
     route: return
@@ -62,7 +63,7 @@ refusals:
 
 def faults(data: object, **members: Any) -> list[Fault]:
     with pytest.raises(PolicyInvalid) as caught:
-        parse_policy(data, **members)
+        parse_policy(data, **{"new": True, **members})
     return list(caught.value.faults)
 
 
@@ -152,7 +153,7 @@ def test_each_wrong_part_is_told_where_it_stands() -> None:
     cases: list[tuple[dict[str, Any], str]] = [
         ({**BARE, "limits": {"partial_refunds_max": -1}}, "/limits/partial_refunds_max"),
         ({**BARE, "limits": {"partial_refunds_max": True}}, "/limits/partial_refunds_max"),
-        ({**BARE, "limits": {"partial_interval": "60 seconds"}}, "/limits/partial_interval"),
+        ({**BARE, "limits": {"partial_interval": "60 weeks"}}, "/limits/partial_interval"),
         ({**BARE, "limits": {"requests_per_day": 0}}, "/limits/requests_per_day"),
         ({**BARE, "second_approval_above": {"CNY": "500000"}}, "/second_approval_above/CNY"),
         ({**BARE, "second_approval_above": {"CNY": 5.0}}, "/second_approval_above/CNY"),
@@ -176,7 +177,17 @@ def test_each_wrong_part_is_told_where_it_stands() -> None:
         (with_rule(when={"state": None}), "/rules/0/when/state"),
         (with_rule(when={"role": "system"}), "/rules/0/when/role"),
         (with_rule(when={"amount_above_not": 5}), "/rules/0/when/amount_above_not"),
-        (with_rule(when={"amount_above": "5"}), "/rules/0/when/amount_above"),
+        (with_rule(when={"amount_above": "5", "currency": "CNY"}), "/rules/0/when/amount_above"),
+        (with_rule(when={"amount_above": 5}), "/rules/0/when/amount_above"),
+        (with_rule(when={"amount_up_to": 5, "currency_not": "CNY"}), "/rules/0/when/amount_up_to"),
+        ({**BARE, "effective_from": "1900-01-01T00:00:00+14:00"}, "/effective_from"),
+        ({**BARE, "effective_from": "8999-12-31T23:30:00-10:00"}, "/effective_from"),
+        ({**BARE, "effective_from": "2030-W01-1T00:00:00Z"}, "/effective_from"),
+        ({**BARE, "effective_from": "20300101T000000+00"}, "/effective_from"),
+        ({**BARE, "effective_from": "2030-01-01T00:00:00+00:00:30"}, "/effective_from"),
+        ({**BARE, "effective_from": "0001-01-01T00:00:00+14:00"}, "/effective_from"),
+        ({**BARE, "timezone": "localtime"}, "/timezone"),
+        ({**BARE, "timezone": "Factory"}, "/timezone"),
         (with_rule(when={"amount": [1, 0]}), "/rules/0/when/amount/1"),
         (with_rule(when={"currency": "RMB "}), "/rules/0/when/currency"),
         (with_rule(when={"merchant_id": 17}), "/rules/0/when/merchant_id"),
@@ -194,6 +205,8 @@ def test_each_wrong_part_is_told_where_it_stands() -> None:
         (with_rule(window={"anchor": "completed_at", "length": "1 day", "count_from": "now"}), "/rules/0/window/count_from"),
         (with_rule(window={"anchor": "completed_at", "length": "1 day", "requires_anchor": "yes"}), "/rules/0/window/requires_anchor"),
         (with_rule(**{"a/b~c": 1}), "/rules/0/a~1b~0c"),
+        (with_rule(**{"a" * 65: 1}), "/rules/0"),  # too long to be a name of ours: it is not sent back
+        (with_rule(**{"a\nb": 1}), "/rules/0"),
         (dict[Any, Any](BARE) | {True: 1}, "/True"),
         ({**BARE, "\ud800": 1}, "/?"),  # half a character, which no answer could carry
     ]
@@ -282,3 +295,16 @@ def policy_or_faults(data: object) -> Policy | tuple[Fault, ...]:
         return parse_policy(data)
     except PolicyInvalid as invalid:
         return invalid.faults
+
+
+@pytest.mark.parametrize(
+    "earlier",
+    [with_rule(when={"amount_above": 5}), {**BARE, "timezone": "Factory"}, {**BARE, "effective_from": "1900-01-01T00:00:00+14:00"}],
+)
+def test_what_was_published_before_it_was_refused_is_still_read(earlier: dict[str, object]) -> None:
+    """A published version decides for years, and nobody can change it."""
+    policy = parse_policy(earlier)
+
+    assert parse_policy(policy_data(policy)) == policy
+    with pytest.raises(PolicyInvalid):
+        parse_policy(earlier, new=True)

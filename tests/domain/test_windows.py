@@ -47,6 +47,7 @@ def test_a_length_reads_what_it_writes(unit: Unit) -> None:
         "+5 days",
         "1.5 hours",
         "5 weeks",
+        "5 milliseconds",
         "5 business days",
         "٥ days",
         "5 days\n",
@@ -69,6 +70,7 @@ def test_one_of_a_unit_is_singular() -> None:
         # absolute units do not know the wall's clock
         ("America/New_York", "2026-03-08T01:30-05:00", "24 hours", "2026-03-09T02:30-04:00"),
         ("America/New_York", "2026-11-01T00:30-04:00", "90 minutes", "2026-11-01T01:00-05:00"),
+        ("America/New_York", "2026-11-01T01:59:59-04:00", "2 seconds", "2026-11-01T01:00:01-05:00"),
         # a day is a day on the wall: 23 hours, 25 hours, 24
         ("America/New_York", "2026-03-07T12:00-05:00", "1 day", "2026-03-08T12:00-04:00"),
         ("America/New_York", "2026-10-31T12:00-04:00", "1 day", "2026-11-01T12:00-05:00"),

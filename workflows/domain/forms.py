@@ -10,6 +10,9 @@ from msgspec import Struct
 from workflows.domain.faults import Fault, FaultCode, FaultMember
 from workflows.domain.windows import Length, Unit, parse_length
 
+NAME_LENGTH_MAX = 64
+CURRENCY = re.compile(r"[A-Z]{3}")
+
 Word = TypeVar("Word", bound=StrEnum)
 
 
@@ -22,13 +25,17 @@ class FormReader(Struct, frozen=True):
     value: object
     pointer: str
     faults: list[Fault]
+    new: bool = False  # to be published: what was published before stays readable, whatever is refused today
 
     def wrong(self, code: FaultCode, **members: FaultMember) -> None:
         self.faults.append(Fault(self.pointer, code, members))
 
     def at(self, name: object, value: object) -> "FormReader":
+        """What stands there. The pointer ends before a name that no form could hold: it is not sent back."""
         text = str(name).encode(errors="replace").decode()  # JSON can spell half a character, and no answer could carry it
-        return FormReader(value, f"{self.pointer}/{text.replace('~', '~0').replace('/', '~1')}", self.faults)
+        known = len(text) <= NAME_LENGTH_MAX and text.isprintable()
+        token = "/" + text.replace("~", "~0").replace("/", "~1") if known else ""
+        return FormReader(value, self.pointer + token, self.faults, self.new)
 
     def members(self, known: frozenset[str], required: frozenset[str] = frozenset()) -> dict[str, "FormReader"]:
         found = self.any_members()

@@ -23,10 +23,19 @@ from workflows.domain.enums import (
 )
 from workflows.domain.errors import RefundryError
 from workflows.domain.faults import Fault, FaultCode
-from workflows.domain.forms import FormReader
+from workflows.domain.forms import CURRENCY, FormReader
 from workflows.domain.model import DataValue
 from workflows.domain.money import AMOUNT_MAX
-from workflows.domain.policy import Condition, Deadlines, Limits, Policy, Rule, Subject, Timeout, When
+from workflows.domain.policy import Condition, Deadlines, Limits, Policy, Rule, Subject, Timeout, Verification, When
+from workflows.domain.policy_form_agents import (
+    read_tiers,
+    read_verification,
+    read_working_hours,
+    tiers_data,
+    verification_data,
+    working_hours_data,
+)
+from workflows.domain.policy_form_limits import agent_limits_data, read_agent_limits
 from workflows.domain.times import rfc3339
 from workflows.domain.windows import Length, Unit, WindowSpec
 
@@ -44,9 +53,12 @@ class PolicyInvalid(RefundryError):
         return "; ".join(str(fault) for fault in self.faults)
 
 
-def parse_policy(data: object, *, calendar_exists: Callable[[str], bool] = lambda _: True) -> Policy:
-    """The policy that decoded YAML or JSON describes; raises PolicyInvalid with every fault."""
-    form = FormReader(data, "", [])
+def parse_policy(data: object, *, calendar_exists: Callable[[str], bool] = lambda _: True, new: bool = False) -> Policy:
+    """The policy that decoded YAML or JSON describes; raises PolicyInvalid with every fault.
+
+    `new`: it is to be published. Some of what is refused then was taken earlier, and what was published is read for ever.
+    """
+    form = FormReader(data, "", [], new)
     policy = _policy(form, calendar_exists)
     if form.faults:
         raise PolicyInvalid(tuple(form.faults))
@@ -64,7 +76,7 @@ def parse_rules(data: object) -> tuple[Rule, ...]:
 
 def policy_data(policy: Policy) -> dict[str, DataValue]:
     """The form, JSON-able and complete, from which parse_policy makes an equal policy."""
-    deadlines = policy.deadlines
+    deadlines, hours = policy.deadlines, policy.working_hours
     return {
         "version": policy.version,
         "effective_from": rfc3339(policy.effective_from),
@@ -80,8 +92,11 @@ def policy_data(policy: Policy) -> dict[str, DataValue]:
             "agent": str(deadlines.agent),
         },
         "second_approval_above": dict(policy.second_approval_above),
-        "verification": sorted(policy.verification),
+        "verification": verification_data(policy.verification),
         "limits": _limits_data(policy.limits),
+        **({"agent_limits": agent_limits_data(policy.agent_limits)} if policy.agent_limits is not None else {}),
+        **({"response_tiers": tiers_data(policy.response_tiers, _when_data)} if policy.response_tiers else {}),
+        **({"working_hours": working_hours_data(hours)} if hours is not None else {}),
         "refusals": {str(refusal or "default"): {"next_steps": list(steps)} for refusal, steps in policy.next_steps.items()},
     }
 
@@ -93,9 +108,10 @@ def rules_data(rules: tuple[Rule, ...]) -> list[dict[str, DataValue]]:
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _STEP = re.compile(r"[a-z][a-z_]{0,39}")
+_RFC_3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})")
+_OF_THE_MACHINE = frozenset({"localtime", "posixrules", "Factory"})  # what these mean depends on where they are read
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}")
 _CALENDAR = re.compile(r"none|[A-Z0-9]{2,6}(-[A-Z0-9]{1,6})?")
-_CURRENCY = re.compile(r"[A-Z]{3}")
 _PRINTABLE = re.compile(r"[!-~]{1,64}")
 
 _WORDS: dict[Subject, type[StrEnum]] = {
@@ -109,11 +125,10 @@ _WORDS: dict[Subject, type[StrEnum]] = {
 }
 _PATTERNS = {
     Subject.merchant_id: (_PRINTABLE, FaultCode.invalid_merchant_id),
-    Subject.currency: (_CURRENCY, FaultCode.invalid_currency_code),
+    Subject.currency: (CURRENCY, FaultCode.invalid_currency_code),
 }
 _TESTS = frozenset({f"{subject}{suffix}" for subject in Subject for suffix in ("", "_not")} | {"amount_above", "amount_up_to"})
 _PROMOTIONS = frozenset({Source.coupon, Source.points})
-_AGENTS_CHANNELS = frozenset(Channel) - {Channel.app, Channel.merchant, Channel.system}
 
 # What each clock may do is what the cancellation's transitions allow on `timeout`.
 _MERCHANT_THEN = frozenset(OnDeadline)
@@ -123,7 +138,7 @@ _OFFER_THEN = frozenset({OnDeadline.agent})
 
 _POLICY = frozenset(
     {"version", "effective_from", "timezone", "calendar", "rules", "deadlines", "second_approval_above", "limits", "refusals"}
-    | {"verification"}
+    | {"verification", "agent_limits", "response_tiers", "working_hours"}
 )
 _RULE = frozenset(
     {"name", "when", "window", "route", "merchant_deadline", "return_deadline", "inspection_deadline", "second_approval_above"}
@@ -141,8 +156,11 @@ def _policy(form: FormReader, calendar_exists: Callable[[str], bool]) -> Policy:
         rules=_rules(has["rules"]) if "rules" in has else (),
         deadlines=_deadlines(has["deadlines"]) if "deadlines" in has else Deadlines(),
         second_approval_above=_amounts(has["second_approval_above"]) if "second_approval_above" in has else {},
-        verification=_channels(has["verification"]) if "verification" in has else frozenset(),
+        verification=read_verification(has["verification"]) if "verification" in has else Verification(),
         limits=_limits(has["limits"]) if "limits" in has else Limits(),
+        agent_limits=read_agent_limits(has["agent_limits"]) if "agent_limits" in has else None,
+        response_tiers=read_tiers(has["response_tiers"], _when) if "response_tiers" in has else (),
+        working_hours=read_working_hours(has["working_hours"]) if "working_hours" in has else None,
         next_steps=_next_steps(has["refusals"]) if "refusals" in has else {},
     )
 
@@ -172,7 +190,7 @@ def _rule(form: FormReader) -> Rule:
         second_approval_above=_amounts(has["second_approval_above"]) if "second_approval_above" in has else None,
         allocation=has["allocation"].word(Allocation) if "allocation" in has else Allocation.pro_rata,
         forfeit=_forfeit(has["forfeit"]) if "forfeit" in has else frozenset(),
-        verification=_channels(has["verification"]) if "verification" in has else None,
+        verification=read_verification(has["verification"]) if "verification" in has else None,
         limits=_limits(has["limits"]) if "limits" in has else Limits(),
     )
 
@@ -180,6 +198,9 @@ def _rule(form: FormReader) -> Rule:
 def _when(form: FormReader) -> When:
     has = form.members(_TESTS)
     above, up_to = has.pop("amount_above", None), has.pop("amount_up_to", None)
+    for bound in (above, up_to):
+        if form.new and bound is not None and "currency" not in has:  # the same number is a hundred times as much in another one
+            bound.wrong(FaultCode.amount_needs_currency)
     return When(
         conditions=tuple(_condition(name, has[name]) for name in sorted(has)),
         amount_above=None if above is None else above.integer(0, AMOUNT_MAX),
@@ -260,7 +281,7 @@ def _limits(form: FormReader) -> Limits:
 
 def _amounts(form: FormReader) -> dict[str, int]:
     return {
-        FormReader(name, entry.pointer, form.faults).text(_CURRENCY, FaultCode.invalid_currency_code): entry.integer(0, AMOUNT_MAX)
+        FormReader(name, entry.pointer, form.faults).text(CURRENCY, FaultCode.invalid_currency_code): entry.integer(0, AMOUNT_MAX)
         for name, entry in form.any_members().items()
     }
 
@@ -280,28 +301,27 @@ def _forfeit(form: FormReader) -> frozenset[Source]:
     return frozenset(entry.word(Source, _PROMOTIONS) for entry in form.items(len(_PROMOTIONS)))
 
 
-def _channels(form: FormReader) -> frozenset[Channel]:
-    """Where an agent must say how the customer was verified: true for every channel on which one asks, or a list of them."""
-    if isinstance(form.value, bool):
-        return _AGENTS_CHANNELS if form.value else frozenset()
-    return frozenset(entry.word(Channel, _AGENTS_CHANNELS) for entry in form.items(len(_AGENTS_CHANNELS)))
-
-
 def _moment(form: FormReader) -> datetime:
+    """RFC 3339, with any offset. The bounds are those of the moment in UTC, as it is stored and read again."""
     at = form.value
     if isinstance(at, str):
         try:
-            at = datetime.fromisoformat(at)
+            at = datetime.fromisoformat(at) if _RFC_3339.fullmatch(at) or not form.new else None
         except ValueError:
             at = None
-    if isinstance(at, datetime) and at.tzinfo is not None and 1900 <= at.year < 9000:
-        return at.astimezone(UTC)
+    if isinstance(at, datetime) and at.tzinfo is not None and 2 <= at.year < 9999:
+        at = at.astimezone(UTC)
+        if 1900 <= at.year < 9000 or not form.new:
+            return at
     form.wrong(FaultCode.invalid_effective_from)
     return _EPOCH
 
 
 def _zone(form: FormReader) -> ZoneInfo:
     name = form.text(_ZONE, FaultCode.invalid_zone)
+    if form.new and name in _OF_THE_MACHINE:
+        form.wrong(FaultCode.unknown_zone)
+        return _UTC
     try:
         return ZoneInfo(name) if name else _UTC
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, such as Asia
@@ -334,7 +354,7 @@ def _rule_data(rule: Rule) -> dict[str, DataValue]:
     if rule.forfeit:
         data["forfeit"] = sorted(str(source) for source in rule.forfeit)
     if rule.verification is not None:
-        data["verification"] = sorted(str(channel) for channel in rule.verification)
+        data["verification"] = verification_data(rule.verification)
     if rule.limits != Limits():
         data["limits"] = _limits_data(rule.limits)
     return data

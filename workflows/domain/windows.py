@@ -1,6 +1,6 @@
 """Lengths of time, and the windows and deadlines that they make in a policy's time zone.
 
-Minutes and hours are spans of absolute time. Days, business days and months move the calendar: the result stands at the same
+Seconds, minutes and hours are spans of absolute time. Days, business days and months move the calendar: the result stands at the same
 time of day on the wall, in the policy's zone, whatever the clocks did in between. Three cases need a rule, and each has one:
 
 - a day that the month does not have becomes the month's last (31 January and one month is 28 or 29 February);
@@ -24,6 +24,7 @@ from workflows.domain.ports import Calendar
 
 
 class Unit(StrEnum):
+    seconds = "seconds"  # absolute; for tests and demonstrations
     minutes = "minutes"  # absolute
     hours = "hours"  # absolute
     days = "days"  # on the calendar, as are the two below
@@ -33,6 +34,7 @@ class Unit(StrEnum):
 
 # A policy that asks for more than this is a slip of the pen, and no arithmetic below can overflow.
 LENGTH_MAX = {
+    Unit.seconds: 300_000_000,
     Unit.minutes: 5_000_000,
     Unit.hours: 87_600,
     Unit.days: 36_500,
@@ -44,8 +46,8 @@ LENGTH_MAX = {
 _MOMENT_MIN = datetime(1900, 1, 1, tzinfo=UTC)
 _MOMENT_MAX = datetime(9000, 1, 1, tzinfo=UTC)
 
-_LENGTH = re.compile(r"([0-9]{1,9}) (minute|hour|day|business_day|month)s?")
-_ABSOLUTE = {Unit.minutes: timedelta(minutes=1), Unit.hours: timedelta(hours=1)}
+_LENGTH = re.compile(r"([0-9]{1,9}) (second|minute|hour|day|business_day|month)s?")
+_ABSOLUTE = {Unit.seconds: timedelta(seconds=1), Unit.minutes: timedelta(minutes=1), Unit.hours: timedelta(hours=1)}
 _DAY = timedelta(days=1)
 
 
@@ -89,6 +91,12 @@ class WindowSpec(Struct, frozen=True, kw_only=True):
     requires_anchor: bool = False
 
 
+def absolute(length: Length) -> timedelta | None:
+    """The span of a length that is one, whatever the calendar says; None for days, business days and months."""
+    span = _ABSOLUTE.get(length.unit)
+    return None if span is None else length.amount * span
+
+
 def locate(form: WindowSpec, anchor_at: datetime | None, now: datetime, *, zone: ZoneInfo, calendar: Calendar) -> tuple[Phase, Window]:
     """The window that `form` opens at `anchor_at`, and where `now` lies: half-open, so that `closes_at` itself is outside.
 
@@ -105,9 +113,9 @@ def locate(form: WindowSpec, anchor_at: datetime | None, now: datetime, *, zone:
 
 def deadline(start: datetime, length: Length, zone: ZoneInfo, calendar: Calendar) -> datetime:
     """The moment `length` after `start`, in UTC. N business days end on the N-th business day after the local day of `start`."""
-    span = _ABSOLUTE.get(length.unit)
+    span = absolute(length)
     if span is not None:
-        return max(_MOMENT_MIN, min(start, _MOMENT_MAX)) + length.amount * span
+        return max(_MOMENT_MIN, min(start, _MOMENT_MAX)) + span
     # Adding to an aware datetime moves the wall's clock and asks the zone afterwards, with fold=0: the first of two occurrences,
     # and the offset before a gap (PEP 495). That is what the module's docstring promises.
     wall = _wall(start, zone)

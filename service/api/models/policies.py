@@ -1,15 +1,97 @@
-"""Policies: the rules that decide, as they are published."""
+"""Policies: the rules that decide, as an operator sends them and as they are published."""
 
-from typing import Literal
+from typing import Any, Final, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from service.api.models.base import Out, PseudonymText, Time
+from service.api.queries import CURSOR_TEXT, PageQuery, PoliciesCursor
+from service.calendars import calendar_exists
 from workflows.domain.enums import Allocation, Anchor, Category, Channel, Fulfilment, OnDeadline, PaymentState, Reason, Role, Route, Source
+from workflows.domain.policy import Policy, VerificationMethod
+from workflows.domain.policy_form import parse_policy
 
-Length = str  # a number and a unit: minutes, hours, days, business_days, months
+Length = str  # a number and a unit: seconds, minutes, hours, days, business_days, months
 
 _AMOUNTS = "By currency, in minor units."
+
+
+_DOCUMENT_EXAMPLE: Final[dict[str, Any]] = {
+    "version": "2026-12-a",
+    "effective_from": "2026-12-01T00:00:00Z",
+    "timezone": "Asia/Shanghai",
+    "calendar": "CN",
+    "rules": [
+        {
+            "name": "second-thoughts",
+            "when": {"state": "completed", "fulfilment": ["none", "preparing"], "category_not": ["transfer"]},
+            "window": {"anchor": "completed_at", "length": "30 minutes"},
+            "route": "automatic",
+        },
+        {
+            "name": "ask-the-merchant",
+            "when": {"state": "completed"},
+            "window": {"anchor": "completed_at", "length": "15 days"},
+            "route": "merchant",
+            "merchant_deadline": {"length": "48 hours", "then": "agent"},
+        },
+    ],
+    "second_approval_above": {"CNY": 500000},
+    "refusals": {"default": {"next_steps": ["contact_merchant", "contact_support"]}},
+}
+
+
+def _member(description: str, **schema: Any) -> dict[str, Any]:
+    return {"description": description, **schema}
+
+
+_OBJECT: Final[dict[str, Any]] = {"type": "object", "additionalProperties": True}
+
+
+class PolicyDocument(BaseModel):
+    """A policy, as `GET /v1/policies/{version}` shows one under `policy`; what may be left out there may be left out here.
+
+    A condition may name one word instead of a list. `deadlines`, `limits`, `second_approval_above`, `verification` and `refusals` hold
+    where a rule has none of its own. Lengths are a number and one of `seconds minutes hours days business_days months` (`seconds` are for
+    tests and demonstrations). At most 200 rules. Members that are not known are refused.
+    """
+
+    # Read by the policy's own form, which names every fault with its place.
+    model_config = ConfigDict(
+        extra="allow",
+        frozen=True,
+        json_schema_extra={
+            "example": _DOCUMENT_EXAMPLE,
+            "required": ["version", "effective_from", "timezone", "calendar", "rules"],
+            "properties": {
+                "version": _member("Its name.", type="string", pattern="^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$"),
+                "effective_from": _member("Payments authorised from then on are decided by it.", type="string", format="date-time"),
+                "timezone": _member("IANA name.", type="string"),
+                "calendar": _member("Whose business days count; `none`: every day from Monday to Friday.", type="string"),
+                "rules": _member("The first whose `when` holds and whose window is open decides.", type="array", items=_OBJECT),
+                "deadlines": _member("The policy's own deadlines, where a rule has none.", **_OBJECT),
+                "second_approval_above": _member(_AMOUNTS, type="object", additionalProperties={"type": "integer"}),
+                "verification": _member(
+                    "Channels on which whoever asks for a customer says how he was verified (true: all), or `channels` and `methods`."
+                ),
+                "limits": _member("How often.", **_OBJECT),
+                "agent_limits": _member("How much each agent and supervisor may ask for in any 24 hours, over all payments.", **_OBJECT),
+                "response_tiers": _member("How soon agents answer; the first whose `when` and `routes` hold.", type="array", items=_OBJECT),
+                "working_hours": _member("When agents are there, on business days; left out: always.", **_OBJECT),
+                "refusals": _member("By refusal; `default` for all others.", **_OBJECT),
+            },
+            "additionalProperties": False,
+        },
+    )
+    _policy: Policy = PrivateAttr()
+
+    def model_post_init(self, _: object) -> None:
+        """Raises PolicyInvalid with every fault."""
+        self._policy = parse_policy(self.model_extra, calendar_exists=calendar_exists, new=True)
+
+    @property
+    def policy(self) -> Policy:
+        return self._policy
 
 
 class UntilOut(Out):
@@ -22,7 +104,7 @@ class PolicyWindowOut(Out):
     """When a rule's window is open, counted from a moment of the payment."""
 
     anchor: Anchor
-    length: Length | None = Field(None, description="A number and `minutes hours days business_days months`.", examples=["7 days"])
+    length: Length | None = Field(None, description="A number and `seconds minutes hours days business_days months`.", examples=["7 days"])
     until: UntilOut | None = Field(None, description="Instead of a length.")
     count_from: Literal["next_day"] | None = Field(None, description="Count from the beginning of the local day after the anchor.")
     requires_anchor: bool | None = Field(None, description="True: closed as long as the anchor has not happened.")
@@ -70,6 +152,13 @@ class LimitsOut(Out):
     requests_per_day: int | None = Field(None, description="For one payment, in the 24 hours before.")
 
 
+class VerificationOut(Out):
+    """Whom to verify, and how."""
+
+    channels: list[Channel] = Field(description="Where somebody else asks.")
+    methods: list[VerificationMethod] = Field(description="One of them must have been used.")
+
+
 class RuleOut(Out):
     """One rule. The first whose `when` holds and whose window is open decides."""
 
@@ -83,7 +172,9 @@ class RuleOut(Out):
     second_approval_above: dict[str, int] | None = Field(None, description=_AMOUNTS)
     allocation: Allocation | None = Field(None, description="How a partial refund is spread over the sources; `pro_rata` where left out.")
     forfeit: list[Source] | None = Field(None, description="Promotions that are not given back.")
-    verification: list[Channel] | None = Field(None, description="Where an agent must say how the customer was verified.")
+    verification: list[Channel] | VerificationOut | None = Field(
+        None, description="Where whoever asks for a customer must say how he was verified: channels, for any method."
+    )
     limits: LimitsOut | None = Field(None, description="In place of the policy's.")
 
 
@@ -104,18 +195,49 @@ class RefusalStepsOut(Out):
     next_steps: list[str] = Field(description="In this order.", examples=[["contact_merchant", "contact_support"]])
 
 
+class AgentLimitsOut(Out):
+    """How much one agent or supervisor may ask for in any 24 hours, over all payments. What is left out is not limited."""
+
+    requests_per_day: int | None = Field(None, description="How many requests.", examples=[50])
+    amount_per_day: dict[str, int] | None = Field(None, description=_AMOUNTS, examples=[{"CNY": 1000000}])
+    refunds_to_wallet_per_day: int | None = Field(None, description="Requests for payments of one wallet.", examples=[3])
+
+
+class ResponseTierOut(Out):
+    """How soon agents answer cases of one kind, and decide them. It counts while the step is theirs."""
+
+    name: str = Field(description="Shown as `tier`.", examples=["simple"])
+    when: WhenOut
+    routes: list[Route] | None = Field(None, description="Left out: whoever decides.")
+    first_response: Length = Field(description="Until somebody takes the case, or decides it.", examples=["10 minutes"])
+    resolution: Length | None = Field(None, description="Until it is decided; then it is a supervisor's.", examples=["1 business_day"])
+    investigation: bool | None = Field(None, description="Somebody has to look into it first.")
+
+
+class WorkingHoursOut(Out):
+    """On business days, by the clock on the wall in the policy's zone. Seconds, minutes and hours of an answer count only then."""
+
+    opens: str = Field(description="A time of day.", examples=["09:00"], pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    closes: str = Field(description="Later than `opens`.", examples=["18:00"], pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+
+
 class PolicyDocumentOut(Out):
     """A policy as data."""
 
     version: str = Field(description="Its name.", examples=["2026-11-a"])
     effective_from: Time = Field(description="Payments authorised from then on are decided by it.")
     timezone: str = Field(description="IANA name.", examples=["Asia/Shanghai"])
-    calendar: str = Field(description="Whose business days count; `none`: every day.", examples=["CN"])
+    calendar: str = Field(description="Whose business days count; `none`: every day from Monday to Friday.", examples=["CN"])
     rules: list[RuleOut] = Field(description="The first whose `when` holds and whose window is open decides.")
     deadlines: DeadlinesOut
     second_approval_above: dict[str, int] = Field(description=_AMOUNTS, examples=[{"CNY": 500000}])
-    verification: list[Channel] = Field(description="Channels on which an agent must say how the customer was verified.")
+    verification: list[Channel] | VerificationOut = Field(
+        description="Where whoever asks for a customer must say how he was verified: channels, for any method."
+    )
     limits: LimitsOut
+    agent_limits: AgentLimitsOut | None = Field(None, description="Left out: agents are not limited.")
+    response_tiers: list[ResponseTierOut] | None = Field(None, description="How soon agents answer; the first that holds.")
+    working_hours: WorkingHoursOut | None = Field(None, description="Left out: somebody is always there.")
     refusals: dict[str, RefusalStepsOut] = Field(description="By refusal; `default` for all others.")
 
 
@@ -125,6 +247,12 @@ class PolicyOut(Out):
     policy: PolicyDocumentOut
     published_at: Time = Field(description="When it was published.")
     published_by: PseudonymText
+
+
+class ListPolicies(PageQuery):
+    """Which versions, the last one first."""
+
+    cursor: PoliciesCursor | None = Field(None, description=CURSOR_TEXT)
 
 
 class PolicyEntryOut(Out):
