@@ -8,20 +8,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, Protocol
 from uuid import UUID
 
-from workflows.storage.search import Place
+from workflows.storage.list_filters import ListOrder, Place
 
 Kind = Literal[
     "payments",
     "payments_updated",
     "cancellations",
     "cancellations_updated",
+    "cancellations_deadline",
     "refunds",
     "refunds_updated",
     "records",
     "payment_records",
+    "policies",
 ]
 
 _VERSION: Final = 1
+_NUMBER_END: Final = 2**31  # as the database keeps one
 _LENGTH_MAX: Final = 200
 _HEX: Final = re.compile(r"[0-9a-f]{32}")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,35 +33,30 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """The last entry of the page before, in a list ordered by time and id. `created_at` is the time of its last change where the list
-    is ordered by that."""
+    """The last entry of the page before, in a list of this order: the time that the order goes by, and the id."""
 
-    created_at: datetime
+    at: datetime
     id: UUID
-
-
-@dataclass(frozen=True, slots=True)
-class AfterUpdate(After):
-    """In a list that is ordered by the last change."""
+    order: ListOrder = ListOrder.created
 
 
 class CursorMalformed(ValueError):
     """No list of this kind gave this cursor."""
 
 
-class _ByTime(Protocol):
+class _Ordered(Protocol):
     @property
     def limit(self) -> int: ...
 
     @property
-    def by_update(self) -> bool: ...
+    def order(self) -> ListOrder: ...
 
 
 def place(after: After | None) -> Place | None:
-    return None if after is None else Place(after.created_at, after.id)
+    return None if after is None else Place(after.at, after.id)
 
 
-def next_cursor(resource: Literal["payments", "cancellations", "refunds"], query: _ByTime, places: list[Place]) -> str | None:
+def next_cursor(resource: Literal["payments", "cancellations", "refunds"], query: _Ordered, places: list[Place]) -> str | None:
     """Where the next page begins: after the last place of this one, as the search found it; it may have changed since.
 
     `places`: of one entry more than the page has, if there is one.
@@ -66,18 +64,23 @@ def next_cursor(resource: Literal["payments", "cancellations", "refunds"], query
     if len(places) <= query.limit:
         return None
     last = places[query.limit - 1]
-    return encode(_UPDATED[resource] if query.by_update else resource, After(last.at, last.id))
+    return encode(_KINDS[resource, query.order], After(last.at, last.id))
 
 
-_UPDATED: Final[dict[str, Kind]] = {
-    "payments": "payments_updated",
-    "cancellations": "cancellations_updated",
-    "refunds": "refunds_updated",
+_KINDS: Final[dict[tuple[str, ListOrder], Kind]] = {
+    ("payments", ListOrder.created): "payments",
+    ("payments", ListOrder.updated): "payments_updated",
+    ("cancellations", ListOrder.created): "cancellations",
+    ("cancellations", ListOrder.updated): "cancellations_updated",
+    ("cancellations", ListOrder.deadline): "cancellations_deadline",
+    ("refunds", ListOrder.created): "refunds",
+    ("refunds", ListOrder.updated): "refunds_updated",
 }
+_ORDERS: Final[dict[Kind, ListOrder]] = {kind: order for (_, order), kind in _KINDS.items()}
 
 
 def encode(kind: Kind, after: After) -> str:
-    return _pack([_VERSION, kind, (after.created_at - _EPOCH) // _MICROSECOND, after.id.hex])
+    return _pack([_VERSION, kind, (after.at - _EPOCH) // _MICROSECOND, after.id.hex])
 
 
 def decode(kind: Kind, text: str) -> After:
@@ -85,7 +88,7 @@ def decode(kind: Kind, text: str) -> After:
     match _unpack(text):
         case [int(), str(), int(microseconds), str(digits)] if _HEX.fullmatch(digits):
             try:
-                after = After(_EPOCH + timedelta(microseconds=microseconds), UUID(hex=digits))
+                after = After(_EPOCH + timedelta(microseconds=microseconds), UUID(hex=digits), _ORDERS.get(kind, ListOrder.created))
             except OverflowError:
                 raise CursorMalformed from None
             if encode(kind, after) == text:
@@ -104,6 +107,18 @@ def decode_id(kind: Kind, text: str) -> UUID:
             last = UUID(hex=digits)
             if encode_id(kind, last) == text:
                 return last
+    raise CursorMalformed
+
+
+def encode_number(kind: Kind, last: int) -> str:
+    return _pack([_VERSION, kind, last])
+
+
+def decode_number(kind: Kind, text: str) -> int:
+    """The number that `text` names, in a list ordered by one; CursorMalformed unless `encode_number` of this kind made it."""
+    match _unpack(text):
+        case [int(), str(), int(last)] if 0 <= last < _NUMBER_END and encode_number(kind, last) == text:
+            return last
     raise CursorMalformed
 
 

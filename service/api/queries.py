@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any, Final, Self, TypeVar
@@ -20,11 +21,12 @@ from pydantic import (
 )
 
 from service.api.field_errors import ERRORS_MAX, field_error, pointer
-from service.api.pagination import After, AfterUpdate, CursorMalformed, Kind, decode, decode_id
+from service.api.pagination import After, CursorMalformed, Kind, decode, decode_id, decode_number
 from service.api.problems import RequestProblem
 from service.api.types import AMOUNT_MAX, CURSOR, QUANTITY_MAX, Instant, problem
 from workflows.domain.faults import Fault, FaultCode
 from workflows.domain.model import ItemQuantity
+from workflows.storage.list_filters import ListOrder
 
 LIMIT_MAX: Final = 200
 LIMIT_DEFAULT: Final = 50
@@ -45,6 +47,13 @@ class SortOrder(StrEnum):
     """The order of a list, where it is not newest first."""
 
     updated = "updated"  # oldest change first
+
+
+class CancellationSortOrder(StrEnum):
+    """The order of the list of cancellations, where it is not newest first."""
+
+    updated = "updated"  # oldest change first
+    deadline = "deadline"  # oldest deadline first
 
 
 class ExportFormat(StrEnum):
@@ -76,15 +85,17 @@ def _cursor(take: Callable[[Kind, str], T], kind: Kind, text: object) -> T:
     raise problem(FaultCode.invalid_cursor)
 
 
-def _list_cursor(kind: Kind, updated: Kind, text: object) -> After:
-    """Of either order of a list; that it is the order asked for is checked with the whole."""
-    try:
-        if isinstance(text, str):
-            after = decode(updated, text)
-            return AfterUpdate(after.created_at, after.id)
-    except CursorMalformed:
-        pass
-    return _cursor(decode, kind, text)
+def _list_cursor(*kinds: Kind) -> PlainValidator:
+    """Of any order of a list; that it is the order asked for is checked with the whole."""
+
+    def read(text: object) -> After:
+        for kind in kinds:
+            with suppress(CursorMalformed):
+                if isinstance(text, str):
+                    return decode(kind, text)
+        raise problem(FaultCode.invalid_cursor)
+
+    return PlainValidator(read)
 
 
 def _item_text(text: str) -> str:
@@ -112,10 +123,11 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 QueryAmount = Annotated[int, Field(ge=1, le=AMOUNT_MAX), BeforeValidator(_whole)]
 Items = Annotated[str, AfterValidator(_item_text), WithJsonSchema({"type": "string", "minLength": 3, "examples": ["85123A:2,85124:1"]})]
 Flag = Annotated[bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"})]
-PaymentsCursor = Annotated[After, PlainValidator(partial(_list_cursor, "payments", "payments_updated")), _CURSOR_FORM]
-CancellationsCursor = Annotated[After, PlainValidator(partial(_list_cursor, "cancellations", "cancellations_updated")), _CURSOR_FORM]
-RefundsCursor = Annotated[After, PlainValidator(partial(_list_cursor, "refunds", "refunds_updated")), _CURSOR_FORM]
+PaymentsCursor = Annotated[After, _list_cursor("payments", "payments_updated"), _CURSOR_FORM]
+CancellationsCursor = Annotated[After, _list_cursor("cancellations", "cancellations_updated", "cancellations_deadline"), _CURSOR_FORM]
+RefundsCursor = Annotated[After, _list_cursor("refunds", "refunds_updated"), _CURSOR_FORM]
 RecordsCursor = Annotated[After, PlainValidator(partial(_cursor, decode, "records")), _CURSOR_FORM]
+PoliciesCursor = Annotated[int, PlainValidator(partial(_cursor, decode_number, "policies")), _CURSOR_FORM]
 PaymentRecordsCursor = Annotated[UUID, PlainValidator(partial(_cursor, decode_id, "payment_records")), _CURSOR_FORM]
 
 _FROM: Final = "Only what was made at this time or later."
@@ -127,27 +139,39 @@ class PageQuery(Query):
     limit: Whole = Field(LIMIT_DEFAULT, ge=1, le=LIMIT_MAX, description="How many at most.")
 
 
-class ListQuery(PageQuery):
+class OrderedQuery(PageQuery):
+    """A query for a list that can be ordered. What it is given as `sort` is the list's own."""
+
     created_from: Instant | None = Field(None, description=_FROM)
     created_to: Instant | None = Field(None, description=_TO)
     updated_from: Instant | None = Field(None, description="Only what changed last at this time or later; oldest change first.")
-    sort: SortOrder | None = Field(None, description="Oldest change first, for those who follow along; else newest first.")
 
     @property
-    def by_update(self) -> bool:
-        return self.sort is not None or self.updated_from is not None
+    def order(self) -> ListOrder:
+        sort: StrEnum | None = getattr(self, "sort", None)
+        if sort is not None:
+            return ListOrder(sort)
+        return ListOrder.created if self.updated_from is None else ListOrder.updated
 
     def filters(self, **other: object) -> dict[str, Any]:
         """What the search narrows by; `other` in place of what was asked."""
         asked = {name: value for name, value in self if name not in ("limit", "cursor", "sort")}
-        return {**asked, "by_update": self.by_update, **other}
+        return {**asked, "order": self.order, **other}
 
     @model_validator(mode="after")
     def _goes_on(self) -> Self:
         after: After | None = getattr(self, "cursor", None)
-        if after is not None and isinstance(after, AfterUpdate) != self.by_update:
+        if self.updated_from is not None and self.order is not ListOrder.updated:
+            raise problem(FaultCode.allowed_only_when, "/updated_from", member="sort", value=SortOrder.updated)
+        if after is not None and after.order is not self.order:
             raise problem(FaultCode.invalid_cursor, "/cursor")
         return self
+
+
+class ListQuery(OrderedQuery):
+    """A query for a list that is ordered by creation or by the last change."""
+
+    sort: SortOrder | None = Field(None, description="Oldest change first, for those who follow along; else newest first.")
 
 
 class SpanQuery(Query):

@@ -17,7 +17,7 @@ from service.api.reading import BYTE_ORDER_MARK, NDJSON_TYPE
 from service.api.responses import streamed
 from service.api.routing import ApiRoute
 from workflows.flows.export import export_csv, export_lines
-from workflows.storage import search
+from workflows.storage import list_filters, search
 from workflows.storage.search import RecordText
 
 router = APIRouter(prefix="/v1/records", tags=["records"], route_class=ApiRoute)
@@ -29,7 +29,7 @@ _MEDIA_TYPES: Final = {"ndjson": NDJSON_TYPE, "csv": f"{CSV_TYPE}; charset=utf-8
 @router.get("", response_model=Page[RecordOut], summary="Search records")
 async def search_records(context: ForAuditors, query: Annotated[SearchRecords, Query()]) -> Response:
     """Newest first, over all payments."""
-    wanted = search.RecordFilter(**query.filters())
+    wanted = list_filters.RecordFilter(**query.filters())
     found = await search.records(context.services.reads, wanted, place(query.cursor), query.limit + 1)
     return record_page("records", found, query.limit)
 

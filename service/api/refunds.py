@@ -10,7 +10,7 @@ from service.api.models.refunds import ListRefunds, RefundOut
 from service.api.pagination import next_cursor, place
 from service.api.render import find_refund, refund_out
 from service.api.routing import ApiRoute
-from workflows.storage import search
+from workflows.storage import list_filters, search
 
 router = APIRouter(prefix="/v1/refunds", tags=["refunds"], route_class=ApiRoute)
 
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v1/refunds", tags=["refunds"], route_class=ApiRoute)
 async def list_refunds(context: ForReaders, query: Annotated[ListRefunds, Query()]) -> Page[RefundOut]:
     """Newest first, or by the last change. A merchant finds its own payments' only."""
     merchant_id, _ = context.merchant_filter(None)
-    wanted = search.RefundFilter(**query.filters(merchant_id=merchant_id))
+    wanted = list_filters.RefundFilter(**query.filters(merchant_id=merchant_id))
     found = await search.refunds(context.services.reads, wanted, place(query.cursor), query.limit + 1)
     page = found[: query.limit]
     snapshots = await context.store.load_many([row[0] for row in page], [row[1] for row in page])

@@ -1,9 +1,10 @@
-"""The lists as a caller sees them: each filter narrows, and who follows along misses nothing."""
+"""The lists as a caller sees them: each filter narrows, who follows along misses nothing, and a queue begins with what is due."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
-from tests.api.world import World, assert_problem
+from tests.api.deciding import OTHER_SHOP, for_agents, handed_off, later, taken
+from tests.api.world import Json, World, assert_problem
 from workflows.domain.times import rfc3339
 
 
@@ -70,3 +71,129 @@ async def test_a_cursor_of_the_other_order_is_refused(world: World) -> None:
 
     for query in (f"sort=updated&cursor={newest}", f"cursor={oldest_change}", "sort=created"):
         assert_problem(await world.get(f"/v1/payments?{query}"), 422, "validation-failed")
+
+
+async def test_a_merchants_queue_begins_with_what_is_due_first(world: World) -> None:
+    """Three pages, of which one begins between equal deadlines."""
+    shop, asked = f"shop-{uuid4().hex}", []
+    declined = (await handed_off(world, merchant_id=shop))[1]
+    for minutes in (0, 0, 0, 0, 5, 9):
+        world.clock.now += timedelta(minutes=minutes)
+        asked.append((await handed_off(world, merchant_id=shop))[1])
+    await handed_off(world)  # another merchant's
+    await taken(world, declined, "merchant-decision", "merchant", {"decision": "decline"}, merchant=shop)
+
+    query, cursor, found = "/v1/cancellations?sort=deadline&state=awaiting_merchant&limit=2", "", []
+    for _ in range(3):
+        page = (await world.get(query + cursor, "merchant", merchant=shop)).json()
+        found += page["data"]
+        cursor = f"&cursor={page['next_cursor']}"
+
+    assert page["next_cursor"] is None
+    assert [one["id"] for one in found] == [one["id"] for one in sorted(asked, key=_due)]
+    assert len({one["deadline_at"] for one in found}) == 3
+
+
+async def test_a_merchants_queue_shows_what_to_decide_on(world: World) -> None:
+    """Also after an offer that came to nothing: what the merchant had said stands there still."""
+    shop = f"shop-{uuid4().hex}"
+    payment = await world.register(completed_at=world.clock.ago(hours=1), merchant_id=shop)
+    cancellation = (await world.requested(payment, note="the left shoe squeaks")).json()
+    queue = "/v1/cancellations?state=awaiting_merchant&sort=deadline"
+    before = (await world.get(queue, "merchant", merchant=shop)).json()["data"]
+    evidence = [{"name": "photo of the sole", "sha256": "ab" * 32}]
+    offer = {"decision": "offer", "amount": 1_000, "reason_code": "worn", "note": "half of it", "evidence": evidence}
+    await taken(world, cancellation, "merchant-decision", "merchant", offer, merchant=shop)
+    await taken(world, cancellation, "offer-response", "wallet", {"accept": False})
+    after = (await world.get(queue, "merchant", merchant=shop)).json()["data"]
+
+    assert [(one["id"], one["reason"], one["note"], one["evidence"]) for one in before] == [
+        (cancellation["id"], "changed_mind", "the left shoe squeaks", [])
+    ]
+    assert [(one["id"], one["reason"], one["note"], one["evidence"]) for one in after] == [
+        (cancellation["id"], "changed_mind", "the left shoe squeaks", evidence)
+    ]
+    assert before[0]["deadline_at"] == cancellation["deadline_at"]
+    assert (await world.get(queue, "merchant", merchant=OTHER_SHOP)).json()["data"] == []
+    assert (await world.get(f"{queue}&merchant_id={shop}", "merchant", merchant=OTHER_SHOP)).json()["data"] == []
+
+
+async def test_what_is_overdue_comes_first(world: World) -> None:
+    """Struck or not: a case that was raised to a supervisor keeps its deadline, and a clock that no worker has come to is over, too."""
+    agent = f"agent-{uuid4().hex}"
+    raised = (await for_agents(world))[1]
+    await later(world, days=30)
+    await taken(world, raised, "assign", "supervisor", {"to": agent})
+    late = (await for_agents(world))[1]
+    await taken(world, late, "assign", "agent", {"to": agent})
+    world.clock.now = datetime.fromisoformat(late["deadline_at"])
+    fresh = (await for_agents(world))[1]
+    await taken(world, fresh, "assign", "agent", {"to": agent})
+
+    queue = f"/v1/cancellations?sort=deadline&assigned_to={agent}"
+    all_of_them = (await world.get(queue, "supervisor")).json()["data"]
+    overdue = (await world.get(f"{queue}&overdue=true", "supervisor")).json()["data"]
+    others = (await world.get(f"{queue}&overdue=false", "supervisor")).json()["data"]
+    by_state = (await world.get(f"{queue}&overdue=true&state=awaiting_agent&route=agent", "supervisor")).json()["data"]
+
+    assert [(one["id"], one["raised"]) for one in all_of_them] == [(raised["id"], True), (late["id"], False), (fresh["id"], False)]
+    assert [one["id"] for one in overdue] == [raised["id"], late["id"]]
+    assert [one["id"] for one in others] == [fresh["id"]]
+    assert by_state == overdue
+
+
+async def test_a_queue_holds_only_what_waits_and_is_narrowed_like_the_list(world: World) -> None:
+    wallet = f"w-{uuid4().hex}"
+    first, second = [await handed_off(world, wallet_id=wallet) for _ in range(2)]
+    at_once = await world.register(wallet_id=wallet)
+    assert (await world.requested(at_once)).json()["deadline_at"] is None
+    start = second[1]["created_at"]
+    queue = f"/v1/cancellations?sort=deadline&wallet_id={wallet}"
+    both = sorted((first[1], second[1]), key=_due)
+
+    page = (await world.get(f"{queue}&limit=1")).json()
+    rest = (await world.get(f"{queue}&limit=1&cursor={page['next_cursor']}")).json()
+    assert [one["id"] for one in page["data"] + rest["data"]] == [one["id"] for one in both]
+    assert rest["next_cursor"] is None
+    for narrowed, expected in (
+        (f"&payment_id={first[0]['id']}", [first[1]["id"]]),
+        (f"&created_from={start}", [one["id"] for one in both]),
+        (f"&created_to={start}", []),
+        ("&route=merchant", [one["id"] for one in both]),
+        ("&route=automatic", []),
+        ("&state=completed", []),
+    ):
+        assert [one["id"] for one in (await world.get(queue + narrowed)).json()["data"]] == expected, narrowed
+
+
+async def test_an_order_is_refused_where_it_says_nothing(world: World) -> None:
+    """A deadline is a cancellation's, and `updated_from` needs the order of changes."""
+    when = rfc3339(world.clock.now)
+    for query, pointer in (
+        ("cancellations?sort=created", "/query/sort"),
+        (f"cancellations?sort=deadline&updated_from={when}", "/query/updated_from"),
+        ("payments?sort=deadline", "/query/sort"),
+        ("refunds?sort=deadline", "/query/sort"),
+    ):
+        said = assert_problem(await world.get(f"/v1/{query}"), 422, "validation-failed")
+        assert [error["pointer"] for error in said["errors"]] == [pointer]
+
+
+async def test_each_order_has_cursors_of_its_own(world: World) -> None:
+    for _ in range(2):
+        await handed_off(world)
+    orders = ("", "&sort=updated", "&sort=deadline")
+    cursors = {order: (await world.get(f"/v1/cancellations?limit=1{order}")).json()["next_cursor"] for order in orders}
+
+    for order in orders:
+        for other, cursor in cursors.items():
+            answer = await world.get(f"/v1/cancellations?limit=1{order}&cursor={cursor}")
+            if order == other:
+                assert answer.status_code == 200
+            else:
+                said = assert_problem(answer, 422, "validation-failed")
+                assert [error["pointer"] for error in said["errors"]] == ["/query/cursor"]
+
+
+def _due(cancellation: Json) -> tuple[str, str]:
+    return cancellation["deadline_at"], cancellation["id"]

@@ -24,6 +24,7 @@ from service.api.problems import RequestProblem
 from service.api.queries import Query, check_query, item_quantities
 from service.api.types import CustomerChannel
 from workflows.domain.enums import CancellationState, Reason, RecordType, Route
+from workflows.storage.list_filters import CancellationFilter, ListOrder
 
 MODELS: tuple[type[Query], ...] = (
     ListPayments,
@@ -238,7 +239,7 @@ def packed(value: object) -> str:
     return urlsafe_b64encode(json.dumps(value, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
-MICROSECONDS = (AFTER.created_at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+MICROSECONDS = (AFTER.at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def test_a_cursor_that_no_such_list_gave_is_refused() -> None:
@@ -288,3 +289,46 @@ def test_any_other_text_is_no_cursor(text: str) -> None:
     for take in (cursor.decode, cursor.decode_id):
         with pytest.raises(CursorMalformed):
             take("payments", text)
+
+
+def test_a_query_has_the_order_of_its_sort() -> None:
+    when = "2026-11-22T00:00:00Z"
+    cases: list[tuple[str, ListOrder]] = [
+        ("", ListOrder.created),
+        ("sort=updated", ListOrder.updated),
+        (f"updated_from={when}", ListOrder.updated),
+        (f"sort=updated&updated_from={when}", ListOrder.updated),
+        ("sort=deadline", ListOrder.deadline),
+        (f"sort=deadline&created_from={when}&overdue=true&state=awaiting_merchant", ListOrder.deadline),
+    ]
+    for raw, order in cases:
+        got = read_query(raw.encode(), ListCancellations)
+
+        assert (got.order, got.filters()["order"]) == (order, order)
+        assert CancellationFilter(**got.filters()).order is order
+
+
+def test_an_order_that_the_list_does_not_have_is_refused() -> None:
+    when = "2026-11-22T00:00:00Z"
+    assert errors_of(ListPayments, b"sort=deadline") == {"/query/sort": "Must be one of: 'updated'."}
+    assert errors_of(ListRefunds, b"sort=deadline") == {"/query/sort": "Must be one of: 'updated'."}
+    assert errors_of(ListCancellations, b"sort=created") == {"/query/sort": "Must be one of: 'updated' or 'deadline'."}
+    assert errors_of(ListCancellations, f"sort=deadline&updated_from={when}".encode()) == {
+        "/query/updated_from": "Is allowed only when sort is updated."
+    }
+
+
+def test_a_cursor_goes_on_in_its_own_order_only() -> None:
+    kinds: dict[ListOrder, cursor.Kind] = {
+        ListOrder.created: "cancellations",
+        ListOrder.updated: "cancellations_updated",
+        ListOrder.deadline: "cancellations_deadline",
+    }
+    sorts = {ListOrder.created: "", ListOrder.updated: "sort=updated&", ListOrder.deadline: "sort=deadline&"}
+    for made, kind in kinds.items():
+        for asked, sort in sorts.items():
+            raw = f"{sort}cursor={cursor.encode(kind, AFTER)}".encode()
+            if asked is made:
+                assert read_query(raw, ListCancellations).cursor == After(AFTER.at, AFTER.id, made)
+            else:
+                assert list(errors_of(ListCancellations, raw)) == ["/query/cursor"]

@@ -14,6 +14,7 @@ START = datetime(2026, 10, 1, tzinfo=UTC)
 MIDDLE = datetime(2026, 10, 6, 18, 53, 20, tzinfo=UTC)
 LATE = datetime(2026, 10, 12, tzinfo=UTC)
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
+DEADLINE = datetime(2026, 11, 20, tzinfo=UTC)  # of most that wait
 KNOWN = "order-known"  # the reference of a payment with a cancellation, a refund and legs
 
 # Each statement makes the members in which its rows differ from those of rows.py; `made` holds them all.
@@ -31,18 +32,21 @@ _PAYMENT = """
 """
 _ASKED = """
     select p.n, p.id as payment_id, uuidv7(p.created_at - now()) as id, p.created_at, p.updated_at, p.merchant_id,
-        case when p.n < 100 then 'failed' when p.n % 25 = 0 then 'completed' when p.n > 95000 then 'awaiting_agent'
+        case when p.n < 20 then 'awaiting_return' when p.n < 100 then 'failed' when p.n % 25 = 0 then 'completed'
+            when p.n > 95000 then 'awaiting_agent' when p.n > 80000 then 'awaiting_merchant'
             when p.n % 10 = 0 then 'refused' else 'withdrawn' end as state,
-        case when p.n < 100 then 'return' when p.n % 10 = 0 and p.n % 25 <> 0 and p.n <= 95000 then null else 'automatic' end as route,
-        case when p.n between 100 and 95000 and p.n % 10 = 0 and p.n % 25 <> 0 then 'window-closed' end as refusal,
-        case when p.n between 1000 and 1100 then 'agent-gone' when p.n > 95000 then 'agent-busy' end as assigned_to,
-        case when p.n > 95000 and p.n % 25 <> 0 then 'decline' end as on_deadline,
-        case when p.n > 95000 and p.n % 25 <> 0 then gen_random_uuid() end as clock_id,
-        case when p.n > 95000 and p.n % 25 <> 0 then p.created_at end as clock_started_at,
-        case when p.n > 95000 and p.n % 25 <> 0
-            then timestamptz '2026-10-31Z' + case when p.n < 96000 then 0 else 30 end * interval '1 day' end as deadline_at,
+        case when p.n < 100 then 'return' when p.n % 10 = 0 and p.n % 25 <> 0 and p.n <= 80000 then null else 'automatic' end as route,
+        case when p.n between 100 and 80000 and p.n % 10 = 0 and p.n % 25 <> 0 then 'window-closed' end as refusal,
+        case when p.n between 1000 and 1100 then 'agent-gone' when p.n > 99900 then 'agent-new'
+            when p.n > 95000 then 'agent-busy' end as assigned_to,
+        case when p.waits then 'decline' end as on_deadline,
+        case when p.waits then gen_random_uuid() end as clock_id,
+        case when p.waits then p.created_at end as clock_started_at,
+        case when p.waits then timestamptz '2026-10-31Z'
+            + interval '1 day' * case when p.n < 20 then 35 when p.n <= 95000 then 20 when p.n < 96000 then 0 else 30 end
+            end as deadline_at,
         null::text as client_reference
-      from made_payment p where p.n % 5 = 0
+      from (select *, n < 20 or n > 80000 and n % 25 <> 0 as waits from made_payment) p where p.n % 5 = 0
 """
 _CANCELLATION = f"""
     select c.*, r.refund_id, r.refund_created_at, r.refund_updated_at, r.refund_state,

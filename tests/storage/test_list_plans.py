@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,10 +11,13 @@ import asyncpg
 import pytest
 
 from tests.database import Cluster
+from tests.domain.made import completed
 from tests.storage import crowd
 from workflows.domain.ids import payment_id
-from workflows.storage import search
-from workflows.storage.search import CancellationFilter, PaymentFilter, Place, RecordFilter, RefundFilter
+from workflows.storage import agent_requests, next_cases, search
+from workflows.storage.agent_requests import AgentRequestsQuery
+from workflows.storage.list_filters import CancellationFilter, ListOrder, PaymentFilter, Place, RecordFilter, RefundFilter
+from workflows.storage.next_cases import NextCasesQuery
 
 Connection = Any  # asyncpg ships no types
 Plan = dict[str, Any]
@@ -22,8 +25,21 @@ Plan = dict[str, Any]
 LIMIT = 51
 ROWS_MAX = 2_000  # that any node of a plan may look at, for a page of fifty
 SMALL = 10_000  # rows of a table that may be read whole
+WAITING_MAX = 3_500  # cancellations of the crowd that wait: what no index has besides the deadline is looked up in each of them
 NOBODY = UUID(int=1)
-MIDDLE = Place(crowd.MIDDLE, UUID(int=(int(crowd.MIDDLE.timestamp() * 1000) << 80) | 0x7 << 76 | 0x2 << 62))
+
+
+def _first_id(at: datetime) -> UUID:
+    return UUID(int=(int(at.timestamp() * 1000) << 80) | 0x7 << 76 | 0x2 << 62)
+
+
+MIDDLE = Place(crowd.MIDDLE, _first_id(crowd.MIDDLE))
+MIDDLE_DEADLINE = Place(crowd.DEADLINE, _first_id(crowd.START + timedelta(days=10)))
+
+
+def _soonest(**members: Any) -> CancellationFilter:
+    return CancellationFilter(order=ListOrder.deadline, **members)
+
 
 PAYMENTS = {
     "nothing": PaymentFilter(),
@@ -36,9 +52,9 @@ PAYMENTS = {
     "created_from": PaymentFilter(created_from=crowd.LATE),
     "created_from and created_to": PaymentFilter(created_from=crowd.START, created_to=crowd.START + timedelta(hours=1)),
     "created_from the future": PaymentFilter(created_from=crowd.NOW),
-    "sort=updated": PaymentFilter(by_update=True),
-    "updated_from": PaymentFilter(by_update=True, updated_from=crowd.LATE),
-    "updated_from the future": PaymentFilter(by_update=True, updated_from=crowd.NOW),
+    "sort=updated": PaymentFilter(order=ListOrder.updated),
+    "updated_from": PaymentFilter(order=ListOrder.updated, updated_from=crowd.LATE),
+    "updated_from the future": PaymentFilter(order=ListOrder.updated, updated_from=crowd.NOW),
 }
 CANCELLATIONS = {
     "nothing": CancellationFilter(),
@@ -49,23 +65,47 @@ CANCELLATIONS = {
     "payment_id that nobody has": CancellationFilter(payment_id=NOBODY),
     **{f"assigned_to {name}": CancellationFilter(assigned_to=name) for name in ("agent-busy", "agent-gone", "none")},
     "overdue": CancellationFilter(overdue=True),
+    "overdue, created_from and created_to": CancellationFilter(overdue=True, created_from=crowd.START, created_to=crowd.NOW),
     "not overdue": CancellationFilter(overdue=False),
     "overdue of a state that is over": CancellationFilter(overdue=True, state="completed"),
     **{f"wallet_id {name}": CancellationFilter(wallet_id=name) for name in ("wallet-7", "wallet-quiet", "none")},
-    "sort=updated": CancellationFilter(by_update=True),
-    "updated_from": CancellationFilter(by_update=True, updated_from=crowd.LATE),
-    "updated_from the future": CancellationFilter(by_update=True, updated_from=crowd.NOW),
+    "wallet_id, created_from and created_to": CancellationFilter(wallet_id="wallet-7", created_from=crowd.START, created_to=crowd.NOW),
+    "sort=updated": CancellationFilter(order=ListOrder.updated),
+    "updated_from": CancellationFilter(order=ListOrder.updated, updated_from=crowd.LATE),
+    "updated_from the future": CancellationFilter(order=ListOrder.updated, updated_from=crowd.NOW),
     "created_from": CancellationFilter(created_from=crowd.LATE),
     "created_from and created_to": CancellationFilter(created_from=crowd.START, created_to=crowd.START + timedelta(hours=1)),
+}
+# The same and more, oldest deadline first. Whoever waits longest in the crowd has the rare values.
+DEADLINES = {
+    **{name: replace(wanted, order=ListOrder.deadline) for name, wanted in CANCELLATIONS.items() if wanted.order is ListOrder.created},
+    **{
+        f"state {name}": _soonest(state=name) for name in ("awaiting_merchant", "awaiting_agent", "awaiting_return", "completed", "offered")
+    },
+    **{f"assigned_to {name}": _soonest(assigned_to=name) for name in ("agent-busy", "agent-new", "agent-gone", "none")},
+    **{
+        f"merchant_id {merchant} and state {state}": _soonest(merchant_id=merchant, state=state)
+        for merchant in ("merchant-big", "merchant-7", "merchant-quiet", "none")
+        for state in ("awaiting_merchant", "awaiting_return", "completed", "offered")
+    },
+    **{f"merchant_id {name} and overdue": _soonest(merchant_id=name, overdue=True) for name in ("merchant-big", "merchant-quiet")},
+    "merchant_id and assigned_to": _soonest(merchant_id="merchant-big", assigned_to="agent-new"),
+    "merchant_id and created_to": _soonest(merchant_id="merchant-big", created_to=crowd.NOW),
+    "overdue of a state": _soonest(overdue=True, state="awaiting_agent"),
+    "not overdue of an agent": _soonest(overdue=False, assigned_to="agent-new"),
 }
 REFUNDS = {
     "nothing": RefundFilter(),
     **{f"wallet_id {name}": RefundFilter(wallet_id=name) for name in ("wallet-7", "wallet-quiet", "none")},
+    **{
+        f"wallet_id {name}, created_from and created_to": RefundFilter(wallet_id=name, created_from=crowd.START, created_to=crowd.NOW)
+        for name in ("wallet-7", "wallet-quiet", "none")
+    },
     "created_from": RefundFilter(created_from=crowd.LATE),
     "created_from and created_to": RefundFilter(created_from=crowd.START, created_to=crowd.START + timedelta(hours=1)),
-    "sort=updated": RefundFilter(by_update=True),
-    "updated_from": RefundFilter(by_update=True, updated_from=crowd.LATE),
-    "updated_from the future": RefundFilter(by_update=True, updated_from=crowd.NOW),
+    "sort=updated": RefundFilter(order=ListOrder.updated),
+    "updated_from": RefundFilter(order=ListOrder.updated, updated_from=crowd.LATE),
+    "updated_from the future": RefundFilter(order=ListOrder.updated, updated_from=crowd.NOW),
     "payment_id": RefundFilter(payment_id=payment_id(crowd.KNOWN)),
     "cancellation_id that nobody has": RefundFilter(cancellation_id=NOBODY),
     **{f"state {name}": RefundFilter(state=name) for name in ("succeeded", "processing", "failed", "held")},
@@ -92,6 +132,9 @@ class Explained:
 
     connection: Connection
     plans: dict[str, Plan] = field(default_factory=dict)
+
+    async def fetchrow(self, statement: str, *arguments: Any) -> Any:
+        return (await self.fetch(statement, *arguments))[0]
 
     async def fetch(self, statement: str, *arguments: Any) -> list[Any]:
         await self.connection.execute(f"prepare listed as {statement}")
@@ -131,6 +174,14 @@ async def test_cancellations(connection: Connection, after: Place | None) -> Non
         await _must_be_short(explained, f"cancellations by {name}")
 
 
+@pytest.mark.parametrize("after", [None, MIDDLE_DEADLINE], ids=["first page", "later page"])
+async def test_cancellations_by_deadline(connection: Connection, after: Place | None) -> None:
+    for name, wanted in DEADLINES.items():
+        explained = Explained(connection)
+        await search.cancellations(explained, wanted, after, LIMIT, now=crowd.NOW)
+        await _must_be_short(explained, f"cancellations by deadline, by {name}", rows_max=ROWS_MAX if _in_index(wanted) else WAITING_MAX)
+
+
 @pytest.mark.parametrize("after", [None, MIDDLE], ids=["first page", "later page"])
 async def test_refunds(connection: Connection, after: Place | None) -> None:
     known = await connection.fetchval("select id from cancellation where payment_id = $1", payment_id(crowd.KNOWN))
@@ -148,10 +199,71 @@ async def test_records(connection: Connection, after: Place | None) -> None:
         await _must_be_short(explained, f"records by {name}")
 
 
+@pytest.fixture
+async def busy_team(connection: Connection) -> AsyncIterator[None]:
+    """Thousands of cases that nobody has, some of them raised or for a second person, and some agents who asked for much."""
+    change = connection.transaction()
+    await change.start()
+    await connection.execute(
+        "update cancellation set assigned_to = null, raised = uuid_extract_timestamp(id) > $1 and deadline_at < $2,"
+        " clock_id = case when uuid_extract_timestamp(id) > $1 and deadline_at < $2 then null else clock_id end,"
+        " clock_started_at = case when uuid_extract_timestamp(id) > $1 and deadline_at < $2 then null else clock_started_at end"
+        " where state = 'awaiting_agent'",
+        crowd.START,
+        crowd.NOW,
+    )
+    await connection.execute(
+        "update cancellation set requester_role = 'agent', requester_id = 'agent-' || abs(hashtext(id::text)) % 20"
+        " where abs(hashtext(payment_id::text)) % 4 = 0"
+    )
+    await connection.execute("analyze cancellation")
+    yield
+    await change.rollback()
+
+
+@pytest.mark.usefixtures("busy_team")
+@pytest.mark.parametrize("is_supervisor", [True, False], ids=["supervisor", "agent"])
+@pytest.mark.parametrize("sub", ["agent-7", "nobody"])
+async def test_the_next_cases(connection: Connection, is_supervisor: bool, sub: str) -> None:
+    explained = Explained(connection)
+    wanted = NextCasesQuery(
+        sub=sub, is_supervisor=is_supervisor, now=crowd.NOW, scope_id=payment_id("some"), key="k", without=[payment_id("none")]
+    )
+
+    found = await next_cases.load(explained, wanted)
+
+    await _must_be_short(explained, f"the next cases of {wanted}", rows_max=200)
+    rows = await connection.fetch(
+        "select id from cancellation where state = 'awaiting_agent' and requester_id <> $1 and ($2 or not raised and deadline_at > $3)"
+        " order by least(deadline_at, first_response_due_at, resolution_due_at), id limit 20",
+        sub,
+        is_supervisor,
+        crowd.NOW,
+    )
+    assert [one for _, one in found.cases] == [row["id"] for row in rows]
+    assert len(rows) == next_cases.CASES_MAX
+
+
+@pytest.mark.usefixtures("busy_team")
+@pytest.mark.parametrize("sub", ["agent-7", "nobody"])
+async def test_what_an_agent_asked_for(connection: Connection, sub: str) -> None:
+    explained = Explained(connection)
+    wanted = AgentRequestsQuery(sub=sub, since=crowd.LATE)
+
+    found = await agent_requests.load(explained, wanted, completed().payment)
+
+    await _must_be_short(explained, f"what {sub} asked for", rows_max=500)
+    made = "from cancellation where requester_id = $1 and created_at > $2"
+    count = await connection.fetchval(f"select count(*) {made}", sub, wanted.since)
+    assert found.requests == count
+    assert (count > 0) is (sub == "agent-7")
+
+
 async def test_every_member_of_a_filter_is_asked_for() -> None:
     for cases in (PAYMENTS, CANCELLATIONS, REFUNDS, RECORDS):
-        members = {one.name for wanted in cases.values() for one in fields(wanted)}
-        assert {name for wanted in cases.values() for name in members if getattr(wanted, name) not in {None, False}} == members
+        usual = {one.name: one.default for wanted in cases.values() for one in fields(wanted)}
+        asked = {name for wanted in cases.values() for name in usual if getattr(wanted, name) != usual[name]}
+        assert asked == set(usual)
 
 
 async def test_every_page_holds_what_it_should(connection: Connection) -> None:
@@ -175,7 +287,7 @@ async def test_every_page_holds_what_it_should(connection: Connection) -> None:
 async def test_who_follows_along_sees_every_payment_once(connection: Connection) -> None:
     seen: list[UUID] = []
     after = None
-    wanted = PaymentFilter(updated_from=crowd.LATE + timedelta(days=1), by_update=True)
+    wanted = PaymentFilter(updated_from=crowd.LATE + timedelta(days=1), order=ListOrder.updated)
     while page := await search.payments(connection, wanted, after, 100):
         seen += [one for one, _ in page]
         after = page[-1][1]
@@ -184,7 +296,13 @@ async def test_who_follows_along_sees_every_payment_once(connection: Connection)
     assert seen == [row["id"] for row in changed] != []
 
 
-async def _must_be_short(explained: Explained, name: str) -> None:
+def _in_index(wanted: CancellationFilter) -> bool:
+    """Whether what the queue is narrowed by stands in the index that has its order."""
+    assigned = wanted.assigned_to is not None and wanted.merchant_id is not None
+    return not assigned and wanted.created_from is None and wanted.created_to is None
+
+
+async def _must_be_short(explained: Explained, name: str, *, rows_max: int = ROWS_MAX) -> None:
     for mode, plan in explained.plans.items():
         for node in _nodes(plan):
             what = f"{name}, {mode}: {json.dumps(node, indent=1)}"
@@ -192,7 +310,7 @@ async def _must_be_short(explained: Explained, name: str) -> None:
                 size = await explained.connection.fetchval("select reltuples from pg_class where relname = $1", node["Relation Name"])
                 assert size <= SMALL, what
             if "Relation Name" in node or "Index Name" in node:
-                assert _examined(node) <= ROWS_MAX, what
+                assert _examined(node) <= rows_max, what
 
 
 def _examined(node: Plan) -> float:
@@ -210,6 +328,8 @@ def _literal(value: object) -> str:
     match value:
         case bool() | int():
             return str(value)
+        case list():
+            return f"'{{{','.join(map(str, value))}}}'"
         case datetime():
             return f"'{value.isoformat()}'"
         case _:

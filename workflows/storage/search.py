@@ -1,4 +1,4 @@
-"""Reads for the lists: keyset pages over the indexes, newest first or oldest change first, never an offset.
+"""Reads for the lists: keyset pages over the indexes, in one of three orders, never an offset.
 
 Each filter has an index in the order of its list, or is answered by key, and no other index has that order: prepared statements are
 soon planned without a look at their values, and a walk that is short for a frequent value reads everything for a rare one.
@@ -16,70 +16,14 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from workflows.domain import ids
+from workflows.storage.list_filters import CancellationFilter, ListOrder, PaymentFilter, Place, RecordFilter, RefundFilter
 from workflows.storage.tables import CancellationRow, LegRow, PaymentRow, RecordRow
 
 # SQLAlchemy writes the statement, asyncpg runs it: one pool, and no session for a page of ids.
 _DIALECT = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves its constructor untyped
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a page ended: the list is ordered by time (of creation, or of the last change), then id."""
-
-    at: datetime
-    id: UUID
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentFilter:
-    reference: str | None = None
-    wallet_id: str | None = None
-    merchant_id: str | None = None
-    order_reference: str | None = None
-    state: str | None = None
-    created_from: datetime | None = None
-    created_to: datetime | None = None
-    updated_from: datetime | None = None
-    by_update: bool = False  # oldest change first, as `updated_from` needs it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancellationFilter:
-    state: str | None = None
-    route: str | None = None
-    merchant_id: str | None = None
-    payment_id: UUID | None = None
-    assigned_to: str | None = None
-    overdue: bool | None = None
-    wallet_id: str | None = None
-    created_from: datetime | None = None
-    created_to: datetime | None = None
-    updated_from: datetime | None = None
-    by_update: bool = False  # oldest change first, as `updated_from` needs it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefundFilter:
-    payment_id: UUID | None = None
-    cancellation_id: UUID | None = None
-    state: str | None = None
-    provider: str | None = None
-    merchant_id: str | None = None
-    wallet_id: str | None = None
-    created_from: datetime | None = None
-    created_to: datetime | None = None
-    updated_from: datetime | None = None
-    by_update: bool = False  # oldest change first, as `updated_from` needs it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordFilter:
-    from_: datetime | None = None
-    to: datetime | None = None
-    type: str | None = None
-    payment_id: UUID | None = None
-    merchant_id: str | None = None
-    actor: str | None = None
+_Span = tuple[datetime | None, datetime | None]  # half-open
 
 
 async def payments(pool: Any, wanted: PaymentFilter, after: Place | None, limit: int) -> list[tuple[UUID, Place]]:
@@ -94,7 +38,7 @@ async def payments(pool: Any, wanted: PaymentFilter, after: Place | None, limit:
         _is(PaymentRow.state, wanted.state),
         *_span(PaymentRow.created_at, wanted.created_from, wanted.created_to),
     ]
-    if wanted.by_update:
+    if wanted.order is ListOrder.updated:
         statement = _changed_payments(conditions, wanted.updated_from, after, limit)
     else:
         found: Any = select(PaymentRow.id, col(PaymentRow.created_at).label("at")).where(*_given([*conditions, _after(_PAYMENTS, after)]))
@@ -118,32 +62,104 @@ async def cancellations(
     pool: Any, wanted: CancellationFilter, after: Place | None, limit: int, *, now: datetime
 ) -> list[tuple[UUID, UUID, Place]]:
     """The payment's and the cancellation's id, and the place in the list. `now` decides what is overdue."""
-    conditions = [
-        _is(CancellationRow.state, wanted.state),
-        _is(CancellationRow.route, wanted.route),
-        _is(CancellationRow.payment_id, wanted.payment_id),
-        _is(CancellationRow.assigned_to, wanted.assigned_to),
-        _overdue(wanted.overdue, now),
-        *_span(CancellationRow.created_at, wanted.created_from, wanted.created_to),
-        _is(CancellationRow.merchant_id, wanted.merchant_id),
-        _of_wallet(wanted.wallet_id),
-    ]
-    if wanted.by_update:
-        found: Any = select(CancellationRow.payment_id, CancellationRow.id, col(CancellationRow.updated_at).label("at"))
-        statement = _changed(found.where(*_given(conditions)), _CANCELLATIONS, wanted.updated_from, after, limit)
+    if wanted.overdue:
+        statement = _late(wanted, after, limit, now=now)
+    elif wanted.order is ListOrder.deadline:
+        statement = _soonest(wanted, after, limit, now=now)
     else:
-        found = select(CancellationRow.payment_id, CancellationRow.id, col(CancellationRow.created_at).label("at"))
-        found = found.where(*_given([*conditions, _after(_CANCELLATIONS, after)]))
-        few = wanted.overdue or wanted.wallet_id is not None
-        statement = _sorted(found, limit) if few else _newest(found, _CANCELLATIONS, limit, alone=_only_time(wanted))
+        statement = _by_creation_or_change(wanted, after, limit, now=now)
     return [(row["payment_id"], row["id"], Place(row["at"], row["id"])) for row in await _fetch(pool, statement)]
 
 
-def _sorted(found: Any, limit: int) -> Any:
-    """All of them, then sorted: few are overdue, since workers strike the clocks, and few are one wallet's. Looking for them in the
-    list's order could find none."""
+def _narrowed(rows: Any, wanted: CancellationFilter) -> list[ColumnElement[bool] | None]:
+    """The conditions that no order begins with. `rows`: where the cancellation's columns are."""
+    return [
+        _is(rows.state, wanted.state),
+        _is(rows.route, wanted.route),
+        _is(rows.payment_id, wanted.payment_id),
+        _is(rows.assigned_to, wanted.assigned_to),
+        _is(rows.merchant_id, wanted.merchant_id),
+        _of_wallet(rows.payment_id, wanted.wallet_id),
+    ]
+
+
+def _late(wanted: CancellationFilter, after: Place | None, limit: int, *, now: datetime) -> Any:
+    """All that is late, by one index, then narrowed and sorted: few are, since workers strike the clocks and agents see to the rest.
+    What it is narrowed by is looked at last: an index that has a state or an assignee has all that ever had it."""
+    columns = [getattr(CancellationRow, name) for name in _LATE]
+    late = select(*columns).where(_is_late(now)).cte("late").prefix_with("materialized")
+    rows = late.c
+    at = {ListOrder.created: rows.created_at, ListOrder.updated: rows.updated_at, ListOrder.deadline: rows.deadline_at}[wanted.order]
+    place, ascending = tuple_(at, rows.id), wanted.order is not ListOrder.created
+    conditions = [
+        *_narrowed(rows, wanted),
+        *_span(rows.created_at, wanted.created_from, wanted.created_to),
+        *_span(rows.updated_at, wanted.updated_from, None),
+    ]
+    if after is not None:
+        last = tuple_(after.at, after.id)
+        conditions.append(place > last if ascending else place < last)
+    order = [at, rows.id] if ascending else [at.desc(), rows.id.desc()]
+    return select(rows.payment_id, rows.id, at.label("at")).where(*_given(conditions)).order_by(*order).limit(limit)
+
+
+_LATE = ("payment_id", "id", "state", "route", "assigned_to", "merchant_id", "created_at", "updated_at", "deadline_at")
+
+
+def _by_creation_or_change(wanted: CancellationFilter, after: Place | None, limit: int, *, now: datetime) -> Any:
+    conditions = [*_narrowed(CancellationRow, wanted), None if wanted.overdue is None else _is_late(now).is_not(true())]
+    made = _span(CancellationRow.created_at, wanted.created_from, wanted.created_to)
+    if wanted.order is ListOrder.updated:
+        found = _cancellations_by(CancellationRow.updated_at).where(*_given([*conditions, *made]))
+        return _changed(found, _CANCELLATIONS, wanted.updated_from, after, limit)
+    found = _cancellations_by(CancellationRow.created_at).where(*_given(conditions))
+    if wanted.wallet_id is not None:
+        return _sorted(found, after, limit, span=(wanted.created_from, wanted.created_to))
+    found = found.where(*_given([*made, _after(_CANCELLATIONS, after)]))
+    return _newest(found, _CANCELLATIONS, limit, alone=_only_time(wanted))
+
+
+def _soonest(wanted: CancellationFilter, after: Place | None, limit: int, *, now: datetime) -> Any:
+    """Oldest deadline first. What waits is a small part of all, and only that is walked: by merchant, or all of it.
+
+    State, route and assignee are looked at within the index. A span of creation is written so that no index has it: else PostgreSQL
+    would take a long one for short, and sort all that was made in it.
+    """
+    at, id_ = col(CancellationRow.deadline_at), col(CancellationRow.id)
+    made = col(CancellationRow.created_at).op("+")(literal_column("interval '0'"))
+    conditions = [
+        *_narrowed(CancellationRow, wanted),
+        at.is_not(None),
+        *([] if wanted.overdue is None else [at > now, _is_late(now).is_not(true())]),  # the walk begins at the first deadline to come
+        None if wanted.created_from is None else made >= wanted.created_from,
+        None if wanted.created_to is None else made < wanted.created_to,
+    ]
+    found = _cancellations_by(CancellationRow.deadline_at).where(*_given(conditions))
+    if wanted.wallet_id is not None:
+        return _sorted(found, after, limit, ascending=True)
+    if after is not None:
+        found = found.where(tuple_(at, id_) > tuple_(after.at, after.id))
+    # Each of the two orders is that of one index (see `newest_first`).
+    order = [at, id_] if wanted.merchant_id is not None else [at.nulls_first(), id_.nulls_first()]
+    return found.order_by(*order).limit(_said(limit))
+
+
+def _cancellations_by(at: Any) -> Any:
+    return select(CancellationRow.payment_id, CancellationRow.id, col(at).label("at"))
+
+
+def _sorted(found: Any, after: Place | None, limit: int, *, ascending: bool = False, span: _Span = (None, None)) -> Any:
+    """All of them, then sorted: few are one wallet's. Looking for them in the list's order could find none. Where the page begins, and
+    the span of its times, are looked at last: an index that has them is taken for a short way, and read to its end."""
     few = found.cte("few").prefix_with("materialized")
-    return select(few).order_by(few.c.at.desc(), few.c.id.desc()).limit(limit)
+    start, end = span
+    at, place = few.c.at, tuple_(few.c.at, few.c.id)
+    inside = [None if start is None else at >= start, None if end is None else at < end]
+    if after is not None:
+        last = tuple_(after.at, after.id)
+        inside.append(place > last if ascending else place < last)
+    order = [at, few.c.id] if ascending else [at.desc(), few.c.id.desc()]
+    return select(few).where(*_given(inside)).order_by(*order).limit(limit)
 
 
 async def refunds(pool: Any, wanted: RefundFilter, after: Place | None, limit: int) -> list[tuple[UUID, UUID, UUID, Place]]:
@@ -153,25 +169,25 @@ async def refunds(pool: Any, wanted: RefundFilter, after: Place | None, limit: i
         _is(CancellationRow.refund_state, wanted.state),
         _is(CancellationRow.payment_id, wanted.payment_id),
         *_of_cancellation(wanted.cancellation_id),
-        *_span(CancellationRow.refund_created_at, wanted.created_from, wanted.created_to),
         _is(CancellationRow.merchant_id, wanted.merchant_id),
-        _of_wallet(wanted.wallet_id),
+        _of_wallet(CancellationRow.payment_id, wanted.wallet_id),
     ]
-    at = _REFUNDS.updated_at if wanted.by_update else _REFUNDS.created_at
+    made = _span(CancellationRow.refund_created_at, wanted.created_from, wanted.created_to)
+    at = _REFUNDS.updated_at if wanted.order is ListOrder.updated else _REFUNDS.created_at
     found: Any = select(
         CancellationRow.payment_id,
         col(CancellationRow.id).label("cancellation_id"),
         col(CancellationRow.refund_id).label("id"),
         col(at).label("at"),
     ).where(*_given(conditions))
-    if wanted.by_update:
-        statement = _changed(found.where(*_given([_uses(wanted.provider)])), _REFUNDS, wanted.updated_from, after, limit)
+    if wanted.order is ListOrder.updated:
+        statement = _changed(found.where(*_given([*made, _uses(wanted.provider)])), _REFUNDS, wanted.updated_from, after, limit)
     elif wanted.provider is not None:
-        statement = _through(found, wanted.provider, after, limit)
+        statement = _through(found.where(*_given(made)), wanted.provider, after, limit)
+    elif wanted.wallet_id is not None:
+        statement = _sorted(found, after, limit, span=(wanted.created_from, wanted.created_to))
     else:
-        found = found.where(*_given([_after(_REFUNDS, after)]))
-        few = wanted.wallet_id is not None
-        statement = _sorted(found, limit) if few else _newest(found, _REFUNDS, limit, alone=_only_time(wanted))
+        statement = _newest(found.where(*_given([*made, _after(_REFUNDS, after)])), _REFUNDS, limit, alone=_only_time(wanted))
     rows = await _fetch(pool, statement)
     return [(row["payment_id"], row["cancellation_id"], row["id"], Place(row["at"], row["id"])) for row in rows]
 
@@ -295,7 +311,7 @@ def _only_time(wanted: PaymentFilter | CancellationFilter | RefundFilter | Recor
     return all(getattr(wanted, name) in {None, False} for name in wanted.__slots__ if name not in _TIMES)
 
 
-_TIMES = frozenset({"created_from", "created_to", "updated_from", "by_update", "from_", "to"})
+_TIMES = frozenset({"created_from", "created_to", "updated_from", "order", "from_", "to"})
 
 
 def _is(column: object, value: object | None) -> ColumnElement[bool] | None:
@@ -313,19 +329,21 @@ def _after(rows: _Listed, place: Place | None) -> ColumnElement[bool] | None:
     return tuple_(col(rows.created_at), col(rows.id)) < tuple_(place.at, place.id)
 
 
-def _of_wallet(wallet_id: str | None) -> ColumnElement[bool] | None:
+def _of_wallet(payment_id: Any, wallet_id: str | None) -> ColumnElement[bool] | None:
     """Through the wallet's payments, which are not many: no copy of the wallet, no index of its own."""
     if wallet_id is None:
         return None
     mine = func.array(select(PaymentRow.id).where(col(PaymentRow.wallet_id) == wallet_id).scalar_subquery())
-    return col(CancellationRow.payment_id) == any_(mine)
+    return col(payment_id) == any_(mine)
 
 
-def _overdue(wanted: bool | None, now: datetime) -> ColumnElement[bool] | None:
-    if wanted is None:
-        return None
-    late = and_(col(CancellationRow.deadline_at).is_not(None), col(CancellationRow.deadline_at) <= now)
-    return late if wanted else ~late
+def _is_late(now: datetime) -> ColumnElement[bool]:
+    """Null for what waits for nobody. Its negation is `is not true`, which no index has: most of all is not late."""
+    return now >= _DUE_AT
+
+
+# The first that is due: a first answer, a resolution, or what the clock leads to. As the index `cancellation_due` has it.
+_DUE_AT = func.least(col(CancellationRow.first_response_due_at), col(CancellationRow.resolution_due_at), col(CancellationRow.deadline_at))
 
 
 def _given(conditions: list[ColumnElement[bool] | None]) -> list[ColumnElement[bool]]:
