@@ -18,6 +18,7 @@ from uuid import UUID
 import asyncpg
 from msgspec.structs import replace
 
+from workflows.domain.agent_limits import AgentRequests
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import payments
 from workflows.domain.decisions.clocks import strike_overdue
@@ -34,8 +35,10 @@ from workflows.domain.errors import (
 from workflows.domain.ids import payment_id
 from workflows.domain.model import Actor, IdempotentResponse, Payment, Snapshot
 from workflows.domain.ports import Calendar, Clock, NewId
+from workflows.storage.agent_requests import AgentRequestsQuery
 from workflows.storage.apply import Applied, ApplyResult, Conflict, Fence, Lost, NotificationMark
 from workflows.storage.mapping import ResponseToKeep
+from workflows.storage.policies import PolicyPublication
 from workflows.storage.snapshot import SnapshotQuery
 from workflows.storage.store import Store
 
@@ -80,6 +83,7 @@ class Command:
     reply: Callable[[Snapshot, PolicyContext, Change | None], IdempotentResponse]  # None: nothing changed
     refuse: Callable[[Exception, Snapshot, PolicyContext], IdempotentResponse]
     idempotency: Idempotency | None = None
+    agent_requests: AgentRequestsQuery | None = None  # asked only where the policy in force limits them
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +117,30 @@ class Runtime:
     monotonic: Callable[[], float] = time.monotonic  # seconds; what a lease has left is measured by it
     queue_clock: Callable[[], datetime | None] = _database_time  # when a job is due and a lease over; None: by the database's own clock
 
-    def context(self, actor: Actor, request_id: str | None, after: Payment | None = None) -> Context:
-        """One moment for the whole change: now, and never before the payment's last change, since clocks of machines differ."""
-        now = self.clock() if after is None else max(self.clock(), after.updated_at)
+    def context(self, actor: Actor, request_id: str | None, after: datetime | None = None) -> Context:
+        """One moment for the whole change: now, and never before the last change of the same thing, since clocks of machines differ."""
+        now = self.clock() if after is None else max(self.clock(), after)
         return Context(actor=actor, now=now, new_id=self.new_id, new_salt=self.new_salt, request_id=request_id)
 
     async def terms(self, payment: Payment) -> PolicyContext:
         """The policy that is pinned to the payment. Raises Unavailable where it is not there: none is ever decided without its own."""
         return given(await self.find_terms(payment))
 
+    def strike(self, snapshot: Snapshot, terms: PolicyContext, request_id: str | None = None) -> Change | None:
+        """What the clocks come to whose time is over; None where there is none."""
+        return strike_overdue(snapshot, terms, self.context(SERVICE, request_id, snapshot.payment.updated_at))
+
     def struck(self, snapshot: Snapshot, terms: PolicyContext) -> Snapshot:
-        """The snapshot as whoever acts now finds it: with the clocks struck whose time is over. Nothing is written."""
-        change = strike_overdue(snapshot, terms, self.context(SERVICE, None, snapshot.payment))
-        return snapshot if change is None else change.after(snapshot)
+        """The snapshot as whoever acts now will find it. Nothing is written."""
+        while (change := self.strike(snapshot, terms)) is not None:  # what it leads to may be over, too
+            snapshot = change.after(snapshot)
+        return snapshot
+
+    async def agent_requests(self, wanted: AgentRequestsQuery, payment: Payment) -> AgentRequests | None:
+        """What one of ours asked for, with the limits in force; None where there are none, so that nothing has to be counted."""
+        in_force = await self.store.policies.in_force(self.clock())
+        limits = None if in_force is None else in_force.policy.agent_limits
+        return None if limits is None else replace(await self.store.agent_requests(wanted, payment), limits=limits)
 
     async def find_terms(self, payment: Payment) -> PolicyContext | None:
         """As `terms`, but None where it is not there: not everything that is asked needs it."""
@@ -141,13 +156,14 @@ def given(terms: PolicyContext | None) -> PolicyContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """What one statement writes: a change with the reply to keep; or either alone; or the fate of a job, with or without a change."""
+    """What one statement writes: a change with the reply to keep; either alone; the fate of a job; or a policy, with its reply."""
 
     change: Change | None = None
     keep: ResponseToKeep | None = None
-    scope_id: UUID | None = None  # the payment of a reply without a change
+    scope_id: UUID | None = None  # the payment, or the collection, that the reply is kept under
     fence: Fence | None = None
     mark: NotificationMark | None = None
+    publication: PolicyPublication | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +174,17 @@ class Decision(Generic[R]):
     write: Write | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Beforehand:
+    """What has to be written before there is anything to decide. Then it is loaded again."""
+
+    write: Write
+
+
 async def execute(
     store: Store,
     load: Callable[[], Awaitable[L]],
-    decide: Callable[[L], Decision[R]],
+    decide: Callable[[L], Decision[R] | Beforehand],
     *,
     attempts: int = ATTEMPTS_MAX,
 ) -> R:
@@ -171,20 +194,21 @@ async def execute(
     """
     for attempt in range(attempts):
         decision = decide(await load())
-        if decision.write is None:
-            return decision.result
-        answer = await _write(store, decision.write)
-        if answer is Applied:
-            return decision.result
+        answer = Applied if decision.write is None else await _write(store, decision.write)
         if answer is Lost:
             raise LeaseLost
-        await pause(attempt)
+        if answer is not Applied:
+            await pause(attempt)
+        elif isinstance(decision, Decision):
+            return decision.result
     raise Unavailable
 
 
 async def _write(store: Store, write: Write) -> ApplyResult:
+    if write.publication is not None:
+        return await store.publish(write.publication)
     if write.change is not None:
-        return await store.apply(write.change, keep=write.keep, fence=write.fence, mark=write.mark)
+        return await store.apply(write.change, keep=write.keep, scope_id=write.scope_id, fence=write.fence, mark=write.mark)
     if write.fence is not None:
         return Applied if await store.finish_job(write.fence) else Lost
     if write.keep is not None and write.scope_id is not None:
@@ -211,17 +235,24 @@ class Runner:
             snapshot = await self.runtime.store.load(command.query)
             if snapshot is None or not command.visible(snapshot):
                 raise NotFound
+            if command.agent_requests is not None:
+                asked = await self.runtime.agent_requests(command.agent_requests, snapshot.payment)
+                snapshot = replace(snapshot, agent_requests=asked)
             return snapshot, await self.runtime.find_terms(snapshot.payment)
 
-        try:
-            async with asyncio.timeout(self.runtime.command_seconds_max), self._queues.turn(command.query.payment_id):
-                replied = await _patiently(once)
-        except TimeoutError:
-            # It may have come through all the same: only the same key again can tell.
-            raise (IdempotencyInFlight if command.idempotency else Unavailable)() from None
+        replied = await self.in_turn(command.query.payment_id, once, command.idempotency)
         for cancellation_id in replied.cancellations:
             self.runtime.store.remember(cancellation_id, command.query.payment_id)
         return replied
+
+    async def in_turn(self, key: UUID, once: Callable[[], Awaitable[Replied]], idempotency: Idempotency | None) -> Replied:
+        """What `once` comes to, run within the time of a command, when all others of this key in this process have had their turn."""
+        try:
+            async with asyncio.timeout(self.runtime.command_seconds_max), self._queues.turn(key):
+                return await _patiently(once)
+        except TimeoutError:
+            # It may have come through all the same: only the same key again can tell.
+            raise (IdempotencyInFlight if idempotency else Unavailable)() from None
 
     async def register(self, terms: payments.PaymentDetails, *, actor: Actor, request_id: str | None) -> Registered:
         """The payment of that reference, made now or found. Raises PaymentReferenceConflict, Invalid, Unavailable."""
@@ -241,34 +272,40 @@ class Runner:
             raise Unavailable from None
 
 
-def _decide(runtime: Runtime, command: Command, loaded: tuple[Snapshot, PolicyContext | None]) -> Decision[Replied]:
+def _decide(runtime: Runtime, command: Command, loaded: tuple[Snapshot, PolicyContext | None]) -> Decision[Replied] | Beforehand:
+    """A clock whose time is over is struck first: the command is decided upon what that leaves, its version too."""
     snapshot, found = loaded
     idempotency = command.idempotency
-    if idempotency is not None and snapshot.reply is not None:
-        if snapshot.reply.fingerprint != idempotency.fingerprint:
-            raise IdempotencyKeyReused
-        return Decision(Replied(snapshot.reply, replayed=True))
+    if (kept := kept_reply(snapshot.reply, idempotency)) is not None:
+        return Decision(kept)
+    if found is not None and (struck := runtime.strike(snapshot, found, command.request_id)) is not None:
+        return Beforehand(Write(change=struck))
     command.version(snapshot)
     terms = given(found)
-    context = runtime.context(command.actor(), command.request_id, snapshot.payment)
-    struck = strike_overdue(snapshot, terms, replace(context, actor=SERVICE))
-    current = snapshot if struck is None else struck.after(snapshot)
+    context = runtime.context(command.actor(), command.request_id, snapshot.payment.updated_at)
     change = None
     try:
-        change = command.decide(current, terms, context)
+        change = command.decide(snapshot, terms, context)
     except Refused as refusal:
-        reply = command.refuse(refusal, current, terms)
+        reply = command.refuse(refusal, snapshot, terms)
     else:
-        after = current if change is None else change.after(current)
+        after = snapshot if change is None else change.after(snapshot)
         refused = None if change is None else change.refusal
         reply = command.reply(after, terms, change) if refused is None else command.refuse(refused, after, terms)
-    if struck is not None:
-        change = struck if change is None else struck.then(change)
     keep = None
     if idempotency is not None:
         keep = ResponseToKeep(caller=idempotency.caller, key=idempotency.key, reply=reply, at=context.now)
     made = () if change is None else tuple(cancellation.id for cancellation in change.cancellations)
     return Decision(Replied(reply, cancellations=made), Write(change=change, keep=keep, scope_id=snapshot.payment.id))
+
+
+def kept_reply(reply: IdempotentResponse | None, idempotency: Idempotency | None) -> Replied | None:
+    """The reply that was given before, again; None where there is none."""
+    if idempotency is None or reply is None:
+        return None
+    if reply.fingerprint != idempotency.fingerprint:
+        raise IdempotencyKeyReused
+    return Replied(reply, replayed=True)
 
 
 def _register(

@@ -4,11 +4,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from service.api.i18n import Language, amount_text, join, moment, refusal_message, sentence, words
-from workflows.domain.decisions.clocks import is_over
 from workflows.domain.decisions.eligibility import would_forfeit
 from workflows.domain.decisions.handoffs import escalate_until, may_escalate, may_reserve
 from workflows.domain.decisions.policy_context import PolicyContext
-from workflows.domain.enums import CANCELLATION_WAITING, ActorRole, CancellationState, LegKind, LegState, PaymentState
+from workflows.domain.enums import CANCELLATION_WAITING, ActorRole, CancellationState, LegKind, LegState, OnDeadline, PaymentState
 from workflows.domain.model import Cancellation, Leg, Snapshot
 
 _STUCK = frozenset({LegState.failed, LegState.returned, LegState.requires_action})
@@ -31,7 +30,7 @@ def cancellation_message(snapshot: Snapshot, cancellation: Cancellation, terms: 
             return words(spoken, "blocked")["other"]
         return refusal_message(cancellation.refusal, cancellation.window, spoken, zone)
     if state in CANCELLATION_WAITING:
-        return join(spoken, [*_waiting(snapshot, cancellation, terms, spoken), *_clock(cancellation, terms, spoken, now)])
+        return join(spoken, [*_waiting(snapshot, cancellation, terms, spoken), *_clock(snapshot, cancellation, terms, spoken)])
     if state is CancellationState.declined:
         return _declined(snapshot, cancellation, terms, spoken=spoken, now=now)
     if state is CancellationState.withdrawn:
@@ -63,16 +62,25 @@ def _waiting(snapshot: Snapshot, cancellation: Cancellation, terms: PolicyContex
     return [told, sentence("forfeited", "ahead", spoken, forfeited=_text(cancellation, lost, spoken))] if lost else [told]
 
 
-def _clock(cancellation: Cancellation, terms: PolicyContext, spoken: Language, now: datetime) -> list[str]:
+def _clock(snapshot: Snapshot, cancellation: Cancellation, terms: PolicyContext, spoken: Language) -> list[str]:
     """Until when somebody has time, and what happens then. A deadline that was missed promises nothing."""
-    if cancellation.deadline_at is None or cancellation.raised or is_over(cancellation, now):
+    if cancellation.deadline_at is None or cancellation.raised:
         return []
     at = moment(cancellation.deadline_at, terms.policy.zone, spoken)
     state, then = cancellation.state, cancellation.on_deadline
     told = [words(spoken, "deadline").get(state)]
     if then is not None:
-        told.append(words(spoken, f"on_deadline.{state}").get(then) if state in _THEN else None)
+        told.append(words(spoken, f"on_deadline.{state}").get(_then(snapshot, cancellation, then)) if state in _THEN else None)
     return [text.format(at=at) for text in told if text is not None]
+
+
+def _then(snapshot: Snapshot, cancellation: Cancellation, then: OnDeadline) -> str:
+    """A yes by silence is no refund yet where a second person must agree, and none at all where nothing has settled."""
+    if then is not OnDeadline.accept:
+        return then
+    if cancellation.second_approval:
+        return "second_approval"
+    return "void" if snapshot.payment.origin_state is PaymentState.pending else then
 
 
 _THEN = frozenset({CancellationState.awaiting_merchant, CancellationState.offered, CancellationState.awaiting_return})

@@ -6,23 +6,35 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from service.api.commands import change_cancellation, etag, run_cancellation_request
+from service.api.commands import change_cancellation, etag, run_cancellation_request, take_next_case
 from service.api.context import CustomersStep, ForReaders, MerchantsStep, RequestContext, RequestersStep, ReviewersStep
 from service.api.conversion import merchant_response
 from service.api.models.base import CancellationId, Page, PaymentId
 from service.api.models.cancellations import CancellationOut, ListCancellations, RequestCancellation
-from service.api.models.decisions import Approve, Assign, DecideHandOff, Deny, Escalate, ReceiveReturn, RespondToOffer, ShipReturn, Withdraw
+from service.api.models.decisions import (
+    Approve,
+    Assign,
+    DecideHandOff,
+    Deny,
+    Escalate,
+    ReceiveReturn,
+    RespondToOffer,
+    ShipReturn,
+    TakeNext,
+    Withdraw,
+)
 from service.api.pagination import next_cursor, place
 from service.api.problem_responses import problems
 from service.api.render import cancellation_out
-from service.api.responses import CHANGED, VERSIONED, created, links
+from service.api.responses import CHANGED, CHANGED_OR_NOTHING, VERSIONED, created, links
 from service.api.routing import ApiRoute, action
 from workflows.domain.decisions import handoffs, requests, returns, reviews
 from workflows.domain.model import Cancellation, Snapshot
-from workflows.storage import search
+from workflows.storage import list_filters, search
 
 router = APIRouter(prefix="/v1", tags=["cancellations"], route_class=ApiRoute)
 
+_NEXT = "/cancellations/next"
 _ID = {"cancellation_id": "$response.body#/id"}
 _PAYMENT = {"payment_id": "$response.body#/payment_id"}
 
@@ -74,15 +86,22 @@ async def request_cancellation(context: RequestersStep, payment_id: PaymentId, b
     payment's own, and come to at least one minor unit; an agent or supervisor names a `channel` other than `app`; a merchant's is
     `merchant`; `override` is for supervisors and always needs a second person. `ticket`, `client_reference` and `verification.reference`
     must be pseudonyms. A `pending` payment can only be cancelled whole.
+
+    Where the payment's policy has `agent_limits`, an agent or supervisor who has asked for as much within 24 hours, over all payments,
+    gets 429 `rate-limited` with the `limit` (`requests_per_day`, `amount_per_day`, `refunds_to_wallet_per_day`) and `Retry-After`. What
+    policy refused counts as a request only. Two requests at the same moment may pass a limit by one.
     """
     return await run_cancellation_request(context, payment_id, body)
 
 
 @router.get("/cancellations", summary="List cancellations")
 async def list_cancellations(context: ForReaders, query: Annotated[ListCancellations, Query()]) -> Page[CancellationOut]:
-    """Newest first, or by the last change. A merchant finds its own payments' only."""
+    """Newest first, by the last change, or by the deadline. A merchant finds its own payments' only.
+
+    A merchant's queue of hand-offs is `state=awaiting_merchant&sort=deadline`: what must be answered first comes first.
+    """
     merchant_id, possible = context.merchant_filter(query.merchant_id)
-    wanted = search.CancellationFilter(**query.filters(merchant_id=merchant_id))
+    wanted = list_filters.CancellationFilter(**query.filters(merchant_id=merchant_id))
     reads, after = context.services.reads, place(query.cursor)
     found = await search.cancellations(reads, wanted, after, query.limit + 1, now=context.now()) if possible else []
     page = found[: query.limit]
@@ -92,8 +111,26 @@ async def list_cancellations(context: ForReaders, query: Annotated[ListCancellat
     return Page(data=data, next_cursor=next_cursor("cancellations", query, [last for *_, last in found]))
 
 
+@router.post(
+    _NEXT,
+    response_model=CancellationOut,
+    summary="Take the next case",
+    responses=CHANGED_OR_NOTHING,
+    openapi_extra=links(200, get_cancellation=_ID, approve_cancellation=_ID, deny_cancellation=_ID),
+)
+async def next_cancellation(context: ReviewersStep, body: TakeNext = TakeNext()) -> Response:  # noqa: ARG001 -- says that there is one
+    """Assigns the most urgent case that nobody has to the caller.
+
+    A case is a cancellation in `awaiting_agent` or `awaiting_second_approval` without `assigned_to`. The most urgent is the one with the
+    oldest of its first answer, its resolution and its deadline that are due: what is late comes first. Only cases that the caller may
+    decide are given out: none that he asked for, approved first, or decided for the merchant, and second approvals and raised cases to
+    supervisors only. No case is given to two. 204: there is none.
+    """
+    return await take_next_case(context, f"{router.prefix}{_NEXT}")
+
+
 @router.get(
-    "/cancellations/{cancellation_id}",
+    "/cancellations/{cancellation_id:cancellation}",
     response_model=CancellationOut,
     summary="Get a cancellation",
     responses=VERSIONED,

@@ -18,12 +18,15 @@ from service.api.render import cancellation_out, payment_actions, payment_out
 from service.api.types import CustomerChannel
 from workflows.commands import Command, Idempotency, Replied
 from workflows.domain import ids
+from workflows.domain.agent_limits import DAY
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import permitted, requests
 from workflows.domain.decisions.policy_context import PolicyContext
-from workflows.domain.enums import ActorRole, Channel
+from workflows.domain.enums import ASKS_FOR_OTHERS, ActorRole, Channel
 from workflows.domain.errors import InvalidState, VersionMismatch
 from workflows.domain.model import Actor, Cancellation, IdempotentResponse, Snapshot
+from workflows.flows.assign_next import AssignNext, assign_next
+from workflows.storage.agent_requests import AgentRequestsQuery
 from workflows.storage.snapshot import SnapshotQuery
 
 DecidePayment = Callable[..., Change | None]  # (snapshot, *, context)
@@ -48,8 +51,9 @@ class StepSpec:
     decide: Callable[[Snapshot, PolicyContext, Context], Change | None]
     render: Callable[[Snapshot, PolicyContext, Change | None], Rendered]
     version: Callable[[Snapshot], int]  # of the resource that If-Match speaks of
-    actions: Callable[[Snapshot], tuple[str, ...]]  # what the state allows instead, where it does not allow this
+    actions: Callable[[Snapshot, PolicyContext], tuple[str, ...]]  # what the state allows instead, where it does not allow this
     channel: Channel | None = None
+    agent_requests: AgentRequestsQuery | None = None
     repeated: Callable[[Snapshot], bool] = lambda _: False  # known by the caller's own name: no version is asked for then
 
 
@@ -62,7 +66,7 @@ async def change_payment(context: RequestContext, payment_id: UUID, decide: Deci
             decide=lambda snapshot, _, change_context: decide(snapshot, context=change_context),
             render=lambda snapshot, policy, _: Rendered(answer=payment_out(snapshot, policy, context), version=snapshot.payment.version),
             version=lambda snapshot: snapshot.payment.version,
-            actions=payment_actions,
+            actions=lambda snapshot, _: payment_actions(snapshot),
         ),
     )
 
@@ -92,7 +96,7 @@ async def change_cancellation(
         decide=decide_there,
         render=render,
         version=lambda snapshot: find(snapshot).version,
-        actions=lambda snapshot: permitted.actions(snapshot, find(snapshot), context.actor(), context.now()),
+        actions=lambda snapshot, policy: permitted.actions(snapshot, find(snapshot), policy, context.actor(), context.now()),
         channel=spoken,
     )
     return await run(context, step)
@@ -101,6 +105,7 @@ async def change_cancellation(
 async def run_cancellation_request(context: RequestContext, payment_id: UUID, body: RequestCancellation) -> Response:
     """A request for cancellation: 201 with the new one, or 200 with the one that has this `client_reference`."""
     role, channel = ActorRole(context.principal.role.value), customer_channel(body.channel)
+    since = context.now() - DAY
 
     def requested() -> requests.CancellationRequest:
         actor = Actor(role=role, id=context.principal.sub, channel=requests.actor_channel(role, channel))
@@ -128,17 +133,35 @@ async def run_cancellation_request(context: RequestContext, payment_id: UUID, bo
         query=SnapshotQuery(
             payment_id=payment_id,
             client_reference=body.client_reference,
-            requests_since=context.now() - requests.DAY,
+            requests_since=since,
             shown=body.client_reference is not None,  # one that was asked for before is shown with its texts
         ),
         decide=decide,
         render=render,
         version=lambda snapshot: snapshot.payment.version,
-        actions=payment_actions,
+        actions=lambda snapshot, _: payment_actions(snapshot),
         channel=channel,
+        agent_requests=AgentRequestsQuery(sub=context.principal.sub, since=since) if role in ASKS_FOR_OTHERS else None,
         repeated=lambda snapshot: requests.is_repeated(snapshot, body.client_reference),
     )
     return await run(context, step)
+
+
+async def take_next_case(context: RequestContext, path: str) -> Response:
+    """The most urgent case that nobody has, now the caller's: 200, or 204 where there is none. `path`: the collection's."""
+
+    def reply(snapshot: Snapshot, policy: PolicyContext, taken: Cancellation) -> IdempotentResponse:
+        return _reply(context, Rendered(answer=cancellation_out(snapshot, taken, policy, context), version=taken.version))
+
+    command = AssignNext(
+        path=path,
+        actor=context.actor(),
+        request_id=context.trace_id,
+        idempotency=Idempotency(context.principal.sub, context.key or "", context.fingerprint),
+        reply=reply,
+        nothing=lambda: IdempotentResponse(fingerprint=context.fingerprint, status=204, body=b""),
+    )
+    return response_of(await assign_next(context.services.runner, command))
 
 
 async def run(context: RequestContext, step: StepSpec) -> Response:
@@ -146,15 +169,11 @@ async def run(context: RequestContext, step: StepSpec) -> Response:
     caller, key = context.principal.sub, context.key
 
     def reply(snapshot: Snapshot, policy: PolicyContext, change: Change | None) -> IdempotentResponse:
-        rendered = step.render(snapshot, policy, change)
-        headers = {"content-type": JSON_TYPE, "content-language": context.language.value, "etag": etag(rendered.version)}
-        if rendered.location is not None:
-            headers["location"] = rendered.location
-        return IdempotentResponse(fingerprint=context.fingerprint, status=rendered.status, body=to_json(rendered.answer), headers=headers)
+        return _reply(context, step.render(snapshot, policy, change))
 
     def refuse(error: Exception, before: Snapshot, policy: PolicyContext) -> IdempotentResponse:
         if isinstance(error, InvalidState):
-            error.available_actions = step.actions(before)
+            error.available_actions = step.actions(before, policy)
         return _refusal(context, error, policy)
 
     def check_version(snapshot: Snapshot) -> None:
@@ -173,9 +192,17 @@ async def run(context: RequestContext, step: StepSpec) -> Response:
             reply=reply,
             refuse=refuse,
             idempotency=None if key is None else Idempotency(caller, key, context.fingerprint),
+            agent_requests=step.agent_requests,
         )
     )
-    return _response(replied)
+    return response_of(replied)
+
+
+def _reply(context: RequestContext, rendered: Rendered) -> IdempotentResponse:
+    headers = {"content-type": JSON_TYPE, "content-language": context.language.value, "etag": etag(rendered.version)}
+    if rendered.location is not None:
+        headers["location"] = rendered.location
+    return IdempotentResponse(fingerprint=context.fingerprint, status=rendered.status, body=to_json(rendered.answer), headers=headers)
 
 
 def etag(version: int) -> str:
@@ -197,7 +224,8 @@ def _refusal(context: RequestContext, error: Exception, policy: PolicyContext) -
     return IdempotentResponse(fingerprint=context.fingerprint, status=told.status, body=told.body, headers=told.headers)
 
 
-def _response(replied: Replied) -> Response:
+def response_of(replied: Replied) -> Response:
+    """The reply over HTTP, marked where it is an earlier one again."""
     reply = replied.reply
     headers = {**reply.headers, "idempotent-replayed": "true"} if replied.replayed else reply.headers
     return Response(reply.body, reply.status, headers)

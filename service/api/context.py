@@ -102,6 +102,10 @@ class RequestContext(Request):
         """The policy that is pinned to the payment."""
         return await self.services.runner.runtime.terms(payment)
 
+    def struck(self, snapshot: Snapshot, policy: PolicyContext) -> Snapshot:
+        """The snapshot as whoever acts now will find it: with the clocks struck whose time is over."""
+        return self.services.runner.runtime.struck(snapshot, policy)
+
     def actor(self, channel: Channel | None = None) -> Actor:
         """The caller as the records name it. Without a channel: `app` for a wallet, `merchant` for a merchant; for an agent `hotline`
         where the step is the customer's, else `system`.
@@ -159,7 +163,10 @@ class RequestContext(Request):
 
 @dataclass(frozen=True, slots=True)
 class Callers:
-    """Who may call a route, beside the context in its signature. `is_command`: it wants an `Idempotency-Key` and takes an `If-Match`."""
+    """Who may call a route, beside the context in its signature.
+
+    `is_command`: it wants an `Idempotency-Key`; where its path names a resource, it takes an `If-Match`.
+    """
 
     roles: frozenset[Role] | None  # None: everybody, without a token
     is_command: bool = False
@@ -171,6 +178,7 @@ _REQUESTERS = _CUSTOMER_SIDE | {Role.merchant}
 _READERS = _REQUESTERS | {Role.auditor}  # a merchant: its own
 _WALLET = frozenset({Role.wallet})
 _MERCHANT = frozenset({Role.merchant})
+_OPERATOR = frozenset({Role.operator})
 
 ForAnybody = Annotated[RequestContext, Callers(None)]
 ForEveryRole = Annotated[RequestContext, Callers(frozenset(Role))]
@@ -185,3 +193,4 @@ GoodsStep = Annotated[RequestContext, Callers(_REQUESTERS, is_command=True)]  # 
 CustomersStep = Annotated[RequestContext, Callers(_CUSTOMER_SIDE, is_command=True)]
 MerchantsStep = Annotated[RequestContext, Callers(_MERCHANT, is_command=True)]
 ReviewersStep = Annotated[RequestContext, Callers(_REVIEWERS, is_command=True)]
+OperatorsStep = Annotated[RequestContext, Callers(_OPERATOR, is_command=True)]

@@ -24,10 +24,10 @@ point or exponent: `100`, never `100.0` or `1e2`.
 be erased: send pseudonyms, never names, telephone numbers or e-mail addresses.
 
 **Once only.** A call that asks for an `Idempotency-Key` may be sent again with the same key after any lost answer: the first answer comes
-back byte for byte, with `Idempotent-Replayed: true`. A key belongs to the caller and the payment, and is kept for 30 days. Answers of
-success and the refusals 409 and 422 of the domain are kept; authentication, validation, 412, 429 and 503 are not. The same key
-with another request is 422 `idempotency-key-reused`; while the first is still running, the second waits up to 5 seconds and is then
-answered 409 `idempotency-in-flight`.
+back byte for byte, with `Idempotent-Replayed: true`. A key belongs to the caller and the payment (or the collection), and is kept for
+30 days. Answers of success and the refusals 409 and 422 of the domain are kept; authentication, validation, 412, 429 and 503 are not. The
+same key with another request is 422 `idempotency-key-reused`; while the first is still running, the second waits up to 5 seconds and is
+then answered 409 `idempotency-in-flight`.
 
 **Versions.** Payments and cancellations carry an `ETag`; with `If-Match` a step is done only while the resource has one of
 the versions named, else 412. With `If-None-Match` a resource that still has this version is answered 304.

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from msgspec.structs import replace
 from starlette.responses import Response
 
 from service.api.commands import change_payment, etag
@@ -30,11 +31,13 @@ from service.api.render import eligibility_out, payment_out
 from service.api.responses import CHANGED, VERSIONED, created, links
 from service.api.routing import ApiRoute, action
 from workflows.domain import ids
-from workflows.domain.decisions import fulfilment, payments, requests
+from workflows.domain.agent_limits import DAY
+from workflows.domain.decisions import fulfilment, payments
 from workflows.domain.decisions.eligibility import foresee
-from workflows.domain.enums import Role
+from workflows.domain.enums import ASKS_FOR_OTHERS, ActorRole, Role
 from workflows.domain.model import Snapshot
-from workflows.storage import search
+from workflows.storage import list_filters, search
+from workflows.storage.agent_requests import AgentRequestsQuery
 
 router = APIRouter(prefix="/v1/payments", tags=["payments"], route_class=ApiRoute)
 
@@ -94,7 +97,7 @@ async def import_payments(context: ForImporters) -> ImportOut:
 async def list_payments(context: ForReaders, query: Annotated[ListPayments, Query()]) -> Page[PaymentOut]:
     """Newest first, or by the last change. A merchant finds its own only."""
     merchant_id, possible = context.merchant_filter(query.merchant_id)
-    wanted = search.PaymentFilter(**query.filters(merchant_id=merchant_id))
+    wanted = list_filters.PaymentFilter(**query.filters(merchant_id=merchant_id))
     found = await search.payments(context.services.reads, wanted, place(query.cursor), query.limit + 1) if possible else []
     snapshots = await context.store.load_many([one for one, _ in found[: query.limit]])
     data = [await _shown(context, snapshots[one]) for one, _ in found[: query.limit] if one in snapshots]
@@ -182,9 +185,13 @@ async def get_eligibility(context: ForReaders, payment_id: PaymentId, query: Ann
     that any reason would bring, and `by_reason` tells them apart.
     """
     now = context.now()
-    loaded = await context.snapshot(payment_id, requests_since=now - requests.DAY)
+    loaded = await context.snapshot(payment_id, requests_since=now - DAY)
     policy = await context.policy(loaded.payment)
-    snapshot = context.services.runner.runtime.struck(loaded, policy)
+    snapshot = context.struck(loaded, policy)
+    if query.as_ is None and ActorRole(context.principal.role) in ASKS_FOR_OTHERS:
+        wanted = AgentRequestsQuery(sub=context.principal.sub, since=now - DAY)
+        asked = await context.services.runner.runtime.agent_requests(wanted, snapshot.payment)
+        snapshot = replace(snapshot, agent_requests=asked)
     return eligibility_out(snapshot, foresee(snapshot, cancellation_wish(query, context.principal), policy, now), policy, context)
 
 

@@ -21,11 +21,12 @@ RETRY_AFTER_SECONDS = {"rate-limited": 1, "unavailable": 2, "idempotency-in-flig
 
 @dataclass(frozen=True, slots=True)
 class ProblemType:
-    """One way of saying no; `members` are those that it has beside the common ones."""
+    """One way of saying no; `members` are those that it has beside the common ones, `sometimes` those that it has for some causes."""
 
     slug: str
     status: int
     members: tuple[str, ...] = ()
+    sometimes: tuple[str, ...] = ()
 
 
 _POLICY_MEMBERS = ("refusal", "rule", "policy_version", "window", "message", "next_steps", "cancellation_id")
@@ -56,7 +57,7 @@ PROBLEMS: dict[str, ProblemType] = {
         ProblemType("amount-exceeds-refundable", 422, ("amount_refundable",)),
         ProblemType("currency-mismatch", 422),
         ProblemType("partial-not-supported", 422, ("next_steps",)),
-        ProblemType("rate-limited", 429),
+        ProblemType("rate-limited", 429, sometimes=("limit",)),
         ProblemType("unavailable", 503),
     )
 }
@@ -76,6 +77,7 @@ _SLUGS: dict[type[Exception], str] = {
     errors.NotFound: "not-found",
     errors.Forbidden: "forbidden",
     errors.SecondApproverRequired: "second-approver-required",
+    errors.AgentLimitReached: "rate-limited",
     errors.VersionMismatch: "version-mismatch",
     errors.RefundableAmountChanged: "refundable-amount-changed",
     errors.Invalid: "validation-failed",
@@ -188,6 +190,8 @@ def _members(error: Exception, listener: Listener) -> dict[str, object]:
             members = {"amount_refundable": error.amount_refundable}
         case errors.PartialNotSupported():
             members = {"next_steps": next_steps([NextStep.modifications], listener.language)}
+        case errors.AgentLimitReached():
+            members = {"limit": error.limit}
         case errors.VersionMismatch():
             members = {"current_version": error.current_version}
         case errors.Invalid():
@@ -235,6 +239,8 @@ def _detail(slug: str, error: Exception, members: Mapping[str, object], language
         return sentence("token", error.detail, language)
     if slug == "unauthenticated":
         return sentence("token", TokenFault.missing, language)
+    if isinstance(error, errors.AgentLimitReached):
+        return sentence("agent_limit", "amount_alone" if error.alone else error.limit, language)
     return sentence("details", slug, language, **members)
 
 
@@ -243,7 +249,7 @@ def _headers(slug: str, error: Exception, language: Language) -> dict[str, str]:
     if slug == "unauthenticated":
         headers["www-authenticate"] = _challenge(error)
     if slug in RETRY_AFTER_SECONDS:
-        told = error.retry_after_seconds if isinstance(error, RequestProblem) else None
+        told = error.retry_after_seconds if isinstance(error, RequestProblem | errors.AgentLimitReached) else None
         headers["retry-after"] = str(RETRY_AFTER_SECONDS[slug] if told is None else max(1, told))
     if isinstance(error, RequestProblem):
         headers |= error.headers

@@ -15,10 +15,12 @@ from service.api.problems import RequestProblem
 from service.api.types import BODY_BYTES_MAX, ENTRIES_MAX
 from workflows.domain.canonical import canonical
 from workflows.domain.faults import Fault, FaultCode, FaultMember
+from workflows.domain.policy_form import PolicyInvalid
 
 JSON_TYPE: Final = "application/json"
 NDJSON_TYPE: Final = "application/x-ndjson"
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  # some programs begin every text with it
+POLICY_FAULTS_MAX: Final = 100
 _DIGITS_MAX: Final = 18
 
 _KEY: Final = re.compile(r"[!-~]{1,255}")
@@ -109,6 +111,8 @@ def validate(raw: bytes, value: object, model: type[B]) -> B:
         if _unreadable(error):
             raise _malformed(FaultCode.not_unicode) from None
         raise RequestProblem("validation-failed", members={"errors": field_errors(error)}) from None
+    except PolicyInvalid as invalid:  # from a body that reads itself by the policy's form
+        raise RequestProblem("validation-failed", members={"errors": list(invalid.faults[:POLICY_FAULTS_MAX])}) from None
 
 
 def idempotency_key(headers: Sequence[str]) -> str:

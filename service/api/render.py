@@ -21,6 +21,7 @@ from service.api.problems import slug_of
 from workflows.domain.decisions import permitted
 from workflows.domain.decisions.eligibility import Outlook, Shares, refundable_until
 from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.decisions.response import needs_investigation
 from workflows.domain.enums import (
     PAYMENT_FINAL,
     ActorRole,
@@ -56,7 +57,7 @@ def payment_out(snapshot: Snapshot, policy: PolicyContext, context: RequestConte
         items=[ItemOut.of(item, name=_nth(names, position)) for position, item in enumerate(payment.items)],
         cancellations=snapshot.cancellation_ids,
         open_cancellation=None if open_one is None else open_one.id,
-        available_actions=context.available(payment_actions(snapshot)),
+        available_actions=context.available(payment_actions(context.struck(snapshot, policy))),
         carrier=texts.get("carrier"),
         tracking_number=texts.get("tracking_number"),
         metadata=texts.get("metadata") or {},
@@ -70,6 +71,8 @@ def payment_out(snapshot: Snapshot, policy: PolicyContext, context: RequestConte
 def cancellation_out(snapshot: Snapshot, cancellation: Cancellation, policy: PolicyContext, context: RequestContext) -> CancellationOut:
     """The snapshot must have been loaded to be shown: notes and the carrier's number are texts."""
     refund, now, actor = cancellation.refund, context.now(), context.actor()
+    found_then = context.struck(snapshot, policy)  # what is said and offered is what whoever acts now will find
+    acting = found_then.cancellation(cancellation.id) or cancellation
     hidden = _HIDDEN.get(actor.role, frozenset())
     found = [text for text in snapshot.texts if text.subject_id == cancellation.id and text.name not in hidden]
     texts = {text.name: text.value for text in sorted(found, key=lambda text: text.id)}  # the newest of each name
@@ -77,9 +80,7 @@ def cancellation_out(snapshot: Snapshot, cancellation: Cancellation, policy: Pol
     return CancellationOut.of(
         cancellation,
         decision=cancellation,
-        tier=None,
-        first_response_due_at=None,
-        resolution_due_at=None,
+        investigation=needs_investigation(cancellation, policy),
         merchant=_merchant(cancellation, texts),
         returned=_returned(cancellation, texts),
         fulfilment=DeliveryOut.of(snapshot.payment, status=snapshot.payment.fulfilment),
@@ -87,11 +88,11 @@ def cancellation_out(snapshot: Snapshot, cancellation: Cancellation, policy: Pol
         denial=texts.get("denial"),
         override=_override(cancellation, texts),
         note=texts.get("note"),
-        evidence=texts.get("evidence") or [],
+        evidence=_of_last_answer(cancellation, texts, "evidence", "files") or [],
         forfeited=_forfeited(cancellation, snapshot.payment),
         refund=None if refund is None else refund_out(snapshot, refund, policy),
-        message=cancellation_message(snapshot, cancellation, policy, spoken=context.language, now=now),
-        available_actions=context.available(permitted.actions(snapshot, cancellation, actor, now)),
+        message=cancellation_message(found_then, acting, policy, spoken=context.language, now=now),
+        available_actions=context.available(permitted.actions(found_then, acting, policy, actor, now)),
     )
 
 
@@ -191,7 +192,22 @@ def _merchant(cancellation: Cancellation, texts: dict[str, DataValue]) -> Mercha
     said = cancellation.merchant
     if said is None:
         return None
-    return MerchantOut.of(said, amount=cancellation.offer_amount, offers=cancellation.offers, note=texts.get("merchant_note"))
+    return MerchantOut.of(
+        said,
+        amount=cancellation.offer_amount,
+        offers=cancellation.offers,
+        note=_of_last_answer(cancellation, texts, "merchant_note", "note"),
+    )
+
+
+def _of_last_answer(cancellation: Cancellation, texts: dict[str, DataValue], name: str, member: str) -> DataValue:
+    """A text that came with the merchant's last answer, none of an earlier one."""
+    found = texts.get(name)
+    if found is None or cancellation.merchant is None:
+        return None
+    if not isinstance(found, dict):  # kept before texts named their answer
+        return found
+    return found[member] if found["at"] == rfc3339(cancellation.merchant.decided_at) else None
 
 
 def _returned(cancellation: Cancellation, texts: dict[str, DataValue]) -> ReturnOut | None:

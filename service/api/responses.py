@@ -16,10 +16,13 @@ VERSIONED: Final[dict[int | str, Json]] = {
 }
 CHANGED: Final[dict[int | str, Json]] = {200: {"description": "Done.", "headers": _ETAG | _REPLAYED}}
 
+# 204: there was nothing to do it to, which is kept and replayed like any answer.
+CHANGED_OR_NOTHING: Final[dict[int | str, Json]] = {**CHANGED, 204: {"description": "There is none; no body.", "headers": _REPLAYED}}
 
-def created(model: type[BaseModel], *, replayed: bool = False) -> dict[int | str, Json]:
+
+def created(model: type[BaseModel], *, replayed: bool = False, versioned: bool = True) -> dict[int | str, Json]:
     """201 where it was made now, 200 where it was there already, with the same content."""
-    headers = _LOCATION | _ETAG | (_REPLAYED if replayed else {})
+    headers = _LOCATION | (_ETAG if versioned else {}) | (_REPLAYED if replayed else {})
     return {
         201: {"description": "Made now.", "headers": headers},
         200: {"description": "It was there already, with the same content.", "model": model, "headers": headers},

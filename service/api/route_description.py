@@ -22,6 +22,7 @@ class Described(Protocol):
     dependant: Dependant
     roles: frozenset[Role] | None
     is_command: bool
+    takes_if_match: bool
     is_in_words: bool
     body_model: type[BaseModel] | None
     slugs: tuple[str, ...]
@@ -41,7 +42,9 @@ def common_problems(route: Described) -> list[str]:
     if "POST" in (route.methods or ()):
         slugs += ["malformed-request", "body-too-large", "unsupported-media-type"]
     if route.is_command:
-        slugs += ["idempotency-key-missing", "idempotency-key-reused", "idempotency-in-flight", "version-mismatch"]
+        slugs += ["idempotency-key-missing", "idempotency-key-reused", "idempotency-in-flight"]
+    if route.takes_if_match:
+        slugs += ["version-mismatch"]
     return slugs
 
 
@@ -63,7 +66,7 @@ def _header_refs(names: Iterable[str]) -> Json:
 
 def openapi_of(route: Described, declared: Json) -> Json:
     """What the OpenAPI says of a route beside its signature."""
-    parameters = ["IdempotencyKey", "IfMatch"] if route.is_command else []
+    parameters = [*(["IdempotencyKey"] if route.is_command else []), *(["IfMatch"] if route.takes_if_match else [])]
     if "ETag" in route.responses.get(200, {}).get("headers", {}) and "GET" in (route.methods or ()):
         parameters.append("IfNoneMatch")
     parameters.append("AcceptLanguage")

@@ -57,7 +57,7 @@ class Operation:
     problems: tuple[str, ...]
     own_problems: tuple[str, ...]  # those that not every operation of its kind has
     actions: dict[str, frozenset[Role]]  # what `available_actions` calls it, and who may take that step
-    is_command: bool  # wants an Idempotency-Key, takes an If-Match
+    is_command: bool  # wants an Idempotency-Key
     summary: str
     in_schema: bool = True  # stands in the OpenAPI
 
@@ -67,10 +67,8 @@ def action(*words: str, **by_role: Iterable[Role]) -> Json:
     return {"x-actions": {**dict.fromkeys(words), **{word: sorted(role.value for role in roles) for word, roles in by_role.items()}}}
 
 
-class _PaymentConvertor(Convertor[str]):
-    """A payment's id in a path, whatever its form: it is judged after the token. /v1/payments/import is none."""
-
-    regex = "(?!import$)[^/]+"
+class _IdConvertor(Convertor[str]):
+    """An id in a path, whatever its form: it is judged after the token. What names a call of the collection is none."""
 
     def convert(self, value: str) -> str:
         return value
@@ -79,7 +77,16 @@ class _PaymentConvertor(Convertor[str]):
         return value
 
 
+class _PaymentConvertor(_IdConvertor):
+    regex = "(?!import$)[^/]+"
+
+
+class _CancellationConvertor(_IdConvertor):
+    regex = "(?!next$)[^/]+"
+
+
 register_url_convertor("payment", _PaymentConvertor())
+register_url_convertor("cancellation", _CancellationConvertor())
 
 
 class ApiRoute(APIRoute):
@@ -90,6 +97,7 @@ class ApiRoute(APIRoute):
         callers = _callers_of(endpoint)
         self.roles = callers.roles
         self.is_command = callers.is_command
+        self.takes_if_match = self.is_command and bool(self.dependant.path_params)  # a collection has no version
         self.body_model = _body_model(self)
         self.own_slugs = tuple(declared_problems(self.responses))
         self.slugs = tuple(dict.fromkeys([*common_problems(self), *self.own_slugs]))
@@ -157,8 +165,9 @@ class ApiRoute(APIRoute):
         sent = await read_body(context)
         raw = (sent or _NOTHING).removeprefix(BYTE_ORDER_MARK)
         value = parse_json(raw)
-        if self.is_command:
+        if self.takes_if_match:
             context.if_match = read_if_match(context.headers.getlist("if-match"))
+        if self.is_command:
             context.key = idempotency_key(context.headers.getlist("idempotency-key"))
         body = validate(raw, value, self.body_model)
         self._check_query(context)

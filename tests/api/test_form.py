@@ -240,6 +240,7 @@ async def test_unknown_query_parameters_are_refused(world: World, operation: obj
         "ship_return": {"carrier": "sf-express", "tracking_number": "SF1000"},
         "receive_return": {"condition": "intact"},
         "deny_cancellation": {"reason_code": "no_proof", "note": "x"},
+        "publish_policy": {"version": "x", "effective_from": "2030-01-01T00:00:00Z", "timezone": "UTC", "calendar": "none", "rules": []},
     }
     before = await world.rows()
 

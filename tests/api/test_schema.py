@@ -1,7 +1,7 @@
 """The service against its own OpenAPI document: whatever it allows, and more, gets an answer that it names."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -15,7 +15,9 @@ from schemathesis.specs.openapi import checks
 
 from service.api.routing import Operation
 from service.app import create_app, declared_operations
-from tests.api.world import World
+from tests.api.world import World, running
+from tests.database import Cluster
+from tests.sandbox.conftest import RailProcess
 from workflows.domain.enums import Role
 
 EXAMPLES = 8
@@ -40,6 +42,13 @@ NEGATIVE = [one for one in OPERATIONS if one.roles is not None or "{" in one.pat
 POSITIVE, WRONG = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
 TRIALS = [*((one, POSITIVE) for one in OPERATIONS), *((one, WRONG) for one in NEGATIVE)]
 Schema = Any  # schemathesis ships types, but not of what its loaders return
+
+
+@pytest.fixture(scope="module")
+async def world(cluster: Cluster, rail: RailProcess, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """A service of its own: policies are published here too, and would decide other tests' payments."""
+    async with cluster.clone() as database, running(database, tmp_path_factory.mktemp("schema"), rail.url) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

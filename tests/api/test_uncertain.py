@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 from service.app import create_app
 from tests.api.world import World, assert_problem, calling
@@ -20,9 +21,15 @@ class Dying(Store):
     gone = False
 
     async def apply(
-        self, change: Change, *, keep: ResponseToKeep | None = None, fence: Fence | None = None, mark: NotificationMark | None = None
+        self,
+        change: Change,
+        *,
+        keep: ResponseToKeep | None = None,
+        scope_id: UUID | None = None,
+        fence: Fence | None = None,
+        mark: NotificationMark | None = None,
     ) -> ApplyResult:
-        await super().apply(change, keep=keep, fence=fence, mark=mark)
+        await super().apply(change, keep=keep, scope_id=scope_id, fence=fence, mark=mark)
         self.gone = True
         raise ConnectionResetError
 

@@ -165,9 +165,9 @@ VOCABULARIES: dict[str, list[str]] = {
     "eligible": list(Route),
     "eligible_second": [Route.void, Route.automatic],
     "refusal_anchor": list(Anchor),
-    "on_deadline.awaiting_merchant": list(OnDeadline),
+    "on_deadline.awaiting_merchant": [*OnDeadline, "second_approval", "void"],
     "on_deadline.offered": list(OnDeadline),
-    "on_deadline.awaiting_return": list(OnDeadline),
+    "on_deadline.awaiting_return": [*OnDeadline, "second_approval", "void"],
     "fault": list(FaultCode),
     "member": sorted({member for problem in PROBLEMS.values() for member in problem.members}),
 }

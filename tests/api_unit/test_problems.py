@@ -13,6 +13,7 @@ from service.api.i18n import Language
 from service.api.problems import PROBLEMS, ProblemReply, RequestProblem, problem_body, problem_for
 from service.auth.tokens import KeysUnavailable, TokenFault, Unauthenticated
 from workflows.domain import errors
+from workflows.domain.agent_limits import AgentLimit
 from workflows.domain.enums import Anchor, Refusal
 from workflows.domain.faults import Fault, FaultCode
 
@@ -98,6 +99,7 @@ _CASES: list[tuple[Exception, str, dict[str, object]]] = [
     (errors.NotFound(), "not-found", {}),
     (errors.Forbidden(), "forbidden", {}),
     (errors.SecondApproverRequired(), "second-approver-required", {}),
+    (errors.AgentLimitReached(AgentLimit.amount_per_day, 42), "rate-limited", {"limit": "amount_per_day"}),
     (errors.VersionMismatch(7), "version-mismatch", {"current_version": 7}),
     (errors.RefundableAmountChanged(0), "refundable-amount-changed", {"amount_refundable": 0}),
     (
@@ -150,13 +152,22 @@ def test_each_refusal_has_its_status_and_members(kind: type[Exception], language
     assert reply.status == body["status"] == STATUSES[slug]
     assert list(body) == [*COMMON, *members]
     assert (body["type"], body["code"], body["instance"], body["trace_id"]) == (f"/problems/{slug}", slug, "/v1/payments", "4bf9")
-    assert set(PROBLEMS[slug].members) == set(members)
+    assert set(PROBLEMS[slug].members) <= set(members) <= {*PROBLEMS[slug].members, *PROBLEMS[slug].sometimes}
     assert body["title"]
     assert body["detail"].endswith("." if language is Language.en else "。")
     assert reply.headers["content-type"] == "application/problem+json"
     assert reply.headers["content-language"] == language.value
     if language is Language.en:
         assert {name: body[name] for name in members} == members
+
+
+@pytest.mark.parametrize("language", list(Language))
+def test_an_agent_is_told_by_which_limit_and_what_to_do(language: Language) -> None:
+    told = {limit: json.loads(reply_to(errors.AgentLimitReached(limit, 42), language).body)["detail"] for limit in AgentLimit}
+
+    assert len(set(told.values())) == len(AgentLimit)
+    for detail in told.values():
+        assert all(word in detail for word in (("colleague", "supervisor") if language is Language.en else ("同事", "主管")))
 
 
 def test_a_policys_refusal_in_chinese() -> None:
@@ -251,6 +262,7 @@ def test_who_should_come_again_is_told_when() -> None:
         (KeysUnavailable(), "2"),
         (errors.IdempotencyInFlight(), "1"),
         (RequestProblem("rate-limited"), "1"),
+        (errors.AgentLimitReached(AgentLimit.requests_per_day, 42), "42"),
         (RequestProblem("rate-limited", retry_after_seconds=17), "17"),
         (RequestProblem("rate-limited", retry_after_seconds=0), "1"),
     ]

@@ -19,6 +19,7 @@ from service.api.context import ForAnybody, ForWallet
 from service.api.routing import ApiRoute, action_roles, operations
 from service.app import ROUTERS
 from workflows.domain.enums import Role
+from workflows.storage.invariants.work import COLLECTIONS
 
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, ApiRoute)]
 STATEMENTS_MAX = 10  # the function's own line and its docstring among them
@@ -36,6 +37,13 @@ def test_every_endpoint_and_dependency_is_asynchronous() -> None:
 
     assert slow == []
     assert len(ROUTES) > 35
+
+
+def test_every_collection_that_keeps_replies_is_known() -> None:
+    """Else `refundry check` takes its replies for nobody's."""
+    kept = {route.path for route in ROUTES if route.is_command and not route.takes_if_match}
+
+    assert kept <= set(COLLECTIONS)
 
 
 def test_every_route_is_of_the_one_class() -> None:

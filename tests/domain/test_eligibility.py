@@ -170,9 +170,9 @@ COMPLETED_AT = made.completed().payment.completed_at or NOW
         (rules(within(3), within(9), within(5)), 9),
         (rules(within(3), within(9, role="merchant"), within(9, channel="hotline")), 3),  # not the customer's own
         (rules(within(3), within(9, reason="unauthorised")), 9),  # any reason that he may name
-        (rules(within(3), within(9, amount_up_to=10)), 9),  # any part that he may name
+        (rules(within(3), within(9, amount_up_to=10, currency="CNY")), 9),  # any part that he may name
         (rules(within(3), within(9, amount=[7])), 9),
-        (rules(within(3), within(9, amount_above=300)), 3),
+        (rules(within(3), within(9, amount_above=300, currency="CNY")), 3),
         (rules(within(3), within(9, category="digital")), 3),
         (rules(within(3), {"when": {}}), 3),  # a rule without an end tells no date
         (rules({"when": {}}), None),

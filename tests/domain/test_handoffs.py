@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from tests.domain import made
 from tests.domain.made import AGENT, DAY, HOUR, LINES, MERCHANT, NOW, SUPERVISOR, TERMS
 from workflows.domain.changes import Change
-from workflows.domain.decisions import handoffs, permitted, requests
+from workflows.domain.decisions import clocks, handoffs, permitted, requests
 from workflows.domain.decisions.handoffs import Evidence, MerchantResponse
 from workflows.domain.enums import CancellationState, MerchantDecision, PaymentState
 from workflows.domain.errors import (
@@ -21,6 +21,7 @@ from workflows.domain.errors import (
     RefundryError,
 )
 from workflows.domain.model import Actor, Snapshot
+from workflows.domain.times import rfc3339
 
 YES, NO = (
     MerchantResponse(decision=MerchantDecision.accept),
@@ -100,7 +101,7 @@ def test_a_no_gives_back_what_was_reserved_and_keeps_why() -> None:
     data = made.body(change.records[0])["data"]
     assert made.types(change) == ["cancellation.merchant_declined"]
     assert (data["decision"], data["reason_code"]) == ("decline", "used")
-    assert [(text.name, text.value) for text in change.texts] == [("merchant_note", "worn")]
+    assert [(text.name, text.value) for text in change.texts] == [("merchant_note", {"at": rfc3339(NOW), "note": "worn"})]
     assert "worn" not in change.records[0].body
 
 
@@ -108,7 +109,8 @@ def test_evidence_is_on_record_by_its_digest_and_its_name_can_be_erased() -> Non
     change = decided(handed_off(), replace(NO, note=None, evidence=(Evidence(name="Ms Li's photo", sha256="ab" * 32),)))
 
     assert made.body(change.records[0])["data"]["evidence"] == ["ab" * 32]
-    assert [(text.name, text.value) for text in change.texts] == [("evidence", [{"name": "Ms Li's photo", "sha256": "ab" * 32}])]
+    files = [{"name": "Ms Li's photo", "sha256": "ab" * 32}]
+    assert [(text.name, text.value) for text in change.texts] == [("evidence", {"at": rfc3339(NOW), "files": files})]
     assert "Ms Li" not in change.records[0].body
 
 
@@ -135,6 +137,47 @@ def test_nothing_less_is_offered_where_only_the_whole_can_be_voided() -> None:
 
     with pytest.raises(PartialNotSupported):
         decided(pending, OFFER)
+
+
+@pytest.mark.parametrize(
+    ("limits", "meanwhile"),
+    [({"partial_refunds_max": 0}, {}), ({"partial_interval": "2 hours"}, {"partial_refunds": 1, "last_partial_at": NOW - HOUR})],
+)
+def test_no_part_is_offered_that_policy_would_not_grant(limits: dict[str, object], meanwhile: dict[str, object]) -> None:
+    terms = replace(TERMS, policy=made.policy(limits=limits))
+    snapshot = made.with_payment(handed_off(), **meanwhile)
+    row = made.newest(snapshot)
+
+    assert "offer" not in permitted.actions(snapshot, row, terms, MERCHANT, NOW)
+    assert "offer" in permitted.actions(snapshot, row, TERMS, MERCHANT, NOW)
+    with pytest.raises(InvalidState):
+        handoffs.decide(snapshot, row, OFFER, terms, made.context(NOW, MERCHANT))
+
+
+def test_what_can_only_be_refused_is_not_offered() -> None:
+    pending = made.with_payment(handed_off(), origin_state=PaymentState.pending, completed_at=None)
+    least = handed_off(amount=1)
+
+    for snapshot in (pending, least):
+        assert "offer" not in permitted.actions(snapshot, made.newest(snapshot), TERMS, MERCHANT, NOW)
+
+
+@pytest.mark.parametrize(("asked", "answered"), [("2026-11-24", "2026-11-27"), ("2026-11-27", "2026-11-30")])
+def test_the_reminders_keep_their_places_in_the_time_that_an_offer_interrupted(asked: str, answered: str) -> None:
+    """Two business days from a Friday are longer than from a Tuesday; the merchant's time is what it was."""
+    terms = replace(TERMS, policy=made.policy(deadlines={"merchant": {"length": "2 business_days", "then": "agent"}}))
+    start, no = (datetime.fromisoformat(f"{day}T09:00:00+00:00") for day in (asked, answered))
+    settled = made.completed(merchant_id="merchant")
+    snapshot = made.request(settled, now=start, terms=terms).after(settled)
+    span = made.newest(snapshot).deadline_at - start  # type: ignore[operator]  # it waits
+    offer = handoffs.decide(snapshot, made.newest(snapshot), OFFER, terms, made.context(start + HOUR, MERCHANT)).after(snapshot)
+
+    row = made.newest(handoffs.respond(offer, made.newest(offer), accept=False, terms=terms, context=made.context(no)).after(offer))
+
+    assert row.clock is not None
+    assert row.deadline_at == no + span - HOUR
+    assert row.clock.started_at == no - HOUR
+    assert clocks.next_deadline_at(row) == no - HOUR + span / 2
 
 
 def test_an_offer_that_is_taken_is_what_is_refunded() -> None:
@@ -257,8 +300,8 @@ def test_after_the_no_the_amount_must_still_be_there(meanwhile: object, refusal:
 
     with pytest.raises(refusal):
         handoffs.escalate(meanwhile(snapshot), row, TERMS, made.context())
-    assert permitted.actions(snapshot, row, made.WALLET, NOW) == ("escalate",)
-    assert permitted.actions(meanwhile(snapshot), row, made.WALLET, NOW) == ()
+    assert permitted.actions(snapshot, row, TERMS, made.WALLET, NOW) == ("escalate",)
+    assert permitted.actions(meanwhile(snapshot), row, TERMS, made.WALLET, NOW) == ()
 
 
 def test_an_offer_is_withdrawn_whole() -> None:

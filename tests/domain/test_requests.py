@@ -32,6 +32,7 @@ from workflows.domain.errors import (
 from workflows.domain.model import Actor, Item, Snapshot
 from workflows.domain.policy import Allowed, Denied
 from workflows.domain.policy_facts import facts_from
+from workflows.domain.policy_form import parse_policy, policy_data
 
 ASKING = [ActorRole.wallet, ActorRole.agent, ActorRole.supervisor, ActorRole.merchant]
 
@@ -412,3 +413,37 @@ def test_an_override_of_pieces_worth_nothing_is_refused_and_not_dropped() -> Non
     with pytest.raises(Invalid) as refused:
         made.request(made.completed(items=gift), made.requested(actor=SUPERVISOR, items=made.pieces(gift=1), override=OVERRIDE))
     assert refused.value.pointer == "/override"
+
+
+WANTED = {"channels": ["hotline"], "methods": ["otp", "callback"]}
+
+
+@pytest.mark.parametrize(
+    ("actor", "method", "fault"),
+    [
+        (made.AGENT, None, ("/verification", "verification_required")),
+        (replace(made.SUPERVISOR, channel=Channel.hotline), None, ("/verification", "verification_required")),
+        (made.AGENT, "document", ("/verification/method", "unknown_value")),
+        (made.AGENT, "otp", None),
+        (replace(made.AGENT, channel=Channel.chat), None, None),
+        (made.WALLET, None, None),
+    ],
+)
+def test_whoever_asks_for_a_customer_verifies_him_as_policy_wants(actor: Actor, method: str | None, fault: tuple[str, str] | None) -> None:
+    terms = replace(made.TERMS, policy=made.policy(verification=WANTED))
+    wish = made.requested(actor=actor, verification=None if method is None else {"method": method, "reference": "v-1"})
+
+    if fault is None:
+        assert made.request(made.completed(), wish, terms=terms).refusal is None
+        return
+    with pytest.raises(Invalid) as raised:
+        made.request(made.completed(), wish, terms=terms)
+    assert (raised.value.pointer, raised.value.code) == fault
+
+
+def test_verification_is_written_as_it_was_read() -> None:
+    policy = made.policy(verification=WANTED)
+
+    assert policy_data(policy)["verification"] == {"channels": ["hotline"], "methods": ["callback", "otp"]}
+    assert parse_policy(policy_data(policy)) == policy
+    assert policy_data(made.policy(verification=["chat"]))["verification"] == ["chat"]

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from tests.domain import made
 from tests.domain.made import AGENT, DAY, HOUR, MERCHANT, NOW, OVERRIDE, SUPERVISOR, TERMS, WALLET
 from workflows.domain.changes import Change
-from workflows.domain.decisions import handoffs, permitted, reviews
+from workflows.domain.decisions import handoffs, permitted, returns, reviews
 from workflows.domain.decisions.handoffs import MerchantResponse
-from workflows.domain.enums import CANCELLATION_OPEN, CancellationState, MerchantDecision
+from workflows.domain.enums import CANCELLATION_OPEN, ActorRole, CancellationState, MerchantDecision, ReturnCondition
 from workflows.domain.errors import Forbidden, InvalidState, SecondApproverRequired
 from workflows.domain.model import Actor, Snapshot
 
@@ -36,7 +36,7 @@ def deny(snapshot: Snapshot, actor: Actor) -> Change:
 
 
 def offered_to(snapshot: Snapshot, actor: Actor) -> set[str]:
-    return set(permitted.actions(snapshot, made.newest(snapshot), actor, NOW))
+    return set(permitted.actions(snapshot, made.newest(snapshot), TERMS, actor, NOW))
 
 
 def test_one_yes_suffices_up_to_the_limit() -> None:
@@ -167,6 +167,23 @@ def test_a_case_is_taken_and_handed_on() -> None:
     assert (data["from"], data["to"]) == ("agent-1", "agent-2")
 
 
+def test_a_free_case_may_be_taken_by_whoever_may_decide_it() -> None:
+    def takers(snapshot: Snapshot) -> set[str]:
+        team = (AGENT, SECOND_AGENT, SUPERVISOR, SECOND_SUPERVISOR)
+        return {actor.id for actor in team if reviews.may_take(made.newest(snapshot), actor)}
+
+    everybody = {"agent-1", "agent-2", "supervisor-1", "supervisor-2"}
+    snapshot = waiting(amount=20_000)
+    assert takers(snapshot) == everybody
+    assert takers(waiting(AGENT)) == everybody - {"agent-1"}
+    assert takers(made.with_cancellation(snapshot, made.newest(snapshot), raised=True, clock=None)) == {"supervisor-1", "supervisor-2"}
+    assert takers(made.with_cancellation(snapshot, made.newest(snapshot), assigned_to="agent-9")) == set()
+    second = approved(made.with_cancellation(snapshot, made.newest(snapshot), assigned_to="supervisor-1"), SUPERVISOR)
+    assert (made.newest(second).state, made.newest(second).assigned_to) == ("awaiting_second_approval", None)
+    assert takers(second) == {"supervisor-2"}
+    assert takers(deny(snapshot, AGENT).after(snapshot)) == set()
+
+
 @pytest.mark.parametrize("state", [state for state in CancellationState if state not in CANCELLATION_OPEN])
 def test_what_is_over_is_nobodys_case(state: CancellationState) -> None:
     snapshot = waiting()
@@ -198,3 +215,34 @@ def test_what_is_offered_to_a_person_is_what_that_person_may_do(person: Actor, a
 
 def test_a_person_is_its_sub_and_roles_do_not_make_another() -> None:
     assert reviews.persons(made.newest(approved(waiting(amount=10_001), AGENT))) == {"wallet-backend", "agent-1"}
+
+
+def test_whoever_helped_to_a_decision_does_not_approve_it() -> None:
+    """Under whatever role: who took the merchant's offer for the customer, and who said that the goods are back."""
+    handed = made.asked(made.completed(merchant_id="merchant", amount=20_000), made.requested(actor=AGENT))
+    offer = MerchantResponse(decision=MerchantDecision.offer, amount=15_000)
+    offered = handoffs.decide(handed, made.newest(handed), offer, TERMS, made.context(NOW, MERCHANT)).after(handed)
+    taken = handoffs.respond(offered, made.newest(offered), accept=True, terms=TERMS, context=made.context(NOW, SUPERVISOR)).after(offered)
+    sent = made.asked(made.completed(merchant_id="return", amount=20_000), made.requested(actor=AGENT))
+    receiver = replace(SUPERVISOR, role=ActorRole.merchant)
+    back = returns.receive(
+        sent, made.newest(sent), condition=ReturnCondition.intact, note=None, terms=TERMS, context=made.context(NOW, receiver)
+    ).after(sent)
+
+    for snapshot in (taken, back):
+        assert made.newest(snapshot).state is CancellationState.awaiting_second_approval
+        with pytest.raises(SecondApproverRequired):
+            approve(snapshot, SUPERVISOR)
+        assert approve(snapshot, SECOND_SUPERVISOR).after(snapshot).payment.state == "refunding"
+
+
+def test_a_case_is_taken_only_by_who_may_decide_it() -> None:
+    asked_by_agent, second = waiting(AGENT), approved(waiting(amount=20_000), AGENT)
+
+    with pytest.raises(SecondApproverRequired):
+        reviews.assign(asked_by_agent, made.newest(asked_by_agent), to=None, context=made.context(NOW, AGENT))
+    with pytest.raises(SecondApproverRequired):
+        reviews.assign(asked_by_agent, made.newest(asked_by_agent), to=AGENT.id, context=made.context(NOW, SUPERVISOR))
+    with pytest.raises(Forbidden):
+        reviews.assign(second, made.newest(second), to=None, context=made.context(NOW, SECOND_AGENT))
+    assert reviews.assign(second, made.newest(second), to=None, context=made.context(NOW, SUPERVISOR)).cancellations[0].assigned_to

@@ -28,6 +28,7 @@ POST /v1/cancellations/{cancellation_id}/merchant-decision - - - m - - *
 POST /v1/cancellations/{cancellation_id}/offer-response w a s - - - *
 POST /v1/cancellations/{cancellation_id}/return     w a s - - - *
 POST /v1/cancellations/{cancellation_id}/return-received - - - m - - *
+POST /v1/cancellations/next                         - a s - - - *
 POST /v1/cancellations/{cancellation_id}/assign     - a s - - - *
 POST /v1/cancellations/{cancellation_id}/approve    - a s - - - *
 POST /v1/cancellations/{cancellation_id}/deny       - a s - - - *
@@ -36,6 +37,7 @@ GET  /v1/refunds                                    w a s m u -
 GET  /v1/records                                    - - - - u -
 GET  /v1/records/export                             - - - - u -
 GET  /v1/policies                                   w a s m u o
+POST /v1/policies                                   - - - - - o *
 GET  /v1/policies/{version}                         w a s m u o
 GET  /v1/meta                                       w a s m u o
 GET  /v1/log/key                                    open

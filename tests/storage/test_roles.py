@@ -49,6 +49,7 @@ UPDATED = {
     "cancellation": "version state route amount items partial rule policy_version window facts refusal refusal_next_steps deadline_at"
     " on_deadline second_approval override_ticket assigned_to approvals reopened updated_at clock_id clock_started_at"
     " reminders merchant merchant_time_left_us offers offer_amount goods declined_by raised forfeited"
+    " merchant_time_us tier first_response_due_at resolution_due_at first_responded_at"
     " refund_id refund_version refund_state refund_amount refund_created_at refund_updated_at",
     "leg": "state outcome_source provider_refund_id rail_reference attempts failure_code next_attempt_at sent_at updated_at",
     "notification": "handled_at verdict",

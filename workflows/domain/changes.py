@@ -70,19 +70,6 @@ class Change(Struct, frozen=True, kw_only=True):
             cancellation_ids=tuple(dict.fromkeys([*base.cancellation_ids, *(c.id for c in self.cancellations)])),
         )
 
-    def then(self, later: "Change") -> "Change":
-        """Both as one change; `later` was decided upon what this one leaves."""
-        return replace(
-            later,
-            before=self.before,
-            cancellations=_merged(self.cancellations, later.cancellations),
-            legs=_merged(self.legs, later.legs),
-            records=self.records + later.records,
-            texts=self.texts + later.texts,
-            jobs=self.jobs + later.jobs,
-            anomalies=self.anomalies + later.anomalies,
-        )
-
 
 def _merged(old: tuple[T, ...], new: tuple[T, ...]) -> tuple[T, ...]:
     rows = {row.id: row for row in old}

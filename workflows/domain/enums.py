@@ -390,5 +390,8 @@ CANCELLATION_OPEN = frozenset(
     }
 )
 CANCELLATION_WAITING = CANCELLATION_OPEN - {CancellationState.executing, CancellationState.needs_attention}  # for somebody
+# Those in which somebody who works for us owes a step.
+CANCELLATION_OURS = frozenset({CancellationState.awaiting_agent, CancellationState.awaiting_second_approval})
+ASKS_FOR_OTHERS = frozenset({ActorRole.agent, ActorRole.supervisor})  # ours, on a customer's behalf
 LEG_IN_FLIGHT = frozenset({LegState.submitted, LegState.processing, LegState.unknown})
 LEG_FINAL = frozenset({LegState.failed, LegState.returned})

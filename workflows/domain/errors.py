@@ -15,6 +15,7 @@
     ├─ NotFound
     ├─ Forbidden
     ├─ SecondApproverRequired       another person must approve
+    ├─ AgentLimitReached            one of ours has asked for as much as policy allows within 24 hours
     ├─ VersionMismatch              the caller looked at an older version
     ├─ RefundableAmountChanged
     ├─ Invalid                      a value in the request that only the payment's own facts could disprove
@@ -33,6 +34,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from workflows.domain.agent_limits import AgentLimit
 from workflows.domain.enums import Anchor, Refusal
 from workflows.domain.faults import Fault, FaultCode, FaultMember
 
@@ -113,6 +115,13 @@ class Forbidden(RefundryError):
 
 class SecondApproverRequired(RefundryError):
     pass
+
+
+@dataclass
+class AgentLimitReached(RefundryError):
+    limit: AgentLimit
+    retry_after_seconds: int
+    alone: bool = False  # this one amount is more than the limit: waiting does not help
 
 
 @dataclass

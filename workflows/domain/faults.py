@@ -109,9 +109,15 @@ class FaultCode(StrEnum):
     invalid_calendar = "invalid_calendar"
     unknown_calendar = "unknown_calendar"
     duplicate_rule_name = "duplicate_rule_name"
+    invalid_tier_name = "invalid_tier_name"
+    duplicate_tier_name = "duplicate_tier_name"
+    invalid_wall_time = "invalid_wall_time"
+    working_hours_reversed = "working_hours_reversed"
+    amount_needs_currency = "amount_needs_currency"
     empty_condition = "empty_condition"
     anchor_without_window = "anchor_without_window"
     length_or_until = "length_or_until"
+    policy_version_taken = "policy_version_taken"  # published already, with another content
 
 
 class Fault(Struct, frozen=True):

@@ -10,6 +10,7 @@ from uuid import UUID
 from msgspec import Struct, field
 
 from workflows.domain import ids
+from workflows.domain.agent_limits import AgentRequests
 from workflows.domain.enums import (
     CANCELLATION_OPEN,
     ActorRole,
@@ -158,6 +159,7 @@ class MerchantAnswer(Struct, frozen=True, kw_only=True):
     reason_code: str | None
     decided_at: datetime
     decided_by: str
+    taken_by: str | None = None  # who took his offer for the customer
 
 
 class ReturnedGoods(Struct, frozen=True, kw_only=True):
@@ -167,6 +169,7 @@ class ReturnedGoods(Struct, frozen=True, kw_only=True):
     shipped_at: datetime | None
     received_at: datetime | None
     condition: ReturnCondition | None
+    received_by: str | None = None
 
 
 class Clock(Struct, frozen=True, kw_only=True):
@@ -219,10 +222,15 @@ class Cancellation(Struct, frozen=True, kw_only=True):
     clock: Clock | None = None  # runs until deadline_at
     merchant: MerchantAnswer | None = None
     merchant_time_left_us: int | None = None  # microseconds that the merchant has left, while the customer thinks about an offer
+    merchant_time_us: int | None = None  # of how many in all
     offers: int = 0  # made so far
     offer_amount: int | None = None  # of the last one, minor units
     goods: ReturnedGoods | None = None
     declined_by: ActorRole | None = None  # who said no: the merchant, one of ours, or (system) a clock
+    tier: str | None = None  # how soon ours are to answer, by policy; None before it was theirs, and where policy has none
+    first_response_due_at: datetime | None = None  # while the step is ours, and nobody has answered
+    resolution_due_at: datetime | None = None  # while the step is ours
+    first_responded_at: datetime | None = None
     raised: bool = False  # the agents' deadline has passed: a supervisor decides
     forfeited: tuple[int, ...] = ()  # by funding source: promotions that policy does not give back; () before anything is executed
     second_approval: bool  # needs a second person before it is executed
@@ -328,6 +336,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     anomalies: tuple[Anomaly, ...] = ()  # loaded where a rail's word, or the wallet's, is heard
     cancellation_ids: tuple[UUID, ...] = ()  # all of the payment's, oldest first; loaded where the payment itself is shown
     requests_last_day: int = 0
+    agent_requests: AgentRequests | None = None  # of whoever of ours asks; loaded where policy limits them
     reply: IdempotentResponse | None = None
 
     @property

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct, field
 from msgspec.structs import force_setattr, replace
 
+from workflows.domain.agent_limits import AgentLimits
 from workflows.domain.enums import (
     ActorRole,
     Allocation,
@@ -23,6 +24,7 @@ from workflows.domain.errors import Window
 from workflows.domain.policy_facts import PolicyFacts
 from workflows.domain.ports import Calendar
 from workflows.domain.windows import CLOSED, OPEN, Length, Phase, Unit, WindowSpec, deadline, locate
+from workflows.domain.working_time import WorkingHours
 
 
 class Subject(StrEnum):
@@ -89,6 +91,22 @@ class Deadlines(Struct, frozen=True, kw_only=True):
     agent: Length = field(default=Length(5, Unit.business_days))
 
 
+class VerificationMethod(StrEnum):
+    """How a customer can be verified by whoever speaks for him."""
+
+    otp = "otp"
+    callback = "callback"
+    document = "document"
+    app_session = "app_session"
+
+
+class Verification(Struct, frozen=True, kw_only=True):
+    """On which channels whoever asks for a customer says how he made sure who it is, and by which methods: none named, by any."""
+
+    channels: frozenset[Channel] = frozenset()
+    methods: frozenset[VerificationMethod] = frozenset()
+
+
 class Limits(Struct, frozen=True, kw_only=True):
     """None: no limit.
 
@@ -114,8 +132,19 @@ class Rule(Struct, frozen=True, kw_only=True):
     second_approval_above: Mapping[str, int] | None = None
     allocation: Allocation = Allocation.pro_rata
     forfeit: frozenset[Source] = frozenset()  # promotions that do not go back in kind
-    verification: frozenset[Channel] | None = None
+    verification: Verification | None = None
     limits: Limits = field(default_factory=Limits)
+
+
+class ResponseTier(Struct, frozen=True, kw_only=True):
+    """How soon agents answer cases of one kind, and decide them."""
+
+    name: str
+    when: When = field(default_factory=When)
+    routes: frozenset[Route] = frozenset()  # empty: whoever decides
+    first_response: Length
+    resolution: Length | None = None  # None: the agents' deadline alone
+    investigation: bool = False  # somebody has to look into it first
 
 
 class EffectiveTerms(Struct, frozen=True, kw_only=True):
@@ -126,7 +155,7 @@ class EffectiveTerms(Struct, frozen=True, kw_only=True):
     limits: Limits
     allocation: Allocation = Allocation.pro_rata
     forfeit: frozenset[Source] = frozenset()
-    verification: frozenset[Channel] = frozenset()
+    verification: Verification = field(default_factory=Verification)
 
 
 class Policy(Struct, frozen=True, kw_only=True):
@@ -137,8 +166,11 @@ class Policy(Struct, frozen=True, kw_only=True):
     rules: tuple[Rule, ...]
     deadlines: Deadlines = field(default_factory=Deadlines)
     second_approval_above: Mapping[str, int] = field(default_factory=dict)  # by currency, in minor units
-    verification: frozenset[Channel] = frozenset()  # where an agent must say how the customer was verified
+    verification: Verification = field(default_factory=Verification)
     limits: Limits = field(default_factory=Limits)
+    agent_limits: AgentLimits | None = None  # of whoever of ours asks for customers
+    response_tiers: tuple[ResponseTier, ...] = ()  # the first that holds
+    working_hours: WorkingHours | None = None  # None: somebody is always there
     next_steps: Mapping[Refusal | None, tuple[str, ...]] = field(default_factory=dict)  # None: where a refusal has none of its own
     _laws: tuple[EffectiveTerms, ...] = ()  # made from the rules, in their order
     _law_of: Mapping[str | None, EffectiveTerms] = field(default_factory=dict)
@@ -237,6 +269,17 @@ def decide_route(policy: Policy, facts: PolicyFacts, now: datetime, calendar: Ca
     return _refuse_by_window(policy, shut) if shut else _refuse_by_condition(policy, facts, now, calendar)
 
 
+def partial_limit_reached(
+    limits: Limits, granted: int, last_at: datetime | None, now: datetime, *, zone: ZoneInfo, calendar: Calendar
+) -> bool:
+    """Whether no further partial refund may be granted now, after so many, the last of them at `last_at`."""
+    if limits.partial_refunds_max is not None and granted >= limits.partial_refunds_max:
+        return True
+    if limits.partial_interval is None or last_at is None:
+        return False
+    return now < deadline(last_at, limits.partial_interval, zone, calendar)
+
+
 def needs_second_approval(
     effective_terms: EffectiveTerms, role: Role | ActorRole, amount: int, currency: str, *, agent_decides: bool
 ) -> bool:
@@ -272,13 +315,7 @@ _KINDNESS = {Route.void: 4, Route.automatic: 4, Route.return_: 3, Route.merchant
 def _limit_reached(limits: Limits, facts: PolicyFacts, now: datetime, zone: ZoneInfo, calendar: Calendar) -> bool:
     if limits.requests_per_day is not None and facts.requests_last_day >= limits.requests_per_day:
         return True
-    if not facts.partial:
-        return False
-    if limits.partial_refunds_max is not None and facts.partial_refunds >= limits.partial_refunds_max:
-        return True
-    if limits.partial_interval is None or facts.last_partial_at is None:
-        return False
-    return now < deadline(facts.last_partial_at, limits.partial_interval, zone, calendar)
+    return facts.partial and partial_limit_reached(limits, facts.partial_refunds, facts.last_partial_at, now, zone=zone, calendar=calendar)
 
 
 def _refuse_by_window(policy: Policy, shut: list[tuple[Phase, Rule, Window]]) -> Denied:

@@ -74,9 +74,9 @@ async def change_leg(
 
 
 def worker_context(runtime: Runtime, payment: Payment) -> Context:
-    return runtime.context(Actor(role=ActorRole.system, id="worker", channel=Channel.system), None, payment)
+    return runtime.context(Actor(role=ActorRole.system, id="worker", channel=Channel.system), None, payment.updated_at)
 
 
 def rail_context(runtime: Runtime, provider: str, payment: Payment) -> Context:
     """What a rail's word leads to, the rail has done."""
-    return runtime.context(Actor(role=ActorRole.provider, id=provider, channel=Channel.system), None, payment)
+    return runtime.context(Actor(role=ActorRole.provider, id=provider, channel=Channel.system), None, payment.updated_at)

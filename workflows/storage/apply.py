@@ -121,9 +121,18 @@ class Statement:
 
 
 async def apply(
-    connection: Any, change: Change, *, keep: ResponseToKeep | None = None, fence: Fence | None = None, mark: NotificationMark | None = None
+    connection: Any,
+    change: Change,
+    *,
+    keep: ResponseToKeep | None = None,
+    scope_id: UUID | None = None,
+    fence: Fence | None = None,
+    mark: NotificationMark | None = None,
 ) -> ApplyResult:
-    """Write the change with the kept reply, the job's fate and the fate of a rail's word. `connection`: see `Statement.run`."""
+    """Write the change with the kept reply, the job's fate and the fate of a rail's word. `connection`: see `Statement.run`.
+
+    `scope_id`: what the reply is kept under; None: the payment.
+    """
     statement, payment, before = Statement(), change.payment, change.before
     _lock(statement, fence)
     if before is None:
@@ -140,7 +149,7 @@ async def apply(
     statement.insert(JOB, change.jobs)
     statement.insert(ANOMALY, change.anomalies)
     if keep is not None:
-        statement.insert(REPLY, [KeptReply(payment.id, keep)])
+        statement.insert(REPLY, [KeptReply(scope_id or payment.id, keep)])
     _finish(statement, fence)
     _mark(statement, mark)
     return await statement.run(connection)

@@ -43,7 +43,7 @@ _PAYMENT = f"{PAYMENT.json('p')} as payment, parts.cancellations, parts.legs"
 _ANOMALIES = f"(select json_agg({ANOMALY.json('a')}) from anomaly a where a.scope_id = $1)"
 _OF_LEG = "(select l.cancellation_id from leg l where l.payment_id = $1 and l.id = $7)"
 _WANTED = f"c.id = $2 or c.client_reference = $3 or c.id = {_OF_LEG}"
-_REPLY = "k.fingerprint as reply_fingerprint, k.status as reply_status, k.body as reply_body, k.headers as reply_headers"
+REPLY_COLUMNS = "k.fingerprint as reply_fingerprint, k.status as reply_status, k.body as reply_body, k.headers as reply_headers"
 _REQUESTS = """
         (select count(*) from cancellation c where c.payment_id = $1 and c.created_at > $6
            and c.refusal is distinct from 'limit-reached') as requests_last_day"""
@@ -52,9 +52,9 @@ _REQUESTS = """
 def _one(*also: str) -> str:
     """The statement over one payment, with these further columns."""
     return f"""
-    select {", ".join((_PAYMENT, _REPLY, _REQUESTS, *also))}
+    select {", ".join((_PAYMENT, REPLY_COLUMNS, _REQUESTS, *also))}
       from payment p {_parts("$1", _WANTED)}
-      left join kept_reply k on k.scope_id = $1 and k.caller = $4 and k.key = $5
+      left join kept_reply k on k.scope_id = $8 and k.caller = $4 and k.key = $5
      where p.id = $1"""
 
 
@@ -81,6 +81,7 @@ class SnapshotQuery:
     client_reference: str | None = None
     caller: str | None = None
     key: str | None = None
+    scope_id: UUID | None = None  # what the reply to `key` is kept under; None: the payment
     requests_since: datetime | None = None
     shown: bool = False  # with texts and the ids of all cancellations
 
@@ -99,6 +100,7 @@ async def load(connection: Any, wanted: SnapshotQuery) -> Snapshot | None:
         wanted.key,
         wanted.requests_since,
         wanted.leg_id or _NO_ID,
+        wanted.scope_id or wanted.payment_id,
     )
     return None if row is None else _snapshot(row)
 
@@ -134,11 +136,12 @@ def _snapshot(row: Any) -> Snapshot:
         anomalies=_anomalies(anomalies) if anomalies else (),
         cancellation_ids=tuple(get("cancellation_ids") or ()),
         requests_last_day=get("requests_last_day") or 0,
-        reply=_reply(row),
+        reply=kept_reply(row),
     )
 
 
-def _reply(row: Any) -> IdempotentResponse | None:
+def kept_reply(row: Any) -> IdempotentResponse | None:
+    """Of a row with `REPLY_COLUMNS`; None where none was kept."""
     if row.get("reply_fingerprint") is None:
         return None
     return IdempotentResponse(

@@ -6,14 +6,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from workflows.domain.agent_limits import AgentRequests
 from workflows.domain.changes import Change
-from workflows.domain.model import Anomaly, Snapshot
-from workflows.storage import apply, jobs, notifications, snapshot
+from workflows.domain.model import Anomaly, Payment, Snapshot
+from workflows.storage import agent_requests, apply, jobs, next_cases, notifications, policies, snapshot
+from workflows.storage.agent_requests import AgentRequestsQuery
 from workflows.storage.apply import ApplyResult, Fence, NotificationMark
 from workflows.storage.jobs import Claim, Queue
 from workflows.storage.mapping import ResponseToKeep
+from workflows.storage.next_cases import NextCases, NextCasesQuery
 from workflows.storage.notifications import ReceivedNotification, StoredNotification
-from workflows.storage.policies import Policies
+from workflows.storage.policies import Policies, PolicyPublication, PublicationQuery, PublicationState
 from workflows.storage.snapshot import SnapshotQuery
 
 
@@ -35,12 +38,30 @@ class Store:
         return await snapshot.load_for_registration(self.pool, payment_id, authorised_at)
 
     async def apply(
-        self, change: Change, *, keep: ResponseToKeep | None = None, fence: Fence | None = None, mark: NotificationMark | None = None
+        self,
+        change: Change,
+        *,
+        keep: ResponseToKeep | None = None,
+        scope_id: UUID | None = None,
+        fence: Fence | None = None,
+        mark: NotificationMark | None = None,
     ) -> ApplyResult:
-        return await apply.apply(self.pool, change, keep=keep, fence=fence, mark=mark)
+        return await apply.apply(self.pool, change, keep=keep, scope_id=scope_id, fence=fence, mark=mark)
 
     async def keep_response(self, scope_id: UUID, keep: ResponseToKeep) -> bool:
         return await apply.keep_response(self.pool, scope_id, keep)
+
+    async def next_cases(self, wanted: NextCasesQuery) -> NextCases:
+        return await next_cases.load(self.pool, wanted)
+
+    async def agent_requests(self, wanted: AgentRequestsQuery, payment: Payment) -> AgentRequests:
+        return await agent_requests.load(self.pool, wanted, payment)
+
+    async def load_for_publication(self, wanted: PublicationQuery) -> PublicationState:
+        return await policies.load_for_publication(self.pool, wanted)
+
+    async def publish(self, publication: PolicyPublication) -> ApplyResult:
+        return await policies.publish(self.pool, publication)
 
     async def claim(self, queues: Iterable[Queue], *, now: datetime | None, monotonic: float, lease: timedelta, limit: int) -> list[Claim]:
         return await jobs.claim(self.pool, queues, now=now, monotonic=monotonic, lease=lease, limit=limit)

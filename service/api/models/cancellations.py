@@ -1,6 +1,5 @@
 """Cancellations: what is asked, which are listed, what would come of a request, and how they are shown."""
 
-from enum import StrEnum
 from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -23,7 +22,7 @@ from service.api.models.base import (
     WindowOut,
 )
 from service.api.models.refunds import RefundOut
-from service.api.queries import CURSOR_TEXT, CancellationsCursor, Flag, Items, ListQuery, Query, QueryAmount
+from service.api.queries import CURSOR_TEXT, CancellationsCursor, CancellationSortOrder, Flag, Items, OrderedQuery, Query, QueryAmount
 from service.api.types import (
     AMOUNT_MAX,
     ENTRIES_MAX,
@@ -52,6 +51,7 @@ from workflows.domain.enums import (
     Source,
 )
 from workflows.domain.faults import FaultCode
+from workflows.domain.policy import VerificationMethod
 
 
 class ItemQuantityBody(Body):
@@ -59,15 +59,6 @@ class ItemQuantityBody(Body):
 
     reference: Label = Field(description="The line's reference.")
     quantity: Quantity = Field(description="How many pieces of it to cancel.")
-
-
-class VerificationMethod(StrEnum):
-    """How a customer can be verified."""
-
-    otp = "otp"
-    callback = "callback"
-    document = "document"
-    app_session = "app_session"
 
 
 class Verification(Body):
@@ -153,16 +144,26 @@ class EligibilityQuery(Query):
         return self
 
 
-class ListCancellations(ListQuery):
-    """Which cancellations, newest first."""
+class ListCancellations(OrderedQuery):
+    """Which cancellations, newest first unless told."""
 
+    sort: CancellationSortOrder | None = Field(
+        None,
+        description=(
+            "`updated`: oldest change first, for those who follow along. `deadline`: oldest `deadline_at` first, only those that have "
+            "one; whose deadline has passed comes first. Not together with `updated_from`. The time that is left is `deadline_at` less the "
+            "answer's `Date`. Else newest first."
+        ),
+    )
     cursor: CancellationsCursor | None = Field(None, description=CURSOR_TEXT)
     state: CancellationState | None = Field(None, description="The cancellation's state now.")
     route: Route | None = Field(None, description="Who decides.")
     merchant_id: Pseudonym | None = Field(None, description="The merchant.")
     payment_id: PaymentId | None = Field(None, description="The payment.")
     assigned_to: Pseudonym | None = Field(None, description="The agent who took it.")
-    overdue: Flag | None = Field(None, description="Whether its clock has run out.")
+    overdue: Flag | None = Field(
+        None, description="Whether something is late: `deadline_at`, the first answer or the resolution that is due."
+    )
     wallet_id: Pseudonym | None = Field(None, description="The user's wallet.")
 
 
@@ -275,9 +276,13 @@ class CancellationOut(Out):
     refusal: Refusal | None = Field(description="Why policy refused; null where it did not.")
     deadline_at: Time | None = Field(description="When the time of whoever must act now is over.")
     on_deadline: OnDeadline | None = Field(description="What happens then.")
-    tier: str | None = Field(description="How urgent the case is; null until cases have tiers.")
-    first_response_due_at: Time | None = Field(description="Null until cases have due times.")
-    resolution_due_at: Time | None = Field(description="Null until cases have due times.")
+    tier: str | None = Field(description="How soon ours are to answer, by policy; null before the case was theirs.", examples=["simple"])
+    investigation: bool = Field(description="Whether somebody has to look into it first, by its tier.")
+    first_response_due_at: Time | None = Field(
+        description="Until when one of ours is to take the case or decide it; null once that is done, and while the step is not ours."
+    )
+    first_responded_at: Time | None = Field(description="When one of ours first took the case, or decided.")
+    resolution_due_at: Time | None = Field(description="Until when ours are to decide; null while the step is not ours.")
     assigned_to: str | None = Field(description="Whose case it is: a pseudonym.")
     raised: bool = Field(description="The agents' deadline has passed; a supervisor decides.")
     merchant: MerchantOut | None = Field(description="The merchant's last answer; null before there is one.")

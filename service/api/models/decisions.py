@@ -95,6 +95,12 @@ class Assign(Body):
     to: Optionally[Pseudonym] = Field(None, description="A colleague: a pseudonym, the `sub` of their token. The caller unless told.")
 
 
+class TakeNext(Body):
+    """The caller takes the next case: there is nothing to say."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {}})
+
+
 class Approve(Body):
     """Yes."""
 

@@ -3,8 +3,8 @@
 A clock has an id of its own and one job. It is never moved and never taken back: when its time has come, the job looks whether that
 very clock still runs, and where it does not, there is nothing to do. So no race over a deadline needs anything but the payment's version.
 
-Nor does it matter how late the job is: whoever decides anything about a payment first strikes the clocks whose time is over
-(`strike_overdue`). A decision is judged by its own moment, as if every clock had struck on time.
+Nor does it matter how late the job is: a caller's command first strikes the clocks of its payment whose time is over (`strike_overdue`),
+and is decided upon what that leaves. So it is judged by its own moment, as if every clock had struck on time.
 """
 
 from datetime import datetime, timedelta
@@ -14,7 +14,9 @@ from msgspec.structs import replace
 from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.decisions.execution import execute, release
 from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.decisions.response import response_data, with_response, without_clocks
 from workflows.domain.enums import (
+    CANCELLATION_OURS,
     CANCELLATION_WAITING,
     ActorRole,
     CancellationState,
@@ -66,14 +68,6 @@ def is_over(cancellation: Cancellation, now: datetime) -> bool:
     return cancellation.clock is not None and cancellation.deadline_at is not None and now >= cancellation.deadline_at
 
 
-def as_struck(cancellation: Cancellation, now: datetime) -> Cancellation:
-    """The cancellation in the state in which whoever acts now will find it; without the records, clocks and legs of `strike_overdue`."""
-    if not is_over(cancellation, now):
-        return cancellation
-    state = _after_deadline(cancellation)
-    return replace(cancellation, raised=True, clock=None) if state is cancellation.state else replace(stopped(cancellation), state=state)
-
-
 def next_deadline_at(cancellation: Cancellation) -> datetime | None:
     """When the running clock has something to do; None where none runs."""
     clock, end = cancellation.clock, cancellation.deadline_at
@@ -94,13 +88,15 @@ def arrive(
 ) -> Cancellation:
     """The cancellation in `state`, on record as `said`, with all that being there means: a clock, legs, or what was reserved given back."""
     moved = state is not cancellation.state
-    row = stopped(replace(cancellation, state=state))
-    if state in CANCELLATION_WAITING:
-        row = waiting(builder, row, terms)
+    row = replace(cancellation, state=state)
+    if moved and state in CANCELLATION_OURS:
+        row = replace(row, assigned_to=None)  # whoever had the case had another step, and may not be the one to take this
+    row = waiting(builder, row, terms) if state in CANCELLATION_WAITING else without_clocks(row)
     if state is CancellationState.declined:
         row = replace(row, declined_by=builder.context.actor.role)
     row = builder.put_cancellation(row)
-    builder.record_cancellation(said, row, data)
+    arrived = response_data(row) if moved and state is CancellationState.awaiting_agent else {}
+    builder.record_cancellation(said, row, (data or {}) | arrived)
     if moved and (waits := _WAITS.get(state)) is not None:
         builder.record_cancellation(waits, row, clock_data(row))
     if state is CancellationState.executing:
@@ -121,20 +117,19 @@ def waiting(builder: ChangeBuilder, cancellation: Cancellation, terms: PolicyCon
     started = now
     if row.state is CancellationState.awaiting_merchant and row.merchant_time_left_us is not None:
         # An offer came to nothing: the merchant goes on with the time that he had left, as if the clock had been held.
-        span = end - now
+        span = end - now if row.merchant_time_us is None else row.merchant_time_us * _MICROSECOND
         end = now + row.merchant_time_left_us * _MICROSECOND
         started = end - span
     reminders = sum(moment <= now for moment in _reminder_moments(started, end))
     clock = Clock(id=builder.context.new_id(), started_at=started, reminders=reminders if _merchant_owes(row) else 0)
-    left = row.merchant_time_left_us if row.state is CancellationState.offered else None  # kept until the customer has answered
-    row = replace(row, clock=clock, deadline_at=end, on_deadline=timeout.then, merchant_time_left_us=left, raised=False)
+    if row.state is not CancellationState.offered:  # kept until the customer has answered
+        row = replace(row, merchant_time_left_us=None, merchant_time_us=None)
+    row = with_response(row, terms, now)
+    if row.state is CancellationState.awaiting_agent and row.resolution_due_at is not None and row.resolution_due_at > now:
+        end = min(end, row.resolution_due_at)  # what is not decided in time is a supervisor's
+    row = replace(row, clock=clock, deadline_at=end, on_deadline=timeout.then, raised=False)
     builder.enqueue(JobKind.deadline, clock.id, next_deadline_at(row) or end)
     return row
-
-
-def stopped(cancellation: Cancellation) -> Cancellation:
-    """The cancellation without a clock. The job finds none when its time comes."""
-    return replace(cancellation, clock=None, deadline_at=None, on_deadline=None, raised=False)
 
 
 def needs_second_person(cancellation: Cancellation, terms: PolicyContext, *, agent_decides: bool) -> bool:
@@ -152,6 +147,7 @@ def clock_data(cancellation: Cancellation) -> dict[str, DataValue]:
     return {
         "deadline_at": rfc3339(cancellation.deadline_at) if cancellation.deadline_at else None,
         "then": cancellation.on_deadline.value if cancellation.on_deadline else None,
+        **response_data(cancellation),
     }
 
 
@@ -189,7 +185,10 @@ def _reminder_moments(started: datetime, end: datetime) -> list[datetime]:
 
 
 def _remind(builder: ChangeBuilder, cancellation: Cancellation) -> None:
-    """No state changes, and nobody's If-Match fails for it: only the record, and the count of what was sent."""
+    """No state changes, and no If-Match on the cancellation fails for it: only the record, and the count of what was sent.
+
+    The payment's version grows, as it does with everything that is written about it.
+    """
     clock, end = cancellation.clock, cancellation.deadline_at
     if clock is None or end is None:
         raise ValueError("a reminder without a clock")
@@ -214,8 +213,6 @@ def _time_out(builder: ChangeBuilder, cancellation: Cancellation, terms: PolicyC
     row = cancellation
     if row.state is CancellationState.awaiting_second_approval:
         row = replace(row, approvals=())  # the agents begin anew; the records keep who had approved
-    if state is CancellationState.awaiting_agent:
-        row = replace(row, assigned_to=None)
     arrive(builder, row, state, terms, said=RecordType.cancellation_timed_out, data=data)
 
 

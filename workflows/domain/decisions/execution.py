@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from workflows.domain import ids
 from workflows.domain.changes import ChangeBuilder
+from workflows.domain.decisions.response import without_clocks
 from workflows.domain.enums import (
     LEG_IN_FLIGHT,
     Allocation,
@@ -88,7 +89,7 @@ def end_with_payment(builder: ChangeBuilder, cancellation: Cancellation) -> None
     """The payment failed, nothing had moved: what was not sent is dropped, what is under way ends by itself, the wish is fulfilled."""
     drop_unsent_voids(builder, cancellation, "payment_failed")
     state = CANCELLATION.step(cancellation.state, CancellationTrigger.end_with_payment)
-    builder.put_cancellation(replace(cancellation, state=state, clock=None, deadline_at=None, on_deadline=None, raised=False))
+    builder.put_cancellation(without_clocks(replace(cancellation, state=state)))
     builder.set_payment(replace(builder.payment, amount_reserved=builder.payment.amount_reserved - cancellation.amount))
     builder.record_cancellation(RecordType.cancellation_completed, cancellation, {"because": "payment_failed"})
 

@@ -31,6 +31,8 @@ from workflows.domain.errors import (
 from workflows.domain.faults import FaultCode
 from workflows.domain.machines import CANCELLATION, PAYMENT, GuardFacts
 from workflows.domain.model import Cancellation, DataValue, MerchantAnswer, Payment, Snapshot
+from workflows.domain.policy import partial_limit_reached
+from workflows.domain.times import rfc3339
 
 ESCALATION_MAX = timedelta(days=7)  # how long after the merchant's no the customer may turn to an agent
 _MICROSECOND = timedelta(microseconds=1)
@@ -68,8 +70,8 @@ class MerchantResponse(Struct, frozen=True, kw_only=True):
 def decide(snapshot: Snapshot, cancellation: Cancellation, answer: MerchantResponse, terms: PolicyContext, context: Context) -> Change:
     """The merchant answers a hand-off.
 
-    Raises InvalidState, Invalid for an offer that is no less than what was asked for, and PartialNotSupported for one on a payment
-    that has not settled: a void gives all of it back.
+    Raises InvalidState, also for an offer where policy allows no further part; Invalid for an offer that is no less than what was
+    asked for; PartialNotSupported for one on a payment that has not settled: a void gives all of it back.
     """
     facts = GuardFacts(second_approval=cancellation.second_approval, offers=cancellation.offers)
     state = CANCELLATION.step(cancellation.state, _TRIGGERS[answer.decision], facts)
@@ -86,6 +88,8 @@ def decide(snapshot: Snapshot, cancellation: Cancellation, answer: MerchantRespo
         if builder.payment.origin_state is PaymentState.pending:
             raise PartialNotSupported
         row = _with_offer(row, answer.amount, now)
+        if not may_offer(snapshot, cancellation, terms, now):
+            raise InvalidState(state=cancellation.state.value)
         data |= {"offer_amount": row.offer_amount, "offer": row.offers}
     data |= _kept(builder, row, answer)
     arrive(builder, row, state, terms, said=_SAID[answer.decision], data=data)
@@ -105,7 +109,8 @@ def respond(snapshot: Snapshot, cancellation: Cancellation, *, accept: bool, ter
     # What is not asked for any more is refundable again; the pieces that were asked for stay settled by the agreement.
     payment = builder.payment
     builder.set_payment(replace(payment, amount_reserved=payment.amount_reserved - (cancellation.amount - offered)))
-    row = replace(cancellation, amount=offered, partial=True, merchant_time_left_us=None)
+    merchant = cancellation.merchant and replace(cancellation.merchant, taken_by=builder.context.actor.id)
+    row = replace(cancellation, amount=offered, partial=True, merchant=merchant, merchant_time_left_us=None, merchant_time_us=None)
     row = replace(row, second_approval=needs_second_person(row, terms, agent_decides=False))
     state = CANCELLATION.step(row.state, CancellationTrigger.accept_offer, GuardFacts(second_approval=row.second_approval))
     data = _offer_data(cancellation) | {"amount_before": cancellation.amount}
@@ -154,12 +159,32 @@ def may_reserve(snapshot: Snapshot, cancellation: Cancellation) -> bool:
     return True
 
 
+def may_offer(snapshot: Snapshot, cancellation: Cancellation, terms: PolicyContext, now: datetime) -> bool:
+    """Whether there is anything less to offer, and the payment may be refunded in parts (again)."""
+    payment = snapshot.payment
+    reached = partial_limit_reached(
+        terms.effective_terms(cancellation).limits,
+        payment.partial_refunds,
+        payment.last_partial_at,
+        now,
+        zone=terms.policy.zone,
+        calendar=terms.calendar,
+    )
+    return payment.origin_state is not PaymentState.pending and cancellation.amount > 1 and not reached
+
+
 def _with_offer(row: Cancellation, amount: int | None, now: datetime) -> Cancellation:
     """The offer, and how much time the merchant has left in case it comes to nothing."""
     if amount is None or not 0 < amount < row.amount:
         raise Invalid("/amount", FaultCode.offer_not_lower)
-    left = max(timedelta(0), (row.deadline_at or now) - now)
-    return replace(row, offers=row.offers + 1, offer_amount=amount, merchant_time_left_us=left // _MICROSECOND)
+    end, started = row.deadline_at or now, row.clock.started_at if row.clock else now
+    return replace(
+        row,
+        offers=row.offers + 1,
+        offer_amount=amount,
+        merchant_time_left_us=max(timedelta(0), end - now) // _MICROSECOND,
+        merchant_time_us=(end - started) // _MICROSECOND,
+    )
 
 
 def _offer_data(cancellation: Cancellation) -> dict[str, DataValue]:
@@ -168,11 +193,13 @@ def _offer_data(cancellation: Cancellation) -> dict[str, DataValue]:
 
 def _kept(builder: ChangeBuilder, row: Cancellation, answer: MerchantResponse) -> dict[str, DataValue]:
     data: dict[str, DataValue] = {}
+    at = rfc3339(builder.context.now)  # which of his answers they belong to
     if answer.note is not None:
-        data |= builder.keep_text(row.id, "merchant_note", answer.note)
+        data |= builder.keep_text(row.id, "merchant_note", {"at": at, "note": answer.note})
     if answer.evidence:
         data["evidence"] = [one.sha256 for one in answer.evidence]
-        data |= builder.keep_text(row.id, "evidence", [{"name": one.name, "sha256": one.sha256} for one in answer.evidence])
+        files = [{"name": one.name, "sha256": one.sha256} for one in answer.evidence]
+        data |= builder.keep_text(row.id, "evidence", {"at": at, "files": files})
     return data
 
 

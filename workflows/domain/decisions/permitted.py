@@ -2,26 +2,27 @@
 
 from datetime import datetime
 
-from workflows.domain.decisions.clocks import as_struck
-from workflows.domain.decisions.handoffs import may_escalate, may_reserve
-from workflows.domain.decisions.reviews import may_approve, may_review
-from workflows.domain.enums import CANCELLATION_OPEN, CancellationState, CancellationTrigger
+from workflows.domain.decisions.handoffs import may_escalate, may_offer, may_reserve
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.decisions.reviews import may_approve, may_assign, may_review
+from workflows.domain.enums import CancellationState, CancellationTrigger
 from workflows.domain.machines import CANCELLATION, GuardFacts
 from workflows.domain.model import Actor, Cancellation, Snapshot
 
 ASSIGN = "assign"  # moves no state, so no machine knows it
 
 
-def actions(snapshot: Snapshot, cancellation: Cancellation, actor: Actor, now: datetime) -> tuple[str, ...]:
+def actions(snapshot: Snapshot, cancellation: Cancellation, terms: PolicyContext, actor: Actor, now: datetime) -> tuple[str, ...]:
     """The steps that are open to this person, in the table's order. Whether the role may take them at all is asked elsewhere."""
-    cancellation = as_struck(cancellation, now)
     facts = GuardFacts(second_approval=cancellation.second_approval, offers=cancellation.offers, intact=True)
     found = [
         trigger.value
         for trigger in CANCELLATION.actions_from(cancellation.state)
-        if CANCELLATION.may(cancellation.state, trigger, facts) and _open_to(snapshot, cancellation, trigger, actor, now)
+        if CANCELLATION.may(cancellation.state, trigger, facts)
+        and (trigger is not CancellationTrigger.offer or may_offer(snapshot, cancellation, terms, now))
+        and _open_to(snapshot, cancellation, trigger, actor, now)
     ]
-    if cancellation.state in CANCELLATION_OPEN:
+    if may_assign(cancellation, actor):
         found.append(ASSIGN)
     return tuple(found)
 

@@ -1,15 +1,18 @@
 """The wish to undo a payment: what it would come to, asking for it, taking it back."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from workflows.domain.changes import Change, ChangeBuilder, Context
-from workflows.domain.decisions.clocks import clock_data, needs_second_person, stopped, waiting
+from workflows.domain.decisions.clocks import clock_data, needs_second_person, waiting
 from workflows.domain.decisions.execution import cancelled_quantities, execute, release
 from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.decisions.response import response_data, without_clocks
+from workflows.domain.decisions.velocity import check_agent_limits
 from workflows.domain.enums import (
+    ASKS_FOR_OTHERS,
     CANCELLATION_WAITING,
     ActorRole,
     Anchor,
@@ -43,10 +46,8 @@ from workflows.domain.policy import Allowed, Denied, Verdict, decide_route
 from workflows.domain.policy_facts import PolicyFacts, facts_data
 from workflows.domain.times import rfc3339
 
-DAY = timedelta(days=1)  # that `requests_per_day` counts back
 _OVER = frozenset({PaymentState.refunded, PaymentState.cancelled, PaymentState.failed})
 _OURS = frozenset({Channel.system})
-_ASK_FOR_OTHERS = frozenset({ActorRole.agent, ActorRole.supervisor})
 
 
 class OverrideRequest(Struct, frozen=True, kw_only=True):
@@ -93,7 +94,7 @@ def assess(snapshot: Snapshot, requested: CancellationRequest, terms: PolicyCont
     """Everything that decides about a wish, in the order in which the refusals are promised; no side effect.
 
     Raises InvalidState, CancellationOpen, PaymentDisputed, RefundableAmountChanged, PartialNotSupported, AmountExceedsRefundable,
-    Invalid. Policy's own no is a verdict, not an exception.
+    AgentLimitReached, Invalid. Policy's own no is a verdict, not an exception.
     """
     payment = snapshot.payment
     if payment.state in _OVER:
@@ -112,6 +113,8 @@ def assess(snapshot: Snapshot, requested: CancellationRequest, terms: PolicyCont
         raise AmountExceedsRefundable(refundable)
     if payment.state is PaymentState.pending and amount < payment.amount:
         raise PartialNotSupported
+    if requested.override is None:  # which a second person approves
+        check_agent_limits(snapshot, requested.actor, amount, now)
     facts = policy_facts(snapshot, requested, amount, now)
     return Assessment(amount=amount, items=items, facts=facts, verdict=decide_route(terms.policy, facts, now, terms.calendar))
 
@@ -146,7 +149,10 @@ def refusal_of(cancellation: Cancellation) -> PolicyRefused:
 
 
 def request(snapshot: Snapshot, requested: CancellationRequest, terms: PolicyContext, context: Context) -> Change:
-    """Ask for a cancellation. Policy's no is recorded too: the change then carries it as `refusal`."""
+    """Ask for a cancellation. Policy's no is recorded too: the change then carries it as `refusal`.
+
+    Raises what `assess` raises, Forbidden.
+    """
     if requested.reason is None:
         raise ValueError("a request has a reason")
     if requested.override is not None and requested.actor.role is not ActorRole.supervisor:
@@ -170,7 +176,7 @@ def withdraw(
     """The customer takes the wish back, as long as nothing is executed."""
     state = CANCELLATION.step(cancellation.state, CancellationTrigger.withdraw)
     builder = ChangeBuilder(snapshot, context)
-    row = builder.put_cancellation(stopped(replace(cancellation, state=state)))
+    row = builder.put_cancellation(without_clocks(replace(cancellation, state=state)))
     builder.record_cancellation(RecordType.cancellation_withdrawn, row)
     release(builder, row)
     return builder.build()
@@ -238,8 +244,8 @@ def _open(builder: ChangeBuilder, requested: CancellationRequest, assessment: As
     verdict, payment = assessment.verdict, builder.payment
     route = Route.automatic if isinstance(verdict, Denied) else verdict.route
     row = _row(builder, requested, assessment, state=CancellationState.executing, route=route)
-    if requested.override is None and requested.actor.role in _ASK_FOR_OTHERS and requested.verification is None:
-        _check_verified(row, terms)
+    if requested.override is None and requested.actor.role in ASKS_FOR_OTHERS:
+        _check_verified(row, requested.verification, terms)
     row = replace(row, second_approval=needs_second_person(row, terms, agent_decides=route is Route.agent))
     row = replace(row, state=_first_state(route, row.second_approval))
     if row.state in CANCELLATION_WAITING:
@@ -258,6 +264,7 @@ def _open(builder: ChangeBuilder, requested: CancellationRequest, assessment: As
     data = _decision_data(builder, requested, row) | {
         "second_approval": row.second_approval,
         "allocation": effective_terms.allocation.value,
+        **response_data(row),
     }
     if effective_terms.forfeit:
         data["forfeit"] = sorted(source.value for source in effective_terms.forfeit)
@@ -285,10 +292,15 @@ def _count(builder: ChangeBuilder, requested: CancellationRequest, assessment: A
     return builder.build()
 
 
-def _check_verified(row: Cancellation, terms: PolicyContext) -> None:
+def _check_verified(row: Cancellation, told: dict[str, str] | None, terms: PolicyContext) -> None:
     """Where policy wants it, whoever speaks for a customer says how he made sure that it is the customer."""
-    if row.channel in terms.effective_terms(row).verification:
+    wanted = terms.effective_terms(row).verification
+    if row.channel not in wanted.channels:
+        return
+    if told is None:
         raise Invalid("/verification", FaultCode.verification_required)
+    if wanted.methods and told["method"] not in wanted.methods:
+        raise Invalid("/verification/method", FaultCode.unknown_value, allowed=tuple(sorted(wanted.methods)))
 
 
 _WAITS = {

@@ -41,7 +41,9 @@ def receive(
     facts = GuardFacts(intact=intact, second_approval=cancellation.second_approval)
     state = CANCELLATION.step(cancellation.state, CancellationTrigger.return_received, facts)
     builder = ChangeBuilder(snapshot, context)
-    goods = replace(cancellation.goods or _NOTHING_YET, received_at=builder.context.now, condition=condition)
+    goods = replace(
+        cancellation.goods or _NOTHING_YET, received_at=builder.context.now, condition=condition, received_by=builder.context.actor.id
+    )
     row = replace(cancellation, goods=goods)
     if condition is not ReturnCondition.missing:
         builder.set_payment(replace(builder.payment, return_received_at=builder.context.now))

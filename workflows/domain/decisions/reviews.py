@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.decisions.clocks import arrive
 from workflows.domain.decisions.policy_context import PolicyContext
-from workflows.domain.enums import CANCELLATION_OPEN, ActorRole, CancellationState, CancellationTrigger, RecordType
+from workflows.domain.decisions.response import answered
+from workflows.domain.enums import CANCELLATION_OPEN, CANCELLATION_OURS, ActorRole, CancellationState, CancellationTrigger, RecordType
 from workflows.domain.errors import Forbidden, InvalidState, SecondApproverRequired
 from workflows.domain.machines import CANCELLATION, GuardFacts
 from workflows.domain.model import Actor, Approval, Cancellation, DataValue, Snapshot
@@ -24,12 +25,21 @@ def assign(
     context: Context,
     terms: PolicyContext | None = None,  # noqa: ARG001 -- every decision on a cancellation is called alike
 ) -> Change:
-    """An agent takes the case, or hands it on to a colleague. Whose it is decides nothing about who may act."""
+    """An agent takes the case, or hands it on to a colleague.
+
+    While the decision is ours, only who may make it has the case, or nobody would look for it. Raises InvalidState; Forbidden for an
+    agent where it is a supervisor's; SecondApproverRequired where the new assignee has had a part in it.
+    """
     if cancellation.state not in CANCELLATION_OPEN:
         raise InvalidState(state=cancellation.state.value)
     builder = ChangeBuilder(snapshot, context)
     assigned_to = to or builder.context.actor.id
-    row = builder.put_cancellation(replace(cancellation, assigned_to=assigned_to))
+    if cancellation.state in CANCELLATION_OURS:
+        if is_supervisors(cancellation) and context.actor.role is not ActorRole.supervisor:
+            raise Forbidden
+        if assigned_to in persons(cancellation):
+            raise SecondApproverRequired
+    row = builder.put_cancellation(answered(replace(cancellation, assigned_to=assigned_to), builder.context.now))
     builder.record_cancellation(RecordType.cancellation_assigned, row, {"to": assigned_to, "from": cancellation.assigned_to})
     return builder.build()
 
@@ -44,7 +54,7 @@ def approve(snapshot: Snapshot, cancellation: Cancellation, *, note: str | None,
     builder = ChangeBuilder(snapshot, context)
     actor, position = builder.context.actor, len(cancellation.approvals)
     approval = Approval(by=actor.id, role=actor.role, at=builder.context.now)
-    row = replace(cancellation, approvals=(*cancellation.approvals, approval))
+    row = answered(replace(cancellation, approvals=(*cancellation.approvals, approval)), approval.at)
     data: dict[str, DataValue] = {"approval": position + 1}
     if note is not None:
         data |= builder.keep_text(row.id, "approval_note", {"by": actor.id, "at": rfc3339(approval.at), "note": note})
@@ -59,7 +69,8 @@ def deny(snapshot: Snapshot, cancellation: Cancellation, *, reason_code: str, no
     builder = ChangeBuilder(snapshot, context)
     data: dict[str, DataValue] = {"reason_code": reason_code}
     data |= builder.keep_text(cancellation.id, "denial", {"reason_code": reason_code, "note": note})
-    arrive(builder, cancellation, state, terms, said=RecordType.cancellation_denied, data=data)
+    row = answered(cancellation, builder.context.now)
+    arrive(builder, row, state, terms, said=RecordType.cancellation_denied, data=data)
     return builder.build()
 
 
@@ -70,10 +81,33 @@ def may_approve(cancellation: Cancellation, actor: Actor) -> bool:
     return cancellation.state is not CancellationState.awaiting_second_approval or actor.role is ActorRole.supervisor
 
 
+def may_assign(cancellation: Cancellation, actor: Actor) -> bool:
+    """Whether this person may take the case, whoever has it."""
+    if cancellation.state not in CANCELLATION_OURS:
+        return cancellation.state in CANCELLATION_OPEN
+    return may_review(cancellation, actor) and may_approve(cancellation, actor)
+
+
+def is_supervisors(cancellation: Cancellation) -> bool:
+    return cancellation.raised or cancellation.state is CancellationState.awaiting_second_approval
+
+
+def may_take(cancellation: Cancellation, actor: Actor) -> bool:
+    """Whether it is a case that nobody has, and that this person may decide."""
+    return cancellation.state in CANCELLATION_OURS and cancellation.assigned_to is None and may_assign(cancellation, actor)
+
+
 def persons(cancellation: Cancellation) -> frozenset[str]:
-    """Who has had a hand in the decision so far: who asked, who approved, and who accepted for the merchant."""
-    merchant = () if cancellation.merchant is None else (cancellation.merchant.decided_by,)
-    return frozenset((cancellation.requested_by.id, *(one.by for one in cancellation.approvals), *merchant))
+    """Who has had a hand in the decision so far: who asked, who approved, who decided for the merchant, who took his offer for the
+    customer, and who said that the goods are back.
+    """
+    merchant, goods = cancellation.merchant, cancellation.goods
+    others = {
+        None if merchant is None else merchant.decided_by,
+        None if merchant is None else merchant.taken_by,
+        None if goods is None else goods.received_by,
+    }
+    return frozenset((cancellation.requested_by.id, *(one.by for one in cancellation.approvals), *(who for who in others if who)))
 
 
 def check_reviewer(cancellation: Cancellation, actor: Actor) -> None:

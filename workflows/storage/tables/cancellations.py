@@ -9,7 +9,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from workflows.domain.enums import (
+    ASKS_FOR_OTHERS,
     CANCELLATION_OPEN,
+    CANCELLATION_OURS,
     CANCELLATION_WAITING,
     CancellationState,
 )
@@ -37,6 +39,8 @@ _REOPENED = (*_MOVING, CancellationState.completed, CancellationState.failed)
 
 REFUND_COLUMNS = ("refund_id", "refund_version", "refund_state", "refund_amount", "refund_created_at", "refund_updated_at")
 _REFUNDED = text("refund_id is not null")
+_WAITS = text("deadline_at is not null")
+_DUE_AT = text("least(first_response_due_at, resolution_due_at, deadline_at)")
 
 # Four eyes: who asked, who approved and who approved second are three persons, whatever roles they hold. Nor does the merchant's
 # person approve what he decided.
@@ -83,9 +87,21 @@ class CancellationRow(SQLModel, table=True):
                 name="clock_has_an_end",
             ),
             CheckConstraint("not raised or (state = 'awaiting_agent' and clock_id is null)", name="raised_once"),
+            CheckConstraint(
+                "num_nonnulls(first_response_due_at, resolution_due_at) = 0"
+                f" or state = any ({listed(CANCELLATION_OURS, CANCELLATION_STATE)})",
+                name="due_from_us",
+            ),
             CheckConstraint("offer_amount is null or (offers > 0 and offer_amount between 1 and amount)", name="offer_is_no_more"),
             CheckConstraint("state <> 'offered' or offer_amount < amount", name="offered_is_less"),
             CheckConstraint("(state = 'declined') = (declined_by is not null)", name="declined_by_somebody"),
+            CheckConstraint(
+                "(merchant is null or merchant->>'taken_by' is null"
+                " or not approvals @> jsonb_build_array(jsonb_build_object('by', merchant->>'taken_by')))"
+                " and (goods is null or goods->>'received_by' is null"
+                " or not approvals @> jsonb_build_array(jsonb_build_object('by', goods->>'received_by')))",
+                name="helpers_do_not_approve",
+            ),
             CheckConstraint("persons_differ(requester_id, merchant, approvals)", name="three_persons"),
             CheckConstraint(
                 f"not second_approval or state <> all ({listed(_MOVING, CANCELLATION_STATE)})"
@@ -129,7 +145,37 @@ class CancellationRow(SQLModel, table=True):
         Index("cancellation_assigned", "assigned_to", "created_at", "id", postgresql_where=text("assigned_to is not null")),
         # For those who follow along. Every update writes to it, and so to all: a cancellation changes a dozen times in its life at most.
         Index("cancellation_updated", "updated_at", "id"),
-        Index("cancellation_deadline", "deadline_at", postgresql_where=text("deadline_at is not null")),
+        # What waits for somebody, by its deadline: no entry for a request that is carried out at once, nor for one that is over. What a
+        # queue is narrowed by stands in the index, so that what is left out is not fetched. The first has its nulls first to have
+        # another order than the second: else PostgreSQL takes it for a merchant, too.
+        Index(
+            "cancellation_soonest",
+            text("deadline_at nulls first"),
+            text("id nulls first"),
+            "state",
+            "route",
+            "assigned_to",
+            postgresql_where=_WAITS,
+        ),
+        Index("cancellation_merchant_soonest", "merchant_id", "deadline_at", "id", "state", "route", postgresql_where=_WAITS),
+        # What is late, whichever of its times has come. By its own words, so that it is taken for nothing but that.
+        Index("cancellation_due", _DUE_AT, postgresql_where=text(f"{_DUE_AT} is not null")),
+        # The cases that nobody has, most urgent first: those of agents, the raised ones, the second approvals.
+        Index(
+            "cancellation_next",
+            "state",
+            "raised",
+            _DUE_AT,
+            "id",
+            postgresql_where=text(f"assigned_to is null and state = any ({listed(CANCELLATION_OURS, CANCELLATION_STATE)})"),
+        ),
+        # How much each of ours has asked for lately.
+        Index(
+            "cancellation_by_agents",
+            "requester_id",
+            "created_at",
+            postgresql_where=text(f"requester_role = any ({listed(ASKS_FOR_OTHERS, ACTOR_ROLE)})"),
+        ),
         {
             **guarded(
                 "select insert update",
@@ -192,3 +238,10 @@ class CancellationRow(SQLModel, table=True):
     refund_amount: int | None = Field(sa_type=AMOUNT)
     refund_created_at: datetime | None = Field(sa_type=Time)
     refund_updated_at: datetime | None = Field(sa_type=Time)
+
+    merchant_time_us: int | None = Field(sa_type=BigInteger)
+    # How soon ours are to answer.
+    tier: str | None = Field(sa_type=Text)
+    first_response_due_at: datetime | None = Field(sa_type=Time)
+    resolution_due_at: datetime | None = Field(sa_type=Time)
+    first_responded_at: datetime | None = Field(sa_type=Time)

@@ -1,0 +1,1 @@
+"""The guided tour: `python -m service.terminal.demo`."""
