@@ -22,6 +22,9 @@ settings.load_profile("suite")
 LONGEST = (
     "tests/crash/test_up_killed.py",
     "tests/crash/test_steps.py",
+    "tests/crash/test_decision_races.py",
+    "tests/crash/test_agent_races.py",
+    "tests/crash/test_decision_steps.py",
     "tests/crash/test_frozen.py",
     "tests/crash/test_worker_hindered.py",
     "tests/crash/lifecycle/test_lifecycle.py",
@@ -36,6 +39,7 @@ SLOW = (
     "tests/crash/",
     "tests/storage/test_list_plans.py",
     "tests/storage/test_schema.py",
+    "tests/terminal/test_demo.py::test_the_tour",
     "tests/test_embedded.py",
     "tests/test_migrate.py",
     "tests/test_settings.py::test_every_command_has_help",

@@ -73,10 +73,18 @@ class SteppingStore(Store):
         return await self._steps.take("store.load_for_registration", lambda: Store.load_for_registration(self, payment_id, authorised_at))
 
     async def apply(
-        self, change: Change, *, keep: ResponseToKeep | None = None, fence: Fence | None = None, mark: NotificationMark | None = None
+        self,
+        change: Change,
+        *,
+        keep: ResponseToKeep | None = None,
+        scope_id: UUID | None = None,
+        fence: Fence | None = None,
+        mark: NotificationMark | None = None,
     ) -> ApplyResult:
         written = " ".join(record.type.value for record in change.records) or "no record"
-        return await self._steps.take(f"store.apply({written})", lambda: Store.apply(self, change, keep=keep, fence=fence, mark=mark))
+        return await self._steps.take(
+            f"store.apply({written})", lambda: Store.apply(self, change, keep=keep, scope_id=scope_id, fence=fence, mark=mark)
+        )
 
     async def keep_response(self, scope_id: UUID, keep: ResponseToKeep) -> bool:
         return await self._steps.take("store.keep_reply", lambda: Store.keep_response(self, scope_id, keep))

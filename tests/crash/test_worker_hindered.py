@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,7 @@ import httpx
 import pytest
 
 from service.settings import environment_for_child
+from tests.crash.deciding import ACCEPT, settled_payment, take, wish
 from tests.crash.rail import Clock, in_process_rail
 from tests.crash.world import World, terms
 from tests.database import Database
@@ -30,6 +32,10 @@ FREEZES = 4
 RAIL_TIMEOUT_SECONDS = 0.4
 LEASE_SECONDS = 2
 LIFE_SECONDS = (0.0, 1.0)  # of a worker, from its first claim
+HAND_OFFS = 20
+HAND_OFF_SECONDS = 3  # until the first of their deadlines
+MERCHANT_HOURS = 48
+TIMED_OUT = "cancellation.timed_out"
 SETTLED_SECONDS_MAX = 600  # only bounds a hang
 FAULTS = ("ok", "timeout_after_effect", "timeout_before_effect", "unavailable:2", "pending:1s", "garbage", "slow:300ms", "slow:3s")
 
@@ -113,9 +119,59 @@ async def test_a_worker_whose_clock_is_an_hour_off(database: Database, pool: Any
     await assert_moved_once(pool, world, rail, asked)
 
 
-# Every clock that a program can read, set wrong, before anything of ours is imported.
+@pytest.mark.parametrize("hours", [(1,), (-1,), (1, -1)], ids=["ahead", "behind", "both"])
+async def test_workers_whose_clocks_are_an_hour_off_strike_each_deadline_once_and_on_time(
+    database: Database, pool: Any, world: World, rail: RailProcess, hours: tuple[int, ...]
+) -> None:
+    """They are started before the deadlines, and no other worker is there. The time is the database's."""
+    environment = environment_of(database, rail)
+    workers = [await start(environment, ("-c", _CLOCK_OFF.format(seconds=off * 3600))) for off in hours]
+    try:
+        await working(pool, len(workers))
+        ends = await hand_off(pool, world)
+        await assert_struck_on_time(pool, ends)
+    finally:
+        for worker in workers:
+            worker.terminate()
+            await worker.wait()
+
+    await world.check()
+
+
+async def test_deadlines_that_pass_while_everything_is_stopped_are_struck_afterwards(
+    database: Database, pool: Any, world: World, rail: RailProcess
+) -> None:
+    """By two workers, once each. A merchant who answers before they have come is told what silence has led to."""
+    ends = await hand_off(pool, world)
+    while await pool.fetchval("select clock_timestamp() < $1", max(ends.values())):
+        await asyncio.sleep(0.1)
+    quick = next(iter(ends))
+    world.clock.now = ends[quick]
+    late = await take(world, quick, ACCEPT, "late")
+    assert (late.status, late.headers) == (409, {"state": "awaiting_agent"})
+
+    workers = [await start(environment_of(database, rail)) for _ in range(2)]
+    try:
+        await assert_struck_on_time(pool, ends)
+        await working(pool, 2)
+    finally:
+        for worker in workers:
+            worker.terminate()
+            await worker.wait()
+
+    struck = await pool.fetch("select payment_id, actor_id, count(*) from record where type = $1 group by 1, 2", TIMED_OUT)
+    assert {row["payment_id"]: (row["actor_id"], row["count"]) for row in struck} == {
+        payment: ("service" if payment == quick else "worker", 1) for payment in ends
+    }
+    assert await take(world, quick, ACCEPT, "late") == late
+    await world.check()
+
+
+# Every clock that the service can read, set wrong before it starts. (The one place where it asks for the time of day is
+# `workflows.clock_and_ids`; were `datetime.datetime` itself another class, no row of the database could be read.)
 _CLOCK_OFF = """
 import datetime, runpy, sys, time
+import workflows.clock_and_ids
 right, told = datetime.datetime, time.time
 class Off(right):
     @classmethod
@@ -124,12 +180,50 @@ class Off(right):
     @classmethod
     def utcnow(cls):
         return right.utcnow() + datetime.timedelta(seconds={seconds})
-datetime.datetime = Off
+workflows.clock_and_ids.datetime = Off
 time.time = lambda: told() + {seconds}
 time.time_ns = lambda: int(time.time() * 1e9)
 sys.argv = ["refundry", "worker"]
 runpy.run_module("service", run_name="__main__")
 """
+
+
+async def hand_off(pool: Any, world: World) -> dict[UUID, datetime]:
+    """Payments whose merchants were asked nearly two days ago: by id the deadline, a few seconds from now by the database's time."""
+    now = await pool.fetchval("select clock_timestamp()")
+    asked = []
+    for number in range(HAND_OFFS):
+        world.clock.now = now + timedelta(seconds=HAND_OFF_SECONDS + number / HAND_OFFS, hours=-MERCHANT_HOURS)
+        asked.append(await world.register(settled_payment(f"hand-off-{number}", world.clock())))
+        assert (await world.request(asked[-1], "ask", wish())).status == 200
+    rows = await pool.fetch("select payment_id, deadline_at from cancellation where state = 'awaiting_merchant'")
+    assert {row["payment_id"] for row in rows} == set(asked), "nothing is struck before its time"
+    return {row["payment_id"]: row["deadline_at"] for row in rows}
+
+
+async def assert_struck_on_time(pool: Any, ends: dict[UUID, datetime]) -> None:
+    """Each deadline strikes, none before its time by the database's clock, and none twice."""
+    bound, struck = time.monotonic() + SETTLED_SECONDS_MAX, 0
+    while struck < len(ends):
+        rows = await pool.fetch("select payment_id, occurred_at, clock_timestamp() as now from record where type = $1", TIMED_OUT)
+        for row in rows:  # the time was read after the records were
+            assert ends[row["payment_id"]] <= min(row["now"], row["occurred_at"]), "struck before its time"
+        assert len({row["payment_id"] for row in rows}) == len(rows), "struck once"
+        struck = len(rows)
+        assert time.monotonic() < bound, await pool.fetch("select * from job")
+        await asyncio.sleep(0.02)
+    states = await pool.fetch("select distinct state from cancellation")
+    assert [row["state"] for row in states] == ["awaiting_agent"]
+    due = await pool.fetchval("select count(*) from job where run_at <= clock_timestamp() + interval '1 hour'")
+    assert due == 0, "nothing more fires soon"
+
+
+async def working(pool: Any, count: int) -> None:
+    """Wait until so many workers have shown a sign of life."""
+    bound = time.monotonic() + SETTLED_SECONDS_MAX
+    while await pool.fetchval("select count(*) from worker") < count:
+        assert time.monotonic() < bound
+        await asyncio.sleep(0.05)
 
 
 async def ask_for_everything(world: World, chance: random.Random) -> dict[UUID, tuple[str, int, bool]]:

@@ -21,7 +21,7 @@ from workflows.domain.decisions import payments, requests
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.decisions.requests import CancellationRequest
 from workflows.domain.enums import ActorRole, Channel, PaymentFailure, Reason, Source
-from workflows.domain.errors import Refused
+from workflows.domain.errors import InvalidState, Refused
 from workflows.domain.ids import from_rail_key, payment_id
 from workflows.domain.model import Actor, Funding, IdempotentResponse, Item, Snapshot
 from workflows.flows.check import run_checks
@@ -63,10 +63,10 @@ class Ids:
 class World:
     """One process at a time over one database and one rail; `steps` are those of the process that lives now."""
 
-    def __init__(self, pool: Connections, rail: InProcessRail, ids: "Ids | None" = None) -> None:
+    def __init__(self, pool: Connections, rail: InProcessRail, ids: "Ids | None" = None, clock: Clock | None = None) -> None:
         self.pool = pool
         self.rail = rail
-        self.clock = rail.clock
+        self.clock = clock or rail.clock
         self._ids = ids or Ids()
         self.start()
 
@@ -89,7 +89,7 @@ class World:
 
     def beside(self) -> "World":
         """Another process of the same service, which nobody kills."""
-        return World(self.pool, self.rail, self._ids)
+        return World(self.pool, self.rail, self._ids, self.clock)
 
     def restart(self) -> None:
         """After a death: a new process, once the leases of the old one have ended."""
@@ -104,46 +104,63 @@ class World:
 
     async def request(self, payment: UUID, key: str, requested: CancellationRequest | None = None) -> IdempotentResponse:
         wish = requested or CancellationRequest(actor=WALLET, reason=Reason.changed_mind)
-        return await self._command(payment, key, lambda snapshot, terms, context: requests.request(snapshot, wish, terms, context))
+        return await self.command(
+            payment, key, lambda snapshot, terms, context: requests.request(snapshot, wish, terms, context), actor=wish.actor
+        )
 
     async def withdraw(self, payment: UUID, key: str) -> IdempotentResponse:
         def decide(snapshot: Snapshot, _: PolicyContext, context: Context) -> Change:
             return requests.withdraw(snapshot, requests.must_find(snapshot, snapshot.open_cancellation), context)
 
-        return await self._command(payment, key, decide)
+        return await self.command(payment, key, decide)
 
     async def complete(self, payment: UUID, key: str) -> IdempotentResponse:
-        return await self._command(
+        return await self.command(
             payment,
             key,
             lambda snapshot, _, context: payments.complete(snapshot, completed_at=None, provider_reference=None, context=context),
         )
 
     async def fail(self, payment: UUID, key: str) -> IdempotentResponse:
-        return await self._command(
+        return await self.command(
             payment, key, lambda snapshot, _, context: payments.fail(snapshot, code=PaymentFailure.network, detail=None, context=context)
         )
 
-    async def _command(self, payment: UUID, key: str, decide: Decide) -> IdempotentResponse:
-        def reply(_: Snapshot, __: PolicyContext, ___: Change | None) -> IdempotentResponse:
-            return IdempotentResponse(fingerprint=key, status=200, body=b"{}")
+    async def command(
+        self,
+        payment: UUID,
+        key: str,
+        decide: Decide,
+        *,
+        actor: Actor = WALLET,
+        cancellation: UUID | None = None,
+        show: Callable[[Snapshot], str] = lambda _: "{}",
+    ) -> IdempotentResponse:
+        """A caller's step under a key of his own. `show`: what the answer says of the payment as it then is.
+
+        A refusal is 409 with its name; where it is the state that forbids the step, the header `state` tells it.
+        """
+
+        def reply(after: Snapshot, _: PolicyContext, __: Change | None) -> IdempotentResponse:
+            return IdempotentResponse(fingerprint=key, status=200, body=show(after).encode())
 
         def refuse(why: Exception, _: Snapshot, __: PolicyContext) -> IdempotentResponse:
             if not isinstance(why, Refused):
                 raise why
-            return IdempotentResponse(fingerprint=key, status=409, body=type(why).__name__.encode())
+            headers = {"state": why.state} if isinstance(why, InvalidState) else {}
+            return IdempotentResponse(fingerprint=key, status=409, body=type(why).__name__.encode(), headers=headers)
 
         replied = await self.runner.run(
             Command(
-                query=SnapshotQuery(payment_id=payment, caller=WALLET.id, key=key),
-                actor=lambda: WALLET,
+                query=SnapshotQuery(payment_id=payment, caller=actor.id, key=key, cancellation_id=cancellation),
+                actor=lambda: actor,
                 request_id=key,
                 visible=lambda _: True,
                 version=lambda _: None,
                 decide=decide,
                 reply=reply,
                 refuse=refuse,
-                idempotency=Idempotency(caller=WALLET.id, key=key, fingerprint=key),
+                idempotency=Idempotency(caller=actor.id, key=key, fingerprint=key),
             )
         )
         return replied.reply

@@ -14,12 +14,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from service.sandbox.faults import RandomFaults
-from tests.crash.lifecycle.auditor import Account, Book, Line, Shown
+from tests.crash.deciding import Step, answer, newest, take
+from tests.crash.lifecycle.auditor import AGENT_MAY, Account, Book, Line, Shown
+from tests.crash.lifecycle.case import Person, Seen
+from tests.crash.lifecycle.choices import LEGAL, STEPS
+from tests.crash.rail import Clock
 from tests.crash.steps import Killed, Steps
 from tests.crash.world import LEASE, WALLET, World, terms, world_on
 from tests.database import Cluster
 from workflows.domain.decisions.requests import CancellationRequest
-from workflows.domain.enums import LegState, PaymentState, Reason
+from workflows.domain.enums import LegState, MerchantDecision, PaymentState, Reason
+from workflows.domain.errors import RefundryError
 from workflows.domain.model import IdempotentResponse, Item, ItemQuantity, Snapshot
 
 T = TypeVar("T")
@@ -63,9 +68,13 @@ class Lifecycle(RuleBasedStateMachine):
         self.stack = AsyncExitStack()
         self.folder = tempfile.TemporaryDirectory(prefix="refundry-lifecycle-")
         self.accounts: dict[UUID, Account] = {}
+        self.cases: dict[UUID, UUID] = {}  # the newest cancellation of each payment that was not refused
         self.returning: set[UUID] = set()
         self.keys = 0
         self.world: World = self.run(self.stack.enter_async_context(world_on(self.cluster, Path(self.folder.name))))
+
+        self._register([600_000], ["ok"] * 3, timedelta(hours=1), "", [])
+        self._request(0, None, {})
 
     def run(self, work: Awaitable[T]) -> T:
         async def done() -> T:
@@ -77,30 +86,34 @@ class Lifecycle(RuleBasedStateMachine):
 
     @precondition(lambda self: len(self.accounts) < PAYMENTS_MAX)
     @rule(
-        amounts=st.lists(st.integers(1, 100_000), min_size=1, max_size=3),
+        amounts=st.lists(st.integers(1, 100_000) | st.just(600_000), min_size=1, max_size=3),
         faults=st.lists(st.sampled_from(FAULTS), min_size=3, max_size=3),
-        completed=st.booleans(),
+        completed=st.sampled_from((None, timedelta(0), timedelta(hours=1), timedelta(hours=1))),
         secret=st.sampled_from(("", "", "captured_meanwhile", RETURNS)),
         pieces=st.lists(st.integers(1, 7), max_size=2),
     )
-    def register(self, amounts: list[int], faults: list[str], completed: bool, secret: str, pieces: list[int]) -> None:
+    def register(self, amounts: list[int], faults: list[str], completed: timedelta | None, secret: str, pieces: list[int]) -> None:
+        self._register(amounts, faults, completed, secret, pieces)
+
+    def _register(self, amounts: list[int], faults: list[str], completed: timedelta | None, secret: str, pieces: list[int]) -> None:
         if secret == RETURNS:
             faults = ["ok" if fault == "drop_notification" else fault for fault in faults]
         told = [f"{fault},{secret}" if secret else fault for fault in faults]
         reference = f"life-{len(self.accounts)}"
         lines = _lines(sum(amounts), pieces)
-        made = terms(reference, self.world.clock, *amounts, provider_references=told, completed=completed, items=_items(lines))
+        at = self.world.clock() - (completed or timedelta(0))  # an hour after it settled, nothing is given back unasked
+        settled = completed is not None
+        made = terms(reference, Clock(at), *amounts, provider_references=told, completed=settled, items=_items(lines))
         payment = self.run(self.world.register(made))
         assert self.run(self.world.register(made)) == payment, "the same again is the same payment"
-        now = self.world.clock()
         if secret == RETURNS:
             self.returning.add(payment)
-        self.accounts[payment] = Account(sum(amounts), lines, now, now if completed else None, captured=secret == "captured_meanwhile")
+        self.accounts[payment] = Account(sum(amounts), lines, at, at if settled else None, captured=secret == "captured_meanwhile")
 
     @precondition(lambda self: self.accounts)
-    @rule(which=st.integers(0, 2), part=st.none() | st.integers(1, 120_000))
-    def request(self, which: int, part: int | None) -> None:
-        self._request(which, part, {})
+    @rule(which=st.integers(0, 2), part=st.none() | st.integers(1, 120_000), theft=st.booleans())
+    def request(self, which: int, part: int | None, theft: bool) -> None:
+        self._request(which, part, {}, theft=theft)
 
     @precondition(lambda self: self.accounts)
     @rule(which=st.integers(0, 2), line=st.integers(0, 1), count=st.integers(1, 4))
@@ -109,22 +122,60 @@ class Lifecycle(RuleBasedStateMachine):
         if names:
             self._request(which, None, {names[line % len(names)]: count})
 
-    def _request(self, which: int, part: int | None, pieces: dict[str, int]) -> None:
+    def _request(self, which: int, part: int | None, pieces: dict[str, int], *, theft: bool = False) -> None:
         payment, account = self._chosen(which)
-        shown = self._shown(payment)
-        expected = account.request(self.world.clock(), part, pieces, shown)
+        shown, now = self._shown(payment), self.world.clock()
+        theft = theft and (account.completed_at is None or now < account.completed_at + AGENT_MAY)
+        expected = account.request(now, part, pieces, shown, theft=theft)
         items = tuple(ItemQuantity(reference=name, quantity=count) for name, count in pieces.items()) or None
-        requested = CancellationRequest(actor=WALLET, reason=Reason.changed_mind, amount=part, items=items)
+        reason = Reason.unauthorised if theft else Reason.changed_mind
+        requested = CancellationRequest(actor=WALLET, reason=reason, amount=part, items=items)
         reply = self._twice(lambda key: self.world.request(payment, key, requested))
+        if reply.status == 200 and expected != "PolicyRefused":
+            self.cases[payment] = self.run(newest(self.world, payment))
         assert _said(reply, self._snapshot(payment)) == expected, (reply, shown, account)
 
-    @precondition(lambda self: self.accounts)
-    @rule(which=st.integers(0, 2))
-    def withdraw(self, which: int) -> None:
-        payment, account = self._chosen(which)
-        if self._snapshot(payment).open_cancellation is not None:
-            expected = account.withdraw()
-            assert _done(self._twice(lambda key: self.world.withdraw(payment, key))) == expected
+    @precondition(lambda self: self.cases)
+    @rule(
+        which=st.integers(0, 2),
+        choices=st.lists(st.integers(0, 59), min_size=1, max_size=4),
+        dies=st.none() | st.tuples(st.integers(0, 1), st.sampled_from(("before", "after"))),
+    )
+    def decide(self, which: int, choices: list[int], dies: tuple[int, Any] | None) -> None:
+        """Steps on the newest wish, two of three legal ones. Where the process dies of one, it is repeated under its key."""
+        payment, cancellation = list(self.cases.items())[which % len(self.cases)]
+        for choice in choices:
+            case = self._shown(payment).case
+            legal = LEGAL.get("" if case is None else case.state, tuple(STEPS)) if choice % 3 else tuple(STEPS)
+            self._step(payment, cancellation, legal[choice // 3 % len(legal)], dies)
+            self.audit()
+
+    def _step(self, payment: UUID, cancellation: UUID, name: str, dies: tuple[int, Any] | None) -> None:
+        account, shown = self.accounts[payment], self._shown(payment)
+        assert account.last is not None
+        offer = account.last.amount // 2
+        step = answer(MerchantDecision.offer, offer) if name == "offer" else STEPS[name]
+        expected = account.decide(name.partition(" ")[0], _person(step), self.world.clock(), shown, offer=offer)
+        if dies is not None:
+            self.world.start(Steps(*dies))
+            with suppress(Killed):
+                self._told(payment, step, f"key-{self.keys + 1}", cancellation)
+            self.world.start()
+        self.keys += 1
+        told = self._told(payment, step, f"key-{self.keys}", cancellation)
+        assert told == expected, (name, told, expected, shown, account)
+        if not told.isalpha():
+            assert self._told(payment, step, f"key-{self.keys}", cancellation) == told
+
+    def _told(self, payment: UUID, step: Step, key: str, cancellation: UUID) -> str:
+        """The status with the state that was reached or is in the way, or the name of the refusal."""
+        try:
+            reply = self.run(take(self.world, payment, step, key, cancellation=cancellation))
+        except RefundryError as why:
+            return type(why).__name__
+        if reply.status == 200:
+            return f"200 {reply.body.decode().partition(' ')[0]}"
+        return f"409 {reply.headers['state']}" if "state" in reply.headers else reply.body.decode()
 
     @precondition(lambda self: self.accounts)
     @rule(which=st.integers(0, 2))
@@ -197,22 +248,30 @@ class Lifecycle(RuleBasedStateMachine):
         self.world.clock.advance(span)
         self.run(self.world.rail.apply_due())
 
+    @precondition(lambda self: self.cases)
+    @rule(which=st.integers(0, 2), off=st.sampled_from((timedelta(microseconds=-1), timedelta(0), timedelta(minutes=5))))
+    def pass_time_to_a_deadline(self, which: int, off: timedelta) -> None:
+        case = self._shown(list(self.cases)[which % len(self.cases)]).case
+        if case is not None and case.deadline is not None:
+            self.world.clock.now = max(self.world.clock.now, case.deadline + off)
+            self.run(self.world.rail.apply_due())
+
     # -- what the auditor says --------------------------------------------------------------------------------------
 
     @invariant()
     def audit(self) -> None:
         for payment, account in getattr(self, "accounts", {}).items():
-            account.observe(self._shown(payment), self._book(payment))
+            account.observe(self._shown(payment), self._book(payment), self.world.clock())
             self._legs_within_sources(payment)
 
     def teardown(self) -> None:
         if not hasattr(self, "world"):
             return
         try:
-            self.run(self._settle())
+            self._settle()
             self.audit()
             for payment, account in self.accounts.items():
-                account.end(self._shown(payment), self._book(payment))
+                account.end(self._shown(payment), self._book(payment), self.world.clock())
                 self._legs_are_the_book(payment)
             self.run(self.world.check())
         finally:
@@ -220,20 +279,21 @@ class Lifecycle(RuleBasedStateMachine):
             self.runner.close()
             self.folder.cleanup()
 
-    async def _settle(self) -> None:
+    def _settle(self) -> None:
         """All faults off, all words told, all time passed."""
         world = self.world
         world.rail.before_reply(None)
-        await world.rail.set_random_faults(RandomFaults())
+        self.run(world.rail.set_random_faults(RandomFaults()))
         for _ in range(200):
-            await world.drain()
-            await world.tell()
-            if not await world.pass_time():
+            self.run(world.drain())
+            self.run(world.tell())
+            self.audit()
+            if not self.run(world.pass_time()):
                 world.clock.advance(timedelta(seconds=120))
-                await world.rail.apply_due()
-                if not await world.rail.notices():
+                self.run(world.rail.apply_due())
+                if not self.run(world.rail.notices()):
                     return
-        raise AssertionError(await world.pool.fetch("select * from job"))
+        raise AssertionError(self.run(world.pool.fetch("select * from job")))
 
     def _legs_within_sources(self, payment: UUID) -> None:
         found = self._snapshot(payment)
@@ -265,8 +325,10 @@ class Lifecycle(RuleBasedStateMachine):
         return self.run(self.world.snapshot(payment))
 
     def _shown(self, payment: UUID) -> Shown:
-        row = self._snapshot(payment).payment
-        return Shown(row.state.value, row.amount_refunded, row.amount_reserved)
+        found = self._snapshot(payment)
+        row, case = found.payment, found.cancellation(self.cases[payment]) if payment in self.cases else None
+        seen = None if case is None else Seen(case.state.value, case.deadline_at, case.raised)
+        return Shown(row.state.value, row.amount_refunded, row.amount_reserved, seen)
 
     def _book(self, payment: UUID) -> Book:
         moved = self.run(self.world.rail.movements(self._snapshot(payment).payment.reference))
@@ -282,6 +344,10 @@ class Lifecycle(RuleBasedStateMachine):
         first: IdempotentResponse = self.run(send(f"key-{self.keys}"))
         assert self.run(send(f"key-{self.keys}")) == first
         return first
+
+
+def _person(step: Step) -> Person:
+    return Person(step.actor.id, step.actor.role.value)
 
 
 def _lines(amount: int, pieces: list[int]) -> dict[str, Line]:
