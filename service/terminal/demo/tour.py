@@ -22,7 +22,7 @@ WAIT_SECONDS_MAX = 60
 AMOUNT = 4200
 MERCHANT = "demo-merchant"
 _TOKEN_SECONDS = 600
-_STATE_WIDTH = 24
+_STATE_WIDTH = 25
 _LOOK_SECONDS = 0.1
 _REFUSED = "policy-refused"  # an answer that the tour shows; every other problem ends it
 
