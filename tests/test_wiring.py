@@ -1,14 +1,20 @@
 """The parts put together: what is there before anything is asked."""
 
+from datetime import UTC, datetime
+
 import pytest
+from msgspec.structs import replace
 
 from service import calendars, wiring
 from service.default_policy import default_policy
 from tests.api.world import MovableClock
 from tests.database import Database
 from workflows.clock_and_ids import new_id
+from workflows.commands import SERVICE
+from workflows.domain.changes import Context
+from workflows.domain.ids import payment_id
 from workflows.domain.ports import Calendar
-from workflows.storage.policies import publish_first
+from workflows.storage.policies import PublicationQuery, publication, publish_first
 
 
 async def test_policies_and_their_calendars_are_read_before_anything_is_decided(
@@ -31,6 +37,24 @@ async def test_policies_and_their_calendars_are_read_before_anything_is_decided(
         found = await runtime.store.policies.get(default_policy().version)
     assert looked == ["CN"]
     assert found is not None, "no connection is needed any more"
+
+
+async def test_before_any_policy_is_in_force_the_first_one_is(database: Database) -> None:
+    """For a payment that is registered, and for an agent's limits alike."""
+    ahead = replace(default_policy(), effective_from=datetime(2030, 1, 1, tzinfo=UTC))
+    async with wiring.database(database.app_url, size=2) as pool:
+        store, clock = wiring.runtime(pool, clock=MovableClock()).store, MovableClock()
+        await publish_first(pool, ahead, now=clock(), new_id=new_id)
+        later = replace(ahead, version="later", effective_from=datetime(2031, 1, 1, tzinfo=UTC))
+        found = await store.load_for_publication(PublicationQuery(version=later.version))
+        context = Context(actor=SERVICE, now=clock(), new_id=new_id, new_salt=lambda: b"")
+        await store.publish(publication(later, found, context=context))
+
+        for moment, version in ((clock(), ahead.version), (ahead.effective_from, ahead.version), (later.effective_from, "later")):
+            in_force = await store.policies.in_force(moment)
+            registered, _ = await store.load_for_registration(payment_id("none"), moment)
+            assert in_force is not None
+            assert (in_force.policy.version, registered) == (version, version)
 
 
 async def test_a_database_without_tables_is_no_reason_not_to_start(empty_database: Database) -> None:

@@ -128,6 +128,8 @@ class Runtime:
 
     def strike(self, snapshot: Snapshot, terms: PolicyContext, request_id: str | None = None) -> Change | None:
         """What the clocks come to whose time is over; None where there is none."""
+        if all(cancellation.clock is None for cancellation in snapshot.cancellations):
+            return None  # most requests find none, and a moment costs them something
         return strike_overdue(snapshot, terms, self.context(SERVICE, request_id, snapshot.payment.updated_at))
 
     def struck(self, snapshot: Snapshot, terms: PolicyContext) -> Snapshot:

@@ -87,7 +87,7 @@ async def request_cancellation(context: RequestersStep, payment_id: PaymentId, b
     `merchant`; `override` is for supervisors and always needs a second person. `ticket`, `client_reference` and `verification.reference`
     must be pseudonyms. A `pending` payment can only be cancelled whole.
 
-    Where the payment's policy has `agent_limits`, an agent or supervisor who has asked for as much within 24 hours, over all payments,
+    Where the policy in force has `agent_limits`, an agent or supervisor who has asked for as much within 24 hours, over all payments,
     gets 429 `rate-limited` with the `limit` (`requests_per_day`, `amount_per_day`, `refunds_to_wallet_per_day`) and `Retry-After`. What
     policy refused counts as a request only. Two requests at the same moment may pass a limit by one.
     """
@@ -188,8 +188,8 @@ async def decide_hand_off(context: MerchantsStep, cancellation_id: CancellationI
 
     `accept`: `executing` comes next, or `awaiting_second_approval` where two persons are needed. `accept_with_return`:
     `awaiting_return`, and money once the goods are back. `offer`: `offered`, less than what was asked for, put to the customer, at most
-    three times. `decline`: `declined`. An answer that comes after the customer's withdrawal, or after the deadline, is 409
-    `invalid-state` with the `state` that the cancellation has reached.
+    three times, and only where policy allows a further partial refund. `decline`: `declined`. An answer that comes after the customer's
+    withdrawal, or after the deadline, is 409 `invalid-state` with the `state` that the cancellation has reached.
     """
     return await change_cancellation(context, cancellation_id, partial(handoffs.decide, answer=merchant_response(body)))
 
@@ -242,11 +242,16 @@ async def receive_return(context: MerchantsStep, cancellation_id: CancellationId
     "/cancellations/{cancellation_id}/assign",
     response_model=CancellationOut,
     summary="Assign a case",
-    responses={**CHANGED, **problems("invalid-state")},
+    responses={**CHANGED, **problems("invalid-state", "second-approver-required")},
     openapi_extra=action("assign"),
 )
 async def assign_cancellation(context: ReviewersStep, cancellation_id: CancellationId, body: Assign = Assign()) -> Response:
-    """Takes the case, or hands it on to a colleague (`to`). It says nothing about who may decide it."""
+    """Takes the case, or hands it on to a colleague (`to`).
+
+    While the decision is the agents' or a second person's, only who may make it can have the case. Who asked for the cancellation, or had
+    another part in it, is 403 `second-approver-required`. A second approval, and a case whose deadline the agents let pass, is a
+    supervisor's: for agents 403 `forbidden`.
+    """
     return await change_cancellation(context, cancellation_id, partial(reviews.assign, to=body.to))
 
 

@@ -193,6 +193,7 @@ def test_an_offer_and_its_decline_never_touch_what_is_due_from_ours() -> None:
         ({"working_hours": {"opens": "09:00"}}, "/working_hours/closes", "required"),
         ({"working_hours": {"opens": "9:00", "closes": "18:00"}}, "/working_hours/opens", "invalid_wall_time"),
         ({"working_hours": {"opens": "18:00", "closes": "09:00"}}, "/working_hours", "working_hours_reversed"),
+        ({"working_hours": {"opens": "09:00", "closes": "09:00"}}, "/working_hours", "working_hours_reversed"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(members: dict[str, Any], pointer: str, code: str) -> None:
@@ -207,3 +208,10 @@ def test_the_form_is_written_as_it_was_read() -> None:
 
     assert parse_policy(policy_data(policy)) == policy
     assert policy_data(policy)["working_hours"] == {"opens": "09:00", "closes": "18:30"}
+
+
+def test_hours_that_are_reversed_are_told_beside_other_faults() -> None:
+    with pytest.raises(PolicyInvalid) as raised:
+        made.policy(calendar="nowhere", working_hours={"opens": "18:00", "closes": "09:00"})
+
+    assert {fault.code for fault in raised.value.faults} == {"invalid_calendar", "working_hours_reversed"}

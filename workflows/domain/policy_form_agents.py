@@ -33,10 +33,10 @@ def read_tiers(form: FormReader, read_when: Callable[[FormReader], When]) -> tup
 def read_working_hours(form: FormReader) -> WorkingHours:
     both = frozenset({"opens", "closes"})
     has = form.members(both, required=both)
-    opens, closes = (_wall_time(has[name]) if name in has else _MIDNIGHT for name in ("opens", "closes"))
-    if not form.faults and opens >= closes:
+    opens, closes = (_wall_time(has[name]) if name in has else None for name in ("opens", "closes"))
+    if opens is not None and closes is not None and opens >= closes:
         form.wrong(FaultCode.working_hours_reversed)
-    return WorkingHours(opens=opens, closes=closes)
+    return WorkingHours(opens=opens or time(), closes=closes or time())
 
 
 def read_verification(form: FormReader) -> Verification:
@@ -69,9 +69,6 @@ def working_hours_data(hours: WorkingHours) -> dict[str, DataValue]:
     return {"opens": f"{hours.opens:%H:%M}", "closes": f"{hours.closes:%H:%M}"}
 
 
-_MIDNIGHT = time()
-
-
 def _channels(form: FormReader) -> frozenset[Channel]:
     return frozenset(entry.word(Channel, _AGENTS_CHANNELS) for entry in form.items(len(_AGENTS_CHANNELS)))
 
@@ -99,6 +96,6 @@ def _tier_data(tier: ResponseTier, when_data: Callable[[When], dict[str, DataVal
     return data
 
 
-def _wall_time(form: FormReader) -> time:
+def _wall_time(form: FormReader) -> time | None:
     text = form.text(_WALL_TIME, FaultCode.invalid_wall_time)
-    return time.fromisoformat(text) if text else _MIDNIGHT
+    return time.fromisoformat(text) if text else None

@@ -16,7 +16,7 @@ from workflows.domain.records import GENESIS, Record, RecordDraft, chain_id, dig
 from workflows.domain.times import rfc3339
 from workflows.storage.apply import Applied, ApplyResult, insert
 from workflows.storage.mapping import POLICY, RECORD, REPLY, KeptReply, PublishedPolicy
-from workflows.storage.snapshot import REPLY_COLUMNS, kept_reply
+from workflows.storage.snapshot import REPLY_COLUMNS, kept_reply, policy_in_force
 
 SERVICE_CHAIN = "service"
 
@@ -50,11 +50,7 @@ class Policies:
 
     async def in_force(self, now: datetime) -> Published | None:
         """The version by which payments that are authorised now are decided; None in a database without any."""
-        version = await self._pool.fetchval(
-            "select version from policy order by effective_from <= $1 desc,"
-            " case when effective_from <= $1 then effective_from end desc, ordinal desc limit 1",
-            now,
-        )
+        version = await self._pool.fetchval(_IN_FORCE, now)
         return None if version is None else await self.get(version)
 
     async def page(self, limit: int, before: int | None = None) -> list[tuple[int, Published]]:
@@ -165,6 +161,7 @@ async def publish_first(connection: Any, policy: Policy, *, now: datetime, new_i
     return False
 
 
+_IN_FORCE = f"select {policy_in_force('$1')}"
 _LOAD = f"""
     select (select coalesce(max(ordinal), 0) from policy) as ordinal,
            head.sequence, head.hash, head.occurred_at,

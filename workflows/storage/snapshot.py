@@ -63,10 +63,17 @@ DECIDE = _one(f"case when p.state in ('cancelled', 'failed') then {_ANOMALIES} e
 LEARN = _one(f"{_ANOMALIES} as anomalies")
 SHOW = _one(_shown("$1"), f"{_ANOMALIES} as anomalies")
 MANY = f"select p.id, {_PAYMENT}, {_shown('p.id')} from payment p {_parts('p.id', 'c.id = any($2)')} where p.id = any($1)"
+
+
+def policy_in_force(moment: str) -> str:
+    """SQL for the version by which a payment is decided that was authorised at that moment; before any was in force, the first one."""
+    return f"""coalesce(
+        (select version from policy where effective_from <= {moment} order by effective_from desc, ordinal desc limit 1),
+        (select version from policy order by ordinal limit 1))"""
+
+
 REGISTER = f"""
-    select coalesce(
-        (select version from policy where effective_from <= $2 order by effective_from desc, ordinal desc limit 1),
-        (select version from policy order by ordinal limit 1)) as policy_in_force,
+    select {policy_in_force("$2")} as policy_in_force,
         case when p.id is not null then {PAYMENT.json("p")} end as payment, {_shown("$1")}
       from (select 1) as one left join payment p on p.id = $1"""
 

@@ -199,13 +199,9 @@ def _remind(builder: ChangeBuilder, cancellation: Cancellation) -> None:
     builder.record_cancellation(RecordType.cancellation_reminded, row, data | clock_data(row))
 
 
-def _after_deadline(cancellation: Cancellation) -> CancellationState:
-    facts = GuardFacts(second_approval=cancellation.second_approval, on_deadline=cancellation.on_deadline, raised=cancellation.raised)
-    return CANCELLATION.step(cancellation.state, CancellationTrigger.timeout, facts)
-
-
 def _time_out(builder: ChangeBuilder, cancellation: Cancellation, terms: PolicyContext) -> None:
-    state = _after_deadline(cancellation)
+    facts = GuardFacts(second_approval=cancellation.second_approval, on_deadline=cancellation.on_deadline, raised=cancellation.raised)
+    state = CANCELLATION.step(cancellation.state, CancellationTrigger.timeout, facts)
     data: dict[str, DataValue] = {"clock": cancellation.state.value, **clock_data(cancellation)}
     if state is cancellation.state:
         _raise(builder, cancellation, data)
