@@ -1,6 +1,6 @@
 """The parts put together: what is there before anything is asked."""
 
-from datetime import UTC, datetime
+from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -41,16 +41,17 @@ async def test_policies_and_their_calendars_are_read_before_anything_is_decided(
 
 async def test_before_any_policy_is_in_force_the_first_one_is(database: Database) -> None:
     """For a payment that is registered, and for an agent's limits alike."""
-    ahead = replace(default_policy(), effective_from=datetime(2030, 1, 1, tzinfo=UTC))
+    first, clock = default_policy(), MovableClock()
+    later = replace(first, version="later", effective_from=clock() + timedelta(days=1))
+    context = Context(actor=SERVICE, now=clock(), new_id=new_id, new_salt=lambda: b"")
     async with wiring.database(database.app_url, size=2) as pool:
-        store, clock = wiring.runtime(pool, clock=MovableClock()).store, MovableClock()
-        await publish_first(pool, ahead, now=clock(), new_id=new_id)
-        later = replace(ahead, version="later", effective_from=datetime(2031, 1, 1, tzinfo=UTC))
+        await publish_first(pool, first, now=clock(), new_id=new_id)
+        store = wiring.runtime(pool, clock=clock).store
         found = await store.load_for_publication(PublicationQuery(version=later.version))
-        context = Context(actor=SERVICE, now=clock(), new_id=new_id, new_salt=lambda: b"")
         await store.publish(publication(later, found, context=context))
 
-        for moment, version in ((clock(), ahead.version), (ahead.effective_from, ahead.version), (later.effective_from, "later")):
+        earlier = first.effective_from - timedelta(days=1)
+        for moment, version in ((earlier, first.version), (clock(), first.version), (later.effective_from, "later")):
             in_force = await store.policies.in_force(moment)
             registered, _ = await store.load_for_registration(payment_id("none"), moment)
             assert in_force is not None

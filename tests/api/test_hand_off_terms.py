@@ -1,6 +1,7 @@
 """Hand-offs under other policies than the default: what is said, offered and done, early and late."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -126,6 +127,32 @@ async def test_nothing_is_offered_of_a_payment_that_has_not_settled(world: World
     seen = (await world.get(f"/v1/cancellations/{cancellation['id']}", "merchant", merchant=SHOP)).json()
 
     assert seen["available_actions"] == ["accept", "accept_with_return", "decline"]
+
+
+async def test_goods_that_are_shipped_meanwhile_are_seen_and_change_no_rule(world: World) -> None:
+    """The rule was found when it was asked for: its `when` (nothing shipped yet) is not asked again."""
+    payment, cancellation = await handed_off(world)
+    before = await world.cancellation(cancellation)
+
+    shipped = await world.post(f"/v1/payments/{payment['id']}/fulfilment", {"status": "shipped"}, role="merchant", merchant=SHOP)
+
+    assert shipped.status_code == 200, shipped.text
+    seen = (await world.get(f"/v1/cancellations/{cancellation['id']}", "merchant", merchant=SHOP)).json()
+    assert (before["fulfilment"]["status"], seen["fulfilment"]["status"]) == ("none", "shipped")
+    assert seen["fulfilment"]["shipped_at"] == shipped.json()["shipped_at"]
+    assert (seen["decision"], seen["deadline_at"], seen["state"]) == (before["decision"], before["deadline_at"], "awaiting_merchant")
+    assert (await taken(world, cancellation, "merchant-decision", "merchant"))["state"] == "executing"
+
+
+@pytest.mark.parametrize(("condition", "is_back"), [("intact", True), ("damaged", True), ("missing", False)])
+async def test_goods_that_came_back_are_a_moment_of_the_payment(world: World, condition: str, is_back: bool) -> None:
+    payment, cancellation = await handed_off(world)
+    await taken(world, cancellation, "merchant-decision", "merchant", {"decision": "accept_with_return"})
+    world.clock.now += timedelta(hours=1)
+
+    await taken(world, cancellation, "return-received", "merchant", {"condition": condition})
+
+    assert (await world.payment(payment))["return_received_at"] == (world.clock.ago() if is_back else None)
 
 
 async def test_published_versions_come_in_pages(world: World) -> None:
