@@ -1,9 +1,9 @@
 """A policy's written form: decoded YAML or JSON into a Policy and back, with everything that is wrong told at once."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -24,23 +24,20 @@ from workflows.domain.enums import (
 from workflows.domain.errors import RefundryError
 from workflows.domain.faults import Fault, FaultCode
 from workflows.domain.forms import CURRENCY, FormReader
-from workflows.domain.model import DataValue
 from workflows.domain.money import AMOUNT_MAX
-from workflows.domain.policy import Condition, Deadlines, Limits, Policy, Rule, Subject, Timeout, Verification, When
-from workflows.domain.policy_form_agents import (
+from workflows.domain.policies.conditions import Condition, Subject, When
+from workflows.domain.policies.form_agents import (
     read_tiers,
     read_verification,
     read_working_hours,
-    tiers_data,
-    verification_data,
-    working_hours_data,
 )
-from workflows.domain.policy_form_limits import agent_limits_data, read_agent_limits
-from workflows.domain.times import rfc3339
+from workflows.domain.policies.form_limits import read_agent_limits
+from workflows.domain.policies.policy import CalendarDays, Deadlines, Limits, Policy, PolicyCalendar, Rule, Timeout, Verification
 from workflows.domain.windows import Length, Unit, WindowSpec
 
 RULES_MAX = 200
 WORDS_MAX = 1_000
+DAYS_MAX = 5_000
 
 
 @dataclass
@@ -66,47 +63,26 @@ def parse_policy(data: object, *, calendar_exists: Callable[[str], bool] = lambd
 
 
 def parse_rules(data: object) -> tuple[Rule, ...]:
-    """A merchant's own rules, a list as under a policy's `rules`; pointers start at the list. Raises PolicyInvalid."""
-    form = FormReader(data, "", [])
-    rules = _rules(form)
+    """A merchant's own rules, as they are stored: a list as under a policy's `rules`; pointers start at the list. Raises PolicyInvalid."""
+    return _parsed_rules(FormReader(data, "", []), _RULE)
+
+
+def parse_own_rules(data: object) -> tuple[Rule, ...]:
+    """The same as an operator sends them, under `/rules`: conditions, windows, routes and deadlines. All else is the policy's to say."""
+    return _parsed_rules(FormReader(data, "/rules", [], new=True), OWN_RULE)
+
+
+def _parsed_rules(form: FormReader, known: frozenset[str]) -> tuple[Rule, ...]:
+    rules = _rules(form, known)
     if form.faults:
         raise PolicyInvalid(tuple(form.faults))
     return rules
 
 
-def policy_data(policy: Policy) -> dict[str, DataValue]:
-    """The form, JSON-able and complete, from which parse_policy makes an equal policy."""
-    deadlines, hours = policy.deadlines, policy.working_hours
-    return {
-        "version": policy.version,
-        "effective_from": rfc3339(policy.effective_from),
-        "timezone": policy.zone.key,
-        "calendar": policy.calendar,
-        "rules": rules_data(policy.rules),
-        "deadlines": {
-            "merchant": _timeout_data(deadlines.merchant),
-            "return": _timeout_data(deadlines.return_),
-            "inspection": _timeout_data(deadlines.inspection),
-            "offer": _timeout_data(deadlines.offer),
-            "second_approval": str(deadlines.second_approval),
-            "agent": str(deadlines.agent),
-        },
-        "second_approval_above": dict(policy.second_approval_above),
-        "verification": verification_data(policy.verification),
-        "limits": _limits_data(policy.limits),
-        **({"agent_limits": agent_limits_data(policy.agent_limits)} if policy.agent_limits is not None else {}),
-        **({"response_tiers": tiers_data(policy.response_tiers, _when_data)} if policy.response_tiers else {}),
-        **({"working_hours": working_hours_data(hours)} if hours is not None else {}),
-        "refusals": {str(refusal or "default"): {"next_steps": list(steps)} for refusal, steps in policy.next_steps.items()},
-    }
-
-
-def rules_data(rules: tuple[Rule, ...]) -> list[dict[str, DataValue]]:
-    return [_rule_data(rule) for rule in rules]
-
-
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_SATURDAY = 5
 _STEP = re.compile(r"[a-z][a-z_]{0,39}")
 _RFC_3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})")
 _OF_THE_MACHINE = frozenset({"localtime", "posixrules", "Factory"})  # what these mean depends on where they are read
@@ -144,6 +120,7 @@ _RULE = frozenset(
     {"name", "when", "window", "route", "merchant_deadline", "return_deadline", "inspection_deadline", "second_approval_above"}
     | {"allocation", "forfeit", "requires_anchor", "limits", "verification"}
 )
+OWN_RULE = frozenset({"name", "when", "window", "route", "requires_anchor", "merchant_deadline", "return_deadline", "inspection_deadline"})
 
 
 def _policy(form: FormReader, calendar_exists: Callable[[str], bool]) -> Policy:
@@ -152,8 +129,8 @@ def _policy(form: FormReader, calendar_exists: Callable[[str], bool]) -> Policy:
         version=has["version"].text(_VERSION, FaultCode.invalid_policy_version) if "version" in has else "",
         effective_from=_moment(has["effective_from"]) if "effective_from" in has else _EPOCH,
         zone=_zone(has["timezone"]) if "timezone" in has else _UTC,
-        calendar=_calendar(has["calendar"], calendar_exists) if "calendar" in has else "none",
-        rules=_rules(has["rules"]) if "rules" in has else (),
+        calendar=_calendar(has["calendar"], calendar_exists) if "calendar" in has else PolicyCalendar("none"),
+        rules=_rules(has["rules"], _RULE) if "rules" in has else (),
         deadlines=_deadlines(has["deadlines"]) if "deadlines" in has else Deadlines(),
         second_approval_above=_amounts(has["second_approval_above"]) if "second_approval_above" in has else {},
         verification=read_verification(has["verification"]) if "verification" in has else Verification(),
@@ -165,11 +142,11 @@ def _policy(form: FormReader, calendar_exists: Callable[[str], bool]) -> Policy:
     )
 
 
-def _rules(form: FormReader) -> tuple[Rule, ...]:
+def _rules(form: FormReader, known: frozenset[str]) -> tuple[Rule, ...]:
     rules = []
     names: set[str] = set()
     for entry in form.items(RULES_MAX):
-        rule = _rule(entry)
+        rule = _rule(entry, known)
         if rule.name and rule.name in names:
             entry.at("name", rule.name).wrong(FaultCode.duplicate_rule_name)
         names.add(rule.name)
@@ -177,8 +154,8 @@ def _rules(form: FormReader) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def _rule(form: FormReader) -> Rule:
-    has = form.members(_RULE, required=frozenset({"name", "route"}))
+def _rule(form: FormReader, known: frozenset[str]) -> Rule:
+    has = form.members(known, required=frozenset({"name", "route"}))
     return Rule(
         name=has["name"].text(_NAME, FaultCode.invalid_rule_name) if "name" in has else "",
         route=has["route"].word(Route) if "route" in has else Route.agent,
@@ -329,71 +306,38 @@ def _zone(form: FormReader) -> ZoneInfo:
         return _UTC
 
 
-def _calendar(form: FormReader, calendar_exists: Callable[[str], bool]) -> str:
+def _calendar(form: FormReader, calendar_exists: Callable[[str], bool]) -> PolicyCalendar:
+    """A name, or a name with its days; such a calendar may be the author's own."""
+    if isinstance(form.value, Mapping):
+        has = form.members(frozenset({"name", "holidays", "working_weekends"}), required=frozenset({"name", "holidays"}))
+        days = CalendarDays(
+            holidays=_days(has["holidays"]) if "holidays" in has else frozenset(),
+            working_weekends=_days(has["working_weekends"], weekend=True) if "working_weekends" in has else frozenset(),
+        )
+        return PolicyCalendar(has["name"].text(_NAME, FaultCode.invalid_calendar_name) if "name" in has else "", days)
     name = form.text(_CALENDAR, FaultCode.invalid_calendar)
     if name and not calendar_exists(name):
         form.wrong(FaultCode.unknown_calendar)
-    return name
+    return PolicyCalendar(name)
 
 
-def _rule_data(rule: Rule) -> dict[str, DataValue]:
-    timeouts = {
-        "merchant_deadline": rule.merchant_deadline,
-        "return_deadline": rule.return_deadline,
-        "inspection_deadline": rule.inspection_deadline,
-    }
-    data: dict[str, DataValue] = {"name": rule.name, "when": _when_data(rule.when)}
-    if rule.window is not None:
-        data["window"] = _window_data(rule.window)
-    data["route"] = str(rule.route)
-    data |= {name: _timeout_data(timeout) for name, timeout in timeouts.items() if timeout is not None}
-    if rule.second_approval_above is not None:
-        data["second_approval_above"] = dict(rule.second_approval_above)
-    if rule.allocation is not Allocation.pro_rata:
-        data["allocation"] = str(rule.allocation)
-    if rule.forfeit:
-        data["forfeit"] = sorted(str(source) for source in rule.forfeit)
-    if rule.verification is not None:
-        data["verification"] = verification_data(rule.verification)
-    if rule.limits != Limits():
-        data["limits"] = _limits_data(rule.limits)
-    return data
+def _days(form: FormReader, *, weekend: bool = False) -> frozenset[date]:
+    return frozenset(_day(entry, weekend=weekend) for entry in form.items(DAYS_MAX))
 
 
-def _when_data(when: When) -> dict[str, DataValue]:
-    data: dict[str, DataValue] = {
-        f"{test.subject}{'_not' if test.negated else ''}": sorted(value if isinstance(value, int) else str(value) for value in test.values)
-        for test in when.conditions
-    }
-    bounds = {"amount_above": when.amount_above, "amount_up_to": when.amount_up_to}
-    return data | {name: bound for name, bound in bounds.items() if bound is not None}
-
-
-def _window_data(window: WindowSpec) -> dict[str, DataValue]:
-    data: dict[str, DataValue] = {"anchor": str(window.anchor)}
-    if window.length is not None:
-        data["length"] = str(window.length)
-    if window.end_of_day is not None:
-        data["until"] = {"end_of_day": f"+{window.end_of_day}"}
-    if window.next_day:
-        data["count_from"] = "next_day"
-    if window.requires_anchor:
-        data["requires_anchor"] = True
-    return data
-
-
-def _limits_data(limits: Limits) -> dict[str, DataValue]:
-    interval = None if limits.partial_interval is None else str(limits.partial_interval)
-    data = {
-        "partial_refunds_max": limits.partial_refunds_max,
-        "partial_interval": interval,
-        "requests_per_day": limits.requests_per_day,
-    }
-    return {name: value for name, value in data.items() if value is not None}
-
-
-def _timeout_data(timeout: Timeout) -> dict[str, DataValue]:
-    return {"length": str(timeout.length), "then": str(timeout.then)}
+def _day(form: FormReader, *, weekend: bool) -> date:
+    value = form.value
+    if isinstance(value, str) and _DAY.fullmatch(value):
+        try:
+            value = date.fromisoformat(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, date) or isinstance(value, datetime):  # YAML reads an unquoted day as a date
+        form.wrong(FaultCode.invalid_date)
+        return _EPOCH.date()
+    if weekend and value.weekday() < _SATURDAY:
+        form.wrong(FaultCode.not_a_weekend)
+    return value
 
 
 _UTC = ZoneInfo("UTC")

@@ -8,7 +8,8 @@ from workflows.domain.enums import Channel, Route
 from workflows.domain.faults import FaultCode
 from workflows.domain.forms import FormReader
 from workflows.domain.model import DataValue
-from workflows.domain.policy import ResponseTier, Verification, VerificationMethod, When
+from workflows.domain.policies.conditions import When
+from workflows.domain.policies.policy import ResponseTier, Verification, VerificationMethod
 from workflows.domain.windows import Length, Unit
 from workflows.domain.working_time import WorkingHours
 

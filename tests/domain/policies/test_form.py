@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from service.calendars import calendar_exists
 from workflows.domain.enums import Anchor, OnDeadline, Refusal, Route, Source
 from workflows.domain.faults import Fault, FaultCode
-from workflows.domain.policy import Policy
-from workflows.domain.policy_form import PolicyInvalid, parse_policy, parse_rules, policy_data, rules_data
+from workflows.domain.policies.document import policy_data, rules_data
+from workflows.domain.policies.form import PolicyInvalid, parse_policy, parse_rules
+from workflows.domain.policies.policy import Policy
 from workflows.domain.windows import Length, Unit, WindowSpec
 
 BARE: dict[str, Any] = {
@@ -245,7 +246,7 @@ def test_all_faults_are_told_at_once() -> None:
 def test_a_calendar_that_nobody_keeps_is_told() -> None:
     data = {**BARE, "calendar": "ZZ"}
 
-    assert parse_policy(data).calendar == "ZZ"  # the form alone cannot know
+    assert parse_policy(data).calendar.name == "ZZ"  # the form alone cannot know
     assert faults(data, calendar_exists=calendar_exists) == [Fault("/calendar", FaultCode.unknown_calendar)]
 
 

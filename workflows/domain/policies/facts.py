@@ -27,6 +27,7 @@ class PolicyFacts(Struct, frozen=True, kw_only=True):
     partial: bool  # less than all that is refundable, or not the first to take something
     partial_refunds: int = 0  # partial cancellations granted so far
     last_partial_at: datetime | None = None
+    taken: int = 0  # of the payment, before this request: refunded, reserved or charged back, in minor units
     requests_last_day: int = 0  # requests for this payment in the 24 hours before this one
 
 
@@ -47,6 +48,7 @@ def facts_data(facts: PolicyFacts) -> dict[str, DataValue]:
         "partial": facts.partial,
         "partial_refunds": facts.partial_refunds,
         "last_partial_at": _time_data(facts.last_partial_at),
+        "taken": facts.taken,
         "requests_last_day": facts.requests_last_day,
     }
 
@@ -68,6 +70,7 @@ def facts_from(data: Mapping[str, DataValue]) -> PolicyFacts:
         partial=data["partial"],
         partial_refunds=data["partial_refunds"],
         last_partial_at=_time_from(data["last_partial_at"]),
+        taken=data.get("taken", 0),
         requests_last_day=data["requests_last_day"],
     )
 

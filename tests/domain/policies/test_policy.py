@@ -26,9 +26,10 @@ from workflows.domain.enums import (
     Source,
 )
 from workflows.domain.errors import Window
-from workflows.domain.policy import Allowed, Denied, Policy, Verdict, Verification, decide_route, more_favourable, needs_second_approval
-from workflows.domain.policy_facts import PolicyFacts, facts_data, facts_from
-from workflows.domain.policy_form import parse_policy, parse_rules
+from workflows.domain.policies.facts import PolicyFacts, facts_data, facts_from
+from workflows.domain.policies.form import parse_policy, parse_rules
+from workflows.domain.policies.policy import Policy, Verification
+from workflows.domain.policies.verdicts import Allowed, Denied, Verdict, decide_route, more_favourable, needs_second_approval
 from workflows.domain.windows import Length, Unit
 
 NONE = calendar("none")

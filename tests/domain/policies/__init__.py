@@ -1,0 +1,1 @@
+"""The decisions, without a clock, a database or a network."""
