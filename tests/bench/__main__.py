@@ -8,6 +8,7 @@ What is measured
   exports    GET /v1/records/export beside a bare COPY of the same records.
   refunds    `refundry up`: how soon it is ready; what a refund costs the worker, the rail, the API and PostgreSQL.
   deadlines  `refundry up` with two workers: ten thousand hand-offs fall due at once, and refunds beside them.
+  rules      How long a policy of ten rules and one of two hundred take to decide, without a request around it.
   growth     Off unless told: rate and p99 among ten thousand and a million payments.
 
 How

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-PARTS = ("requests", "endpoints", "memory", "exports", "refunds", "deadlines", "growth")
+PARTS = ("requests", "endpoints", "memory", "exports", "refunds", "deadlines", "rules", "growth")
 BY_DEFAULT = PARTS[:-1]
 
 

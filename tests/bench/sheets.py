@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench import rules
 from tests.bench.endpoints import ENDPOINTS
 from tests.bench.exports import WAYS
 from tests.bench.figures import Figures, rounded
@@ -36,6 +37,7 @@ def sheets(figures: Figures) -> list[Sheet]:
         _exports(figures),
         _refunds(figures),
         _deadlines(figures),
+        _rules(figures),
         _memory(figures),
         _growth(figures),
     )
@@ -144,6 +146,11 @@ def _deadlines(figures: Figures) -> Sheet:
         "deadlines.beside.p95_s": "the same, p95",
     }
     return _list(f"{due} hand-offs that fall due together, two workers, 10 refunds a second beside them", units, figures)
+
+
+def _rules(figures: Figures) -> Sheet:
+    units = {f"rules.{size}.us": f"CPU µs of a policy of {size} rules, the last of which decides" for size in rules.SIZES}
+    return _list("A policy's verdict alone, without the request around it", units, figures)
 
 
 def _memory(figures: Figures) -> Sheet:
