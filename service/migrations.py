@@ -11,8 +11,9 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from alembic import command
+from service.calendars import calendar
 from service.database_role import prepare_role
-from service.default_policy import default_policy
+from service.shipped_policies import default_policy
 from workflows.clock_and_ids import new_id, utc_now
 from workflows.storage.policies import publish_first
 
@@ -67,7 +68,7 @@ async def _prepare(owner_url: str, role: str, password: str) -> None:
 async def _publish(owner_url: str) -> None:
     connection = await asyncpg.connect(owner_url)
     try:
-        await publish_first(connection, default_policy(), now=utc_now(), new_id=new_id)
+        await publish_first(connection, default_policy(), now=utc_now(), new_id=new_id, library=calendar)
     finally:
         await connection.close()
 

@@ -14,6 +14,7 @@ from service.providers.sandbox import CALL_TIMEOUTS_MAX, SandboxProvider, rail_c
 from service.settings import Settings
 from workflows.clock_and_ids import new_id, new_salt
 from workflows.commands import TRANSIENT, Runtime
+from workflows.domain.policies.calendar import business_days
 from workflows.domain.ports import Clock, Provider
 from workflows.flows.execute_leg import Rails
 from workflows.storage.clock import DatabaseClock
@@ -100,7 +101,7 @@ async def read_policies(ready: Runtime) -> None:
     """
     try:
         for _, published in await ready.store.policies.page(_POLICIES_AT_START):
-            ready.calendar(published.policy.calendar).is_business_day(ready.clock().date())
+            business_days(published.policy, ready.calendar).is_business_day(ready.clock().date())
     except Exception as why:
         log.warning("policies_not_read", why=type(why).__name__)
 

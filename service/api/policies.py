@@ -10,14 +10,15 @@ from service.api.context import ForEveryRole, OperatorsStep, RequestContext
 from service.api.models.base import Page
 from service.api.models.policies import ListPolicies, PolicyDocument, PolicyEntryOut, PolicyOut
 from service.api.pagination import encode_number
+from service.api.problem_responses import problems
 from service.api.reading import JSON_TYPE
 from service.api.responses import created, links
 from service.api.routing import ApiRoute
 from workflows.commands import Idempotency
 from workflows.domain.errors import NotFound
 from workflows.domain.model import IdempotentResponse
-from workflows.domain.policy import Policy
-from workflows.domain.policy_form import policy_data
+from workflows.domain.policies.document import policy_data
+from workflows.domain.policies.policy import Policy
 from workflows.flows.publish_policy import PublishPolicy, publish
 from workflows.storage.policies import Published
 
@@ -61,7 +62,7 @@ async def get_policy(context: ForEveryRole, version: PolicyVersion) -> PolicyOut
     response_model=PolicyOut,
     status_code=201,
     summary="Publish a policy",
-    responses=created(PolicyOut, replayed=True, versioned=False),
+    responses=created(PolicyOut, replayed=True, versioned=False) | problems("policy-version-conflict"),
     openapi_extra=links(201, 200, get_policy={"version": "$response.body#/policy/version"}),
 )
 async def publish_policy(context: OperatorsStep, body: PolicyDocument) -> Response:
@@ -75,7 +76,7 @@ async def publish_policy(context: OperatorsStep, body: PolicyDocument) -> Respon
     ahead of time. It may also lie in the past or be now: the version then holds for all payments that are registered from now on and
     were authorised from `effective_from` on.
 
-    The same version with the same content again answers 200 with what exists; with another content it is 422 at `/version`. What is
+    The same version with the same content again answers 200 with what exists; with another content it is 409. What is
     wrong with the document is told all at once, up to 100 faults.
     """
     return await _publish(context, body.policy)

@@ -17,7 +17,7 @@ from tests.sandbox.conftest import RailProcess
 from workflows.domain.records import GENESIS, chain_id
 from workflows.domain.times import rfc3339
 from workflows.flows.check import run_checks
-from workflows.storage.policies import SERVICE_CHAIN
+from workflows.storage.service_chain import SERVICE_CHAIN
 
 PATH = "/v1/policies"
 AHEAD = "2030-01-01T00:00:00.000000Z"
@@ -110,9 +110,8 @@ async def test_a_published_version_never_changes(world: World) -> None:
 
     changes: list[Json] = [{"effective_from": world.clock.ago(days=1)}, {"timezone": "Asia/Tokyo"}, {"limits": {"requests_per_day": 5}}]
     for change in changes:
-        said = await refused(world, PATH, {**body, **change}, role="operator")
-        assert [(one["pointer"], one["code"]) for one in said["errors"]] == [("/version", "policy_version_taken")]
-    assert (await refused(world, PATH, document(world, version="2026-11-a"), role="operator"))["errors"][0]["pointer"] == "/version"
+        assert_problem(await publish(world, {**body, **change}), 409, "policy-version-conflict")
+    assert_problem(await publish(world, document(world, version="2026-11-a")), 409, "policy-version-conflict")
 
 
 async def test_the_same_key_again_gets_the_same_answer(world: World) -> None:
@@ -223,3 +222,21 @@ async def test_operators_at_once_publish_one_after_the_other(world: World) -> No
     assert {(answer.status_code, answer.content) for answer in repeated} == {(201, repeated[0].content)}
     assert (await world.rows())["policy"] == before + 22
     await assert_whole(world)
+
+
+async def test_the_days_of_its_calendar_are_published_with_it(world: World) -> None:
+    """And the same document again is the same version, though it names no days and the library may know others by then."""
+    body = document(world, calendar="CN", effective_from=rfc3339(world.clock.now))
+
+    made = await publish(world, body)
+    again = await publish(world, body)
+    shown = await publish(world, made.json()["policy"])
+    other = await publish(world, {**body, "calendar": {"name": "CN", "holidays": [], "working_weekends": []}})
+
+    kept = made.json()["policy"]["calendar"]
+    assert kept["name"] == "CN"
+    assert "2026-10-01" in kept["holidays"]
+    assert "2026-10-10" in kept["working_weekends"]
+    assert (made.status_code, again.status_code, shown.status_code) == (201, 200, 200)
+    assert again.json() == made.json() == shown.json()
+    assert_problem(other, 409, "policy-version-conflict")

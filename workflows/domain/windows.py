@@ -49,6 +49,17 @@ _MOMENT_MAX = datetime(9000, 1, 1, tzinfo=UTC)
 _LENGTH = re.compile(r"([0-9]{1,9}) (second|minute|hour|day|business_day|month)s?")
 _ABSOLUTE = {Unit.seconds: timedelta(seconds=1), Unit.minutes: timedelta(minutes=1), Unit.hours: timedelta(hours=1)}
 _DAY = timedelta(days=1)
+_NOMINAL = {
+    Unit.seconds: 1,
+    Unit.minutes: 60,
+    Unit.hours: 3_600,
+    Unit.days: 86_400,
+    Unit.business_days: 86_400 * 7 // 5,
+    Unit.months: 86_400 * 30,
+}
+
+_LONGEST = {Unit.months: 86_400 * 31}
+_SHORTEST = {Unit.months: 86_400 * 28, Unit.business_days: 86_400}
 
 
 class Length(Struct, frozen=True):
@@ -95,6 +106,22 @@ def absolute(length: Length) -> timedelta | None:
     """The span of a length that is one, whatever the calendar says; None for days, business days and months."""
     span = _ABSOLUTE.get(length.unit)
     return None if span is None else length.amount * span
+
+
+def nominal_seconds(length: Length) -> int:
+    """About how long it is, to tell the longer of two: a month has thirty days, five business days a week."""
+    return length.amount * _NOMINAL[length.unit]
+
+
+def at_most(first: Length, second: Length) -> bool:
+    """Whether the first is never longer than the second, whenever they start; False where that depends on the calendar.
+
+    A change of the clocks does not count: a day is 24 hours.
+    """
+    if first.unit is second.unit:
+        return first.amount <= second.amount
+    longest = None if first.unit is Unit.business_days else first.amount * _LONGEST.get(first.unit, _NOMINAL[first.unit])
+    return longest is not None and longest <= second.amount * _SHORTEST.get(second.unit, _NOMINAL[second.unit])
 
 
 def locate(form: WindowSpec, anchor_at: datetime | None, now: datetime, *, zone: ZoneInfo, calendar: Calendar) -> tuple[Phase, Window]:
