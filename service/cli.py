@@ -6,7 +6,6 @@ Exit status 0: done. 1: the answer is no. 2: wrong use.
 
 import re
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,33 +16,25 @@ from rich.console import Console
 from rich.table import Table
 
 from service import logs, settings
-from service.auth.keys import KeysUnusable, LocalKeys, load_or_create_keys
+from service.auth.keys import KeysUnusable
+from service.cli_options import Bearer, Data, Url, exit_with, instant, local_keys, sign
+from service.cli_policies import policy
 from service.settings import PREFIX, Settings
 from service.terminal.failure import UserError
 from service.up.data_directory import origins, settings_for
 from service.up.embedded import EmbeddedError
 from service.up_addresses import service_url, with_sandbox_url
 from workflows.clock_and_ids import utc_now
-from workflows.domain.enums import Role
+from workflows.domain.enums import Reason, Role
 
 _HELP = "Refundry: what may still be cancelled, who decides, and where the money is."
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SANDBOX_STOP_SECONDS = 2  # a fault that hangs must not keep the process
 
 application = typer.Typer(name="refundry", help=_HELP, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
-
-policy = typer.Typer(help="Policies: check a file, publish it.", no_args_is_help=True)
 application.add_typer(policy, name="policy")
 
-Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Where `up` keeps its database and keys (REFUNDRY_DATA_DIR).")]
 Descriptor = Annotated[int | None, typer.Option(hidden=True)]
-Bearer = Annotated[
-    str | None,
-    typer.Option(
-        "--token", envvar="REFUNDRY_TOKEN", show_envvar=False, help="A token (REFUNDRY_TOKEN); else one is signed with the local key."
-    ),
-]
-Url = Annotated[str | None, typer.Option("--url", help="Address of the running service; the one that `up` started, unless told.")]
 
 
 def main() -> None:
@@ -168,7 +159,7 @@ def token(
     if role is Role.merchant and merchant_id is None:
         raise typer.BadParameter("a merchant's token names the merchant", param_hint="--merchant-id")
     try:
-        signed = _sign(settings.load(data_dir=data), role, sub=sub, merchant_id=merchant_id, ttl_seconds=seconds)
+        signed = sign(settings.load(data_dir=data), role, sub=sub, merchant_id=merchant_id, ttl_seconds=seconds)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo(signed)
@@ -186,23 +177,44 @@ def import_(
     from service.terminal.replay import run_import
 
     read = settings.load(data_dir=data)
-    _exit(run_import(url or service_url(read), bearer or _sign(read, Role.operator, sub="terminal"), file, console=Console()))
+    exit_with(run_import(url or service_url(read), bearer or sign(read, Role.operator, sub="terminal"), file, console=Console()))
 
 
 @application.command()
-def replay(
+def replay(  # noqa: PLR0913 -- each argument is an option of the terminal
     *,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="With payments.ndjson.gz and cancellations.ndjson.gz in it.")],
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N payments.")] = None,
     run: Annotated[str | None, typer.Option(metavar="NAME", help="Go on with an earlier replay; nothing happens twice.")] = None,
+    policies: Annotated[
+        list[str] | None,
+        typer.Option("--policy", metavar="NAME", help="Decide offline under this policy, by its name or file; may stand several times."),
+    ] = None,
+    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="With --policy: draw the result.")] = None,
+    delivered_after: Annotated[int, typer.Option(min=0, metavar="DAYS", help="With --policy: when goods arrive, as nobody wrote it.")] = 3,
+    reason: Annotated[Reason, typer.Option(help="With --policy: why they were cancelled, as nobody wrote it.")] = Reason.changed_mind,
     url: Url = None,
     data: Data = None,
 ) -> None:
-    """Replay a folder of payments and cancellations through the API, and say what came of it."""
+    """Replay a folder of payments and cancellations through the API, or offline under policies, and say what came of it."""
+    if policies:
+        from service.terminal.replay_compare import run_compare
+        from service.terminal.replay_offline import Assumptions, UnknownPolicy
+
+        if run or url:
+            raise typer.BadParameter("is offline: neither --run nor --url goes with it", param_hint="--policy")
+        assumptions = Assumptions(delivered_after_days=delivered_after, reason=reason)
+        console = Console(width=None if sys.stdout.isatty() else 200)
+        try:
+            exit_with(run_compare(folder, policies, assumptions=assumptions, now=utc_now(), console=console, limit=limit, svg=svg))
+        except UnknownPolicy as error:
+            raise typer.BadParameter(str(error), param_hint="--policy") from error
+    if svg is not None:
+        raise typer.BadParameter("belongs to --policy only", param_hint="--svg")
     from service.terminal.replay import run_replay
 
     read = settings.load(data_dir=data)
-    _exit(run_replay(url or service_url(read), _keys(read), folder, limit=limit, run=run, console=Console()))
+    exit_with(run_replay(url or service_url(read), local_keys(read), folder, limit=limit, run=run, console=Console()))
 
 
 @application.command()
@@ -225,13 +237,13 @@ def export(  # noqa: PLR0913 -- each argument is an option of the terminal
     if bom and format_ != "csv":
         raise typer.BadParameter("belongs to --format csv only", param_hint="--bom")
     read = settings.load(data_dir=data)
-    _exit(
+    exit_with(
         run_export(
             url or service_url(read),
-            bearer or _sign(read, Role.auditor, sub="terminal"),
+            bearer or sign(read, Role.auditor, sub="terminal"),
             format=format_,
-            start=_instant(from_),
-            end=_instant(to),
+            start=instant(from_),
+            end=instant(to),
             output=output,
             console=Console(),
             bom=bom,
@@ -249,7 +261,7 @@ def verify(
     """Verify evidence, offline. 0: verified. 1: tampered with. 2: unreadable."""
     from service.terminal.records import run_verify
 
-    _exit(run_verify(files, key=key, data_dir=settings.load(data_dir=data).data_dir))
+    exit_with(run_verify(files, key=key, data_dir=settings.load(data_dir=data).data_dir))
 
 
 @application.command()
@@ -257,33 +269,13 @@ def check(*, data: Data = None) -> None:
     """Check the invariants over the whole database, and our books against the sandbox rail's."""
     from service.terminal.check import run_check
 
-    _exit(run_check(with_sandbox_url(_with_database(settings_for(data_dir=data)))))
+    exit_with(run_check(with_sandbox_url(_with_database(settings_for(data_dir=data)))))
 
 
 @application.command("database-url")
 def database_url(*, data: Data = None) -> None:
     """Print the database's address with its password, for psql, pgbench and backups."""
     typer.echo(_with_database(settings_for(data_dir=data)).owner_url)
-
-
-PolicyFile = Annotated[Path, typer.Argument(metavar="FILE", help="The policy, as YAML or JSON.")]
-
-
-@policy.command()
-def lint(*, file: PolicyFile) -> None:
-    """Check the form of a policy, and print each fault with its place."""
-    from service.terminal.policies import run_lint
-
-    _exit(run_lint(file, console=Console()))
-
-
-@policy.command()
-def publish(*, file: PolicyFile, url: Url = None, bearer: Bearer = None, data: Data = None) -> None:
-    """Publish a policy at the running service. A published version never changes."""
-    from service.terminal.policies import run_publish
-
-    read = settings.load(data_dir=data)
-    _exit(run_publish(url or service_url(read), bearer or _sign(read, Role.operator, sub="terminal"), file, console=Console()))
 
 
 @application.command()
@@ -323,18 +315,6 @@ def _with_database(read: Settings) -> Settings:
     return read
 
 
-def _keys(read: Settings) -> LocalKeys:
-    """The keys that `up` made. Where there are none, a token would be one that nobody accepts."""
-    if not (read.data_dir / "keys").exists():
-        raise UserError(f"No keys in {read.data_dir}: `refundry up` makes them at its first start. Name its directory with --data.")
-    return load_or_create_keys(read.data_dir, issuer=read.issuer, audience=read.audience)
-
-
-def _sign(read: Settings, role: Role, *, sub: str, merchant_id: str | None = None, ttl_seconds: int = _UNITS["h"]) -> str:
-    """A token of the local key. Raises ValueError where such a token may not be."""
-    return _keys(read).sign_token(sub=sub, role=role, merchant_id=merchant_id, ttl_seconds=ttl_seconds, now=utc_now())
-
-
 def _seconds(text: str) -> int:
     read = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
     if read is None:
@@ -342,22 +322,8 @@ def _seconds(text: str) -> int:
     return int(read[1]) * _UNITS[read[2]]
 
 
-def _instant(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"not a time: {text}") from error
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
 def _setting_fault(place: tuple[int | str, ...], sentence: str) -> str:
     return f"{PREFIX}{str(place[0]).upper()}: {sentence}" if place else sentence.removeprefix("Value error, ")
-
-
-def _exit(status: int) -> None:
-    raise typer.Exit(status)
 
 
 def _fail(sentence: str) -> None:

@@ -1,15 +1,17 @@
 """Policies: the rules that decide, as an operator sends them and as they are published."""
 
+from datetime import date
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from service.api.models.base import Out, PseudonymText, Time
+from service.api.models.policy_schema import policy_schema
 from service.api.queries import CURSOR_TEXT, PageQuery, PoliciesCursor
 from service.calendars import calendar_exists
 from workflows.domain.enums import Allocation, Anchor, Category, Channel, Fulfilment, OnDeadline, PaymentState, Reason, Role, Route, Source
-from workflows.domain.policy import Policy, VerificationMethod
-from workflows.domain.policy_form import parse_policy
+from workflows.domain.policies.form import parse_policy
+from workflows.domain.policies.policy import Policy, VerificationMethod
 
 Length = str  # a number and a unit: seconds, minutes, hours, days, business_days, months
 
@@ -41,13 +43,6 @@ _DOCUMENT_EXAMPLE: Final[dict[str, Any]] = {
 }
 
 
-def _member(description: str, **schema: Any) -> dict[str, Any]:
-    return {"description": description, **schema}
-
-
-_OBJECT: Final[dict[str, Any]] = {"type": "object", "additionalProperties": True}
-
-
 class PolicyDocument(BaseModel):
     """A policy, as `GET /v1/policies/{version}` shows one under `policy`; what may be left out there may be left out here.
 
@@ -62,25 +57,7 @@ class PolicyDocument(BaseModel):
         frozen=True,
         json_schema_extra={
             "example": _DOCUMENT_EXAMPLE,
-            "required": ["version", "effective_from", "timezone", "calendar", "rules"],
-            "properties": {
-                "version": _member("Its name.", type="string", pattern="^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$"),
-                "effective_from": _member("Payments authorised from then on are decided by it.", type="string", format="date-time"),
-                "timezone": _member("IANA name.", type="string"),
-                "calendar": _member("Whose business days count; `none`: every day from Monday to Friday.", type="string"),
-                "rules": _member("The first whose `when` holds and whose window is open decides.", type="array", items=_OBJECT),
-                "deadlines": _member("The policy's own deadlines, where a rule has none.", **_OBJECT),
-                "second_approval_above": _member(_AMOUNTS, type="object", additionalProperties={"type": "integer"}),
-                "verification": _member(
-                    "Channels on which whoever asks for a customer says how he was verified (true: all), or `channels` and `methods`."
-                ),
-                "limits": _member("How often.", **_OBJECT),
-                "agent_limits": _member("How much each agent and supervisor may ask for in any 24 hours, over all payments.", **_OBJECT),
-                "response_tiers": _member("How soon agents answer; the first whose `when` and `routes` hold.", type="array", items=_OBJECT),
-                "working_hours": _member("When agents are there, on business days; left out: always.", **_OBJECT),
-                "refusals": _member("By refusal; `default` for all others.", **_OBJECT),
-            },
-            "additionalProperties": False,
+            **policy_schema(),
         },
     )
     _policy: Policy = PrivateAttr()
@@ -221,13 +198,25 @@ class WorkingHoursOut(Out):
     closes: str = Field(description="Later than `opens`.", examples=["18:00"], pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
 
 
+class CalendarOut(Out):
+    """A calendar with its days."""
+
+    name: str = Field(description="Its name.", examples=["CN"])
+    holidays: list[date] = Field(description="Days from Monday to Friday that are no business days.", examples=[["2026-10-01"]])
+    working_weekends: list[date] = Field(description="Saturdays and Sundays that are business days.", examples=[["2026-10-10"]])
+
+
 class PolicyDocumentOut(Out):
     """A policy as data."""
 
     version: str = Field(description="Its name.", examples=["2026-11-a"])
     effective_from: Time = Field(description="Payments authorised from then on are decided by it.")
     timezone: str = Field(description="IANA name.", examples=["Asia/Shanghai"])
-    calendar: str = Field(description="Whose business days count; `none`: every day from Monday to Friday.", examples=["CN"])
+    calendar: CalendarOut | str = Field(
+        description="Whose business days count. The days of a calendar that was published by its name alone are those known then. "
+        "`none`, and any day that lies beyond those listed: Monday to Friday.",
+        examples=[{"name": "CN", "holidays": ["2026-10-01"], "working_weekends": ["2026-10-10"]}],
+    )
     rules: list[RuleOut] = Field(description="The first whose `when` holds and whose window is open decides.")
     deadlines: DeadlinesOut
     second_approval_above: dict[str, int] = Field(description=_AMOUNTS, examples=[{"CNY": 500000}])
