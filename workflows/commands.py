@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -22,7 +22,7 @@ from workflows.domain.agent_limits import AgentRequests
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import payments
 from workflows.domain.decisions.clocks import strike_overdue
-from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.decisions.policy_context import PolicyContext, context_for
 from workflows.domain.enums import ActorRole, Channel
 from workflows.domain.errors import (
     IdempotencyInFlight,
@@ -34,12 +34,13 @@ from workflows.domain.errors import (
 )
 from workflows.domain.ids import payment_id
 from workflows.domain.model import Actor, IdempotentResponse, Payment, Snapshot
+from workflows.domain.policies.calendar import business_days
 from workflows.domain.ports import Calendar, Clock, NewId
 from workflows.storage.agent_requests import AgentRequestsQuery
 from workflows.storage.apply import Applied, ApplyResult, Conflict, Fence, Lost, NotificationMark
 from workflows.storage.mapping import ResponseToKeep
-from workflows.storage.policies import PolicyPublication
-from workflows.storage.snapshot import SnapshotQuery
+from workflows.storage.service_chain import ServiceChange
+from workflows.storage.snapshot import Registration, SnapshotQuery
 from workflows.storage.store import Store
 
 L = TypeVar("L")
@@ -48,6 +49,7 @@ R = TypeVar("R")
 SECONDS_MAX = 5.0  # a command that has not come through by then is given up, and may be repeated under its key
 ATTEMPTS_MAX = 50
 _JITTER_MICROSECONDS = 20_000
+_TERMS_KEPT_MAX = 1_000
 
 SERVICE = Actor(role=ActorRole.system, id="service", channel=Channel.system)  # what it does by itself in the course of a request
 
@@ -117,6 +119,8 @@ class Runtime:
     monotonic: Callable[[], float] = time.monotonic  # seconds; what a lease has left is measured by it
     queue_clock: Callable[[], datetime | None] = _database_time  # when a job is due and a lease over; None: by the database's own clock
 
+    kept_terms: dict[tuple[str, str | None], PolicyContext] = field(default_factory=dict)  # by the versions of policy and merchant
+
     def context(self, actor: Actor, request_id: str | None, after: datetime | None = None) -> Context:
         """One moment for the whole change: now, and never before the last change of the same thing, since clocks of machines differ."""
         now = self.clock() if after is None else max(self.clock(), after)
@@ -146,26 +150,41 @@ class Runtime:
 
     async def find_terms(self, payment: Payment) -> PolicyContext | None:
         """As `terms`, but None where it is not there: not everything that is asked needs it."""
-        published = await self.store.policies.get(payment.policy_version)
-        return None if published is None else PolicyContext(policy=published.policy, calendar=self.calendar(published.policy.calendar))
+        return await self.pinned_terms(payment.policy_version, payment.merchant_rules_version)
+
+    async def pinned_terms(self, policy_version: str, merchant_rules_version: str | None) -> PolicyContext | None:
+        """The terms under these versions; None where one of them is not there."""
+        known = self.kept_terms.get((policy_version, merchant_rules_version))
+        if known is not None:
+            return known
+        published = await self.store.policies.get(policy_version)
+        merchant = None if merchant_rules_version is None else await self.store.merchants.get(merchant_rules_version)
+        if published is None or (merchant is None and merchant_rules_version is not None):
+            return None
+        found = context_for(published.policy, merchant, business_days(published.policy, self.calendar))
+        if len(self.kept_terms) >= _TERMS_KEPT_MAX:
+            self.kept_terms.clear()
+        self.kept_terms[policy_version, merchant_rules_version] = found
+        return found
 
 
-def given(terms: PolicyContext | None) -> PolicyContext:
-    if terms is None:
+def given(found: R | None) -> R:
+    """Raises Unavailable where what has to be there is not: a policy, mostly."""
+    if found is None:
         raise Unavailable
-    return terms
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """What one statement writes: a change with the reply to keep; either alone; the fate of a job; or a policy, with its reply."""
+    """What one statement writes: a change with the reply to keep; either alone; the fate of a job; what is no payment's, with its reply."""
 
     change: Change | None = None
     keep: ResponseToKeep | None = None
     scope_id: UUID | None = None  # the payment, or the collection, that the reply is kept under
     fence: Fence | None = None
     mark: NotificationMark | None = None
-    publication: PolicyPublication | None = None
+    service: ServiceChange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +226,8 @@ async def execute(
 
 
 async def _write(store: Store, write: Write) -> ApplyResult:
-    if write.publication is not None:
-        return await store.publish(write.publication)
+    if write.service is not None:
+        return await store.apply_service_change(write.service)
     if write.change is not None:
         return await store.apply(write.change, keep=write.keep, scope_id=write.scope_id, fence=write.fence, mark=write.mark)
     if write.fence is not None:
@@ -264,8 +283,8 @@ class Runner:
         async def once() -> Registered:
             return await execute(runtime.store, load, lambda loaded: _register(runtime, terms, loaded, context))
 
-        async def load() -> tuple[str | None, Snapshot | None]:
-            return await runtime.store.load_for_registration(id_, terms.authorised(context.now))
+        async def load() -> Registration:
+            return await runtime.store.load_for_registration(id_, terms.authorised(context.now), terms.merchant_id)
 
         try:
             async with asyncio.timeout(runtime.command_seconds_max):
@@ -310,23 +329,21 @@ def kept_reply(reply: IdempotentResponse | None, idempotency: Idempotency | None
     return Replied(reply, replayed=True)
 
 
-def _register(
-    runtime: Runtime, terms: payments.PaymentDetails, loaded: tuple[str | None, Snapshot | None], context: Context
-) -> Decision[Registered]:
-    policy_version, found = loaded
-    if found is not None:
-        payments.check_same(found, terms)
-        return Decision(Registered(snapshot=found, new=False))
-    if policy_version is None:
+def _register(runtime: Runtime, terms: payments.PaymentDetails, loaded: Registration, context: Context) -> Decision[Registered]:
+    if loaded.found is not None:
+        payments.check_same(loaded.found, terms)
+        return Decision(Registered(snapshot=loaded.found, new=False))
+    if loaded.policy_version is None:
         raise Unavailable
     change = payments.register(
         terms,
-        policy_version=policy_version,
+        policy_version=loaded.policy_version,
+        merchant_rules_version=loaded.merchant_rules_version,
         uetr=UUID(bytes=context.new_salt(), version=4),
         default_provider=runtime.default_provider,
         context=context,
     )
-    return Decision(Registered(snapshot=change.after(None), new=True), Write(change=change))
+    return Decision(Registered(snapshot=replace(change.after(None), merchant=loaded.merchant), new=True), Write(change=change))
 
 
 async def _patiently(once: Callable[[], Awaitable[R]]) -> R:

@@ -12,7 +12,7 @@ from service.api.conversion import cancellation_request, customer_channel
 from service.api.handlers import instance
 from service.api.models.base import to_json
 from service.api.models.cancellations import RequestCancellation
-from service.api.problems import problem_for
+from service.api.problems import Listener, problem_for
 from service.api.reading import JSON_TYPE
 from service.api.render import cancellation_out, payment_actions, payment_out
 from service.api.types import CustomerChannel
@@ -174,7 +174,7 @@ async def run(context: RequestContext, step: StepSpec) -> Response:
     def refuse(error: Exception, before: Snapshot, policy: PolicyContext) -> IdempotentResponse:
         if isinstance(error, InvalidState):
             error.available_actions = step.actions(before, policy)
-        return _refusal(context, error, policy)
+        return _refusal(context, error, before, policy)
 
     def check_version(snapshot: Snapshot) -> None:
         current = step.version(snapshot)
@@ -209,15 +209,13 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def _refusal(context: RequestContext, error: Exception, policy: PolicyContext) -> IdempotentResponse:
+def _refusal(context: RequestContext, error: Exception, before: Snapshot, policy: PolicyContext) -> IdempotentResponse:
     """The problem that a refusal of the domain is, to be kept. Raises the error again where it is none."""
     told = problem_for(
         error,
-        language=context.language,
+        Listener(language=context.language, zone=policy.policy.zone, available=context.available, merchant=before.merchant),
         instance=instance(context),
         trace_id=context.trace_id,
-        zone=policy.policy.zone,
-        available=context.available,
     )
     if told is None:
         raise error

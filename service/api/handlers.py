@@ -16,7 +16,7 @@ from service.api.context import CONTEXT, RequestContext
 from service.api.field_errors import error_entries
 from service.api.i18n import language
 from service.api.middleware import TRACE_ID
-from service.api.problems import RequestProblem, problem_for
+from service.api.problems import Listener, RequestProblem, problem_for
 from service.auth.tokens import KeysUnavailable, Unauthenticated
 from workflows.commands import TRANSIENT
 from workflows.domain.errors import Invalid, NotFound, RefundryError, Unavailable
@@ -83,10 +83,11 @@ def _problem(request: Request, error: Exception) -> Response:
     context: RequestContext | None = request.scope.get(CONTEXT)
     told = problem_for(
         error,
-        language=language(request.headers.get("accept-language")),
+        Listener(
+            language=language(request.headers.get("accept-language")), available=(lambda _: []) if context is None else context.available
+        ),
         instance=instance(request),
         trace_id=request.scope[TRACE_ID],
-        available=(lambda _: []) if context is None else context.available,
     )
     if told is None:
         raise error

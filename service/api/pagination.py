@@ -21,6 +21,7 @@ Kind = Literal[
     "records",
     "payment_records",
     "policies",
+    "merchants",
 ]
 
 _VERSION: Final = 1
@@ -118,6 +119,18 @@ def decode_number(kind: Kind, text: str) -> int:
     """The number that `text` names, in a list ordered by one; CursorMalformed unless `encode_number` of this kind made it."""
     match _unpack(text):
         case [int(), str(), int(last)] if 0 <= last < _NUMBER_END and encode_number(kind, last) == text:
+            return last
+    raise CursorMalformed
+
+
+def encode_text(kind: Kind, last: str) -> str:
+    return _pack([_VERSION, kind, last])
+
+
+def decode_text(kind: Kind, text: str) -> str:
+    """The text that `text` names, in a list ordered by one; CursorMalformed unless `encode_text` of this kind made it."""
+    match _unpack(text):
+        case [int(), str(), str(last)] if encode_text(kind, last) == text:
             return last
     raise CursorMalformed
 

@@ -105,9 +105,29 @@ def _members(language: Language, pointer: str) -> Mapping[str, object]:
         "window": {"anchor": Anchor.completed_at, "opens_at": _OPENS, "closes_at": _CLOSES},
         "message": refusal_message(Refusal.window_closed, window, language, ZoneInfo("Asia/Shanghai")),
         "next_steps": next_steps([NextStep.contact_merchant, NextStep.contact_support], language),
+        "examples": [_HARM],
     }
 
 
+_HARM: Final = {
+    "pointer": "/rules/0",
+    "request": {
+        "state": "completed",
+        "fulfilment": "none",
+        "category": "general",
+        "amount": 10000,
+        "currency": "CNY",
+        "role": "wallet",
+        "channel": "app",
+        "reason": "changed_mind",
+        "sources": ["balance"],
+        "authorised_at": _OPENS,
+        "completed_at": _OPENS,
+        "requested_at": _OPENS,
+    },
+    "policy": {"rule": "second-thoughts", "route": "automatic", "refusal": None, "window": None},
+    "rule": {"rule": "ask-us", "route": "merchant", "refusal": None, "window": None},
+}
 _STATUS_TEXTS: Final = {
     400: "The request is malformed, or lacks its idempotency key.",
     401: "There is no valid token.",

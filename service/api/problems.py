@@ -13,6 +13,10 @@ from service.api.i18n import Language, NextStep, fault_message, next_steps, refu
 from service.auth.tokens import KeysUnavailable, TokenFault, Unauthenticated
 from workflows.domain import errors, ids
 from workflows.domain.faults import Fault
+from workflows.domain.model import MerchantEntry
+from workflows.domain.policies.comparison import Comparison, HarsherRules
+from workflows.domain.policies.facts import facts_data
+from workflows.domain.policies.verdicts import Allowed, Verdict
 from workflows.domain.times import rfc3339
 
 MEDIA_TYPE = "application/problem+json"
@@ -44,6 +48,7 @@ PROBLEMS: dict[str, ProblemType] = {
         ProblemType("unsupported-media-type", 415),
         ProblemType("payment-reference-conflict", 409),
         ProblemType("client-reference-conflict", 409),
+        ProblemType("policy-version-conflict", 409),
         ProblemType("cancellation-open", 409, ("cancellation_id",)),
         ProblemType("invalid-state", 409, ("state", "available_actions")),
         ProblemType("payment-disputed", 409),
@@ -52,6 +57,7 @@ PROBLEMS: dict[str, ProblemType] = {
         ProblemType("version-mismatch", 412, ("current_version",)),
         ProblemType("refundable-amount-changed", 412, ("amount_refundable",)),
         ProblemType("validation-failed", 422, ("errors",)),
+        ProblemType("harsher-rule", 422, ("errors", "examples")),
         ProblemType("idempotency-key-reused", 422),
         ProblemType("policy-refused", 422, _POLICY_MEMBERS),
         ProblemType("amount-exceeds-refundable", 422, ("amount_refundable",)),
@@ -70,6 +76,8 @@ _SLUGS: dict[type[Exception], str] = {
     errors.WalletFrozen: "wallet-frozen",
     errors.PaymentReferenceConflict: "payment-reference-conflict",
     errors.ClientReferenceConflict: "client-reference-conflict",
+    errors.PolicyVersionConflict: "policy-version-conflict",
+    HarsherRules: "harsher-rule",
     errors.PolicyRefused: "policy-refused",
     errors.AmountExceedsRefundable: "amount-exceeds-refundable",
     errors.CurrencyMismatch: "currency-mismatch",
@@ -78,6 +86,8 @@ _SLUGS: dict[type[Exception], str] = {
     errors.Forbidden: "forbidden",
     errors.SecondApproverRequired: "second-approver-required",
     errors.AgentLimitReached: "rate-limited",
+    errors.SimulationRunning: "rate-limited",
+    errors.TermsBusy: "rate-limited",
     errors.VersionMismatch: "version-mismatch",
     errors.RefundableAmountChanged: "refundable-amount-changed",
     errors.Invalid: "validation-failed",
@@ -127,27 +137,21 @@ def _nothing(_: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """To whom a no is told: in which language, in whose local time, and what they may do instead."""
+    """To whom a no is told: in which language, in whose local time, what they may do instead, and which merchant they may ask."""
 
     language: Language
     zone: tzinfo = UTC
     available: Available = _nothing
+    merchant: MerchantEntry | None = None
 
 
-def problem_for(
-    error: Exception,
-    *,
-    language: Language,
-    instance: str,
-    trace_id: str,
-    zone: tzinfo = UTC,
-    available: Available = _nothing,
-) -> ProblemReply | None:
-    """The reply to a refusal, or None where the exception is no refusal. `zone` is the policy's, for the times in sentences."""
+def problem_for(error: Exception, listener: Listener, *, instance: str, trace_id: str) -> ProblemReply | None:
+    """The reply to a refusal, or None where the exception is no refusal."""
     slug = error.problem.slug if isinstance(error, RequestProblem) else _SLUGS.get(type(error))
     if slug is None:
         return None
-    members = _members(error, Listener(language=language, zone=zone, available=available))
+    language = listener.language
+    members = _members(error, listener)
     detail = _detail(slug, error, members, language)
     body = problem_body(slug, detail=detail, instance=instance, trace_id=trace_id, language=language, members=members)
     return ProblemReply(PROBLEMS[slug].status, body, _headers(slug, error, language))
@@ -196,6 +200,9 @@ def _members(error: Exception, listener: Listener) -> dict[str, object]:
             members = {"current_version": error.current_version}
         case errors.Invalid():
             members = {"errors": [fault_body(error.fault, listener.language)]}
+        case HarsherRules():
+            examples = [_harm(f"/rules/{rule.position}", one) for rule in error.rules for one in rule.examples]
+            members = {"errors": [fault_body(one, listener.language) for one in error.faults], "examples": examples}
     return members
 
 
@@ -212,6 +219,27 @@ def fault_body(fault: Fault, language: Language) -> dict[str, str]:
     return {"pointer": fault.pointer, "code": fault.code.value, "detail": fault_message(fault, language)}
 
 
+def _harm(pointer: str, compared: Comparison) -> dict[str, object]:
+    """A customer whom a rule would have harmed, and what either says."""
+    told = facts_data(compared.facts)
+    request = {name: told[name] for name in _OF_A_REQUEST}
+    moments = {name: at for name, at in told["anchors"].items() if at is not None}
+    return {
+        "pointer": pointer,
+        "request": {**request, **moments, "requested_at": rfc3339(compared.at)},
+        "policy": _verdict(compared.by_policy),
+        "rule": _verdict(compared.by_rule),
+    }
+
+
+_OF_A_REQUEST = ("state", "fulfilment", "category", "amount", "currency", "role", "channel", "reason", "sources")
+
+
+def _verdict(verdict: Verdict) -> dict[str, object]:
+    route, refusal = (verdict.route, None) if isinstance(verdict, Allowed) else (None, verdict.refusal)
+    return {"rule": verdict.rule, "route": route, "refusal": refusal, "window": _window(verdict.window)}
+
+
 def _policy_members(error: errors.PolicyRefused, listener: Listener) -> dict[str, object]:
     return {
         "refusal": error.refusal,
@@ -219,7 +247,7 @@ def _policy_members(error: errors.PolicyRefused, listener: Listener) -> dict[str
         "policy_version": error.policy_version,
         "window": _window(error.window),
         "message": refusal_message(error.refusal, error.window, listener.language, listener.zone),
-        "next_steps": next_steps(error.next_steps, listener.language),
+        "next_steps": next_steps(error.next_steps, listener.language, listener.merchant),
         "cancellation_id": None if error.cancellation_id is None else ids.public("can", error.cancellation_id),
     }
 
@@ -241,6 +269,10 @@ def _detail(slug: str, error: Exception, members: Mapping[str, object], language
         return sentence("token", TokenFault.missing, language)
     if isinstance(error, errors.AgentLimitReached):
         return sentence("agent_limit", "amount_alone" if error.alone else error.limit, language)
+    if isinstance(error, errors.SimulationRunning):
+        return sentence("busy", "simulation", language)
+    if isinstance(error, errors.TermsBusy):
+        return sentence("busy", "terms", language)
     return sentence("details", slug, language, **members)
 
 
@@ -249,13 +281,16 @@ def _headers(slug: str, error: Exception, language: Language) -> dict[str, str]:
     if slug == "unauthenticated":
         headers["www-authenticate"] = _challenge(error)
     if slug in RETRY_AFTER_SECONDS:
-        told = error.retry_after_seconds if isinstance(error, RequestProblem | errors.AgentLimitReached) else None
+        told = error.retry_after_seconds if isinstance(error, _SAY_WHEN) else None
         headers["retry-after"] = str(RETRY_AFTER_SECONDS[slug] if told is None else max(1, told))
     if isinstance(error, RequestProblem):
         headers |= error.headers
     if isinstance(error, RequestProblem) and error.allow:
         headers["allow"] = ", ".join(error.allow)
     return headers
+
+
+_SAY_WHEN = (RequestProblem, errors.AgentLimitReached, errors.SimulationRunning, errors.TermsBusy)
 
 
 def _challenge(error: Exception) -> str:
@@ -272,7 +307,7 @@ def slug_of(error: Exception) -> str:
 
 def problem_detail(error: Exception, language: Language) -> tuple[str, str]:
     """A refusal as a code and a sentence, for a line of a report."""
-    reply = problem_for(error, language=language, instance="", trace_id="")
+    reply = problem_for(error, Listener(language=language), instance="", trace_id="")
     if reply is None:
         raise error
     told = json.loads(reply.body)

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from service.api.field_errors import ERRORS_MAX, field_error, pointer
-from service.api.pagination import After, CursorMalformed, Kind, decode, decode_id, decode_number
+from service.api.pagination import After, CursorMalformed, Kind, decode, decode_id, decode_number, decode_text
 from service.api.problems import RequestProblem
 from service.api.types import AMOUNT_MAX, CURSOR, QUANTITY_MAX, Instant, problem
 from workflows.domain.faults import Fault, FaultCode
@@ -128,6 +128,7 @@ CancellationsCursor = Annotated[After, _list_cursor("cancellations", "cancellati
 RefundsCursor = Annotated[After, _list_cursor("refunds", "refunds_updated"), _CURSOR_FORM]
 RecordsCursor = Annotated[After, PlainValidator(partial(_cursor, decode, "records")), _CURSOR_FORM]
 PoliciesCursor = Annotated[int, PlainValidator(partial(_cursor, decode_number, "policies")), _CURSOR_FORM]
+MerchantsCursor = Annotated[str, PlainValidator(partial(_cursor, decode_text, "merchants")), _CURSOR_FORM]
 PaymentRecordsCursor = Annotated[UUID, PlainValidator(partial(_cursor, decode_id, "payment_records")), _CURSOR_FORM]
 
 _FROM: Final = "Only what was made at this time or later."

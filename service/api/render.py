@@ -36,7 +36,7 @@ from workflows.domain.errors import NotFound
 from workflows.domain.eta import Eta, estimate
 from workflows.domain.machines import CANCELLATION, PAYMENT, GuardFacts
 from workflows.domain.model import Approval, Cancellation, DataValue, Leg, Payment, Refund, Snapshot
-from workflows.domain.policy import Allowed, Denied
+from workflows.domain.policies.verdicts import Allowed, Denied
 from workflows.domain.times import rfc3339
 
 # Free texts are for those who decide: a customer is shown none of them, a merchant those that concern it.
@@ -64,7 +64,7 @@ def payment_out(snapshot: Snapshot, policy: PolicyContext, context: RequestConte
         disputed=payment.disputes_open > 0,
         frozen=_WALLETS_FROZEN,
         refundable_until=refundable_until(snapshot, policy, context.now()),
-        failure=None if code is None else failure(code, texts.get("failure_detail"), context.language),
+        failure=None if code is None else failure(code, texts.get("failure_detail"), context.language, snapshot.merchant),
     )
 
 
@@ -118,7 +118,7 @@ def eligibility_out(snapshot: Snapshot, outlook: Outlook, policy: PolicyContext,
         route=verdict.route if isinstance(verdict, Allowed) else None,
         rule=verdict.rule if verdict else None,
         window=verdict.window if verdict else None,
-        policy_version=payment.policy_version,
+        policy_version=verdict.policy_version if verdict else payment.policy_version,
         amount_refundable=payment.amount_refundable,
         allocation=_shares(outlook.allocation),
         forfeited=_shares(outlook.forfeited),
@@ -126,7 +126,7 @@ def eligibility_out(snapshot: Snapshot, outlook: Outlook, policy: PolicyContext,
         refusal=refusal,
         by_reason=list(outlook.by_reason),
         message=eligibility_message(outlook, payment, refusal=refusal, spoken=context.language, zone=zone),
-        next_steps=next_steps(steps, context.language),
+        next_steps=next_steps(steps, context.language, snapshot.merchant),
     )
 
 

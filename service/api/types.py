@@ -34,6 +34,10 @@ LINES: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 SLUG: Final = r"^[a-z][a-z0-9_]*$"
 WORD: Final = r"^[a-z_]+$"
 DIGEST: Final = r"^[0-9a-f]{64}$"
+# An email address as HTML has it (input type=email); a URL without a user and password, of the characters of RFC 3986.
+EMAIL: Final = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$"
+PHONE: Final = r"^\+?([ ()-]?[0-9]){3,20}$"
+HTTPS_URL: Final = r"^https://[A-Za-z0-9.-]+(:[0-9]{1,5})?([/?#][A-Za-z0-9._~:/?#@!$&'()*+,;=%-]*)?$"
 CURSOR: Final = r"^[A-Za-z0-9_-]+$"
 # For the OpenAPI. RFC 3339 in UTC from 1970 on, with any number of digits of a second, and a leap second; `format` keeps out the 30th
 # of February.
@@ -52,6 +56,9 @@ EXPECTED: Final[Mapping[str, FaultCode]] = MappingProxyType(
         SLUG: FaultCode.invalid_slug,
         WORD: FaultCode.invalid_word,
         DIGEST: FaultCode.invalid_digest,
+        EMAIL: FaultCode.invalid_email,
+        PHONE: FaultCode.invalid_phone,
+        HTTPS_URL: FaultCode.invalid_url,
         CURSOR: FaultCode.invalid_cursor,
     }
 )
@@ -96,7 +103,7 @@ def _currency(code: str) -> str:
     return code
 
 
-def _not_blank(text: str) -> str:
+def not_blank(text: str) -> str:
     if not text.strip():
         raise problem(FaultCode.blank)
     return text
@@ -118,7 +125,7 @@ Line = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=LI
 Note = Annotated[
     str,
     StringConstraints(min_length=1, max_length=NOTE_LENGTH_MAX, pattern=LINES),
-    AfterValidator(_not_blank),
+    AfterValidator(not_blank),
     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": NOTE_LENGTH_MAX, "pattern": _LINES_NOT_BLANK}),
 ]
 Provider = Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=SLUG)]

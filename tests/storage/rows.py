@@ -77,6 +77,10 @@ ANOMALY_ROW: Row = {
 POLICY_ROW: Row = {
     "version": "p", "ordinal": 101, "effective_from": NOW, "document": {}, "published_at": NOW, "published_by": "o",
 }  # fmt: skip
+MERCHANT_ROW: Row = {
+    "merchant_id": "m", "version": 1, "name": "Shop", "contact": {}, "rules": [], "auto_accept_up_to": {}, "changed_at": NOW,
+    "changed_by": "o",
+}  # fmt: skip
 WORKER_ROW: Row = {"id": id_(9), "beat_at": NOW}
 
 # In the order in which they can be inserted.
@@ -91,6 +95,7 @@ FIRST: dict[str, Row] = {
     "notification": NOTIFICATION_ROW,
     "anomaly": ANOMALY_ROW,
     "policy": POLICY_ROW,
+    "merchant": MERCHANT_ROW,
     "worker": WORKER_ROW,
 }
 ANOTHER, FREE = 11, 12
@@ -111,6 +116,7 @@ SECOND: dict[str, Row] = {
     "notification": {**NOTIFICATION_ROW, "id": id_(ANOTHER), "rail_id": "n-2"},
     "anomaly": {**ANOMALY_ROW, "id": id_(ANOTHER), "word": "w-2"},
     "policy": {**POLICY_ROW, "version": "p-2", "ordinal": 102},
+    "merchant": {**MERCHANT_ROW, "version": 2},
     "worker": {**WORKER_ROW, "id": id_(ANOTHER)},
 }
 

@@ -18,10 +18,12 @@ from service.terminal.check import run_check
 from service.terminal.invariant_texts import INVARIANT_TEXTS
 from tests.database import Cluster, Database, in_thread
 from tests.storage.world import WORDS, World, world
-from workflows.domain.enums import CancellationState, PaymentState, Reason, Source
+from workflows.domain.enums import ActorRole, CancellationState, Channel, PaymentState, Reason, Source
 from workflows.domain.errors import RefundryError
 from workflows.domain.ids import payment_id, public
-from workflows.domain.model import Item, ItemQuantity
+from workflows.domain.model import Actor, Item, ItemQuantity, MerchantContact
+from workflows.domain.policies.merchants import MerchantDetails
+from workflows.flows.change_merchant import ChangeMerchant, change_merchant
 from workflows.flows.check import COLUMNS, EXAMPLES_MAX, IN_CHAINS, LINKED, SEALED, STORY, UNBROKEN, InvariantResult, run_checks
 from workflows.flows.check_rail import MOVED
 from workflows.storage.invariants import IN_SQL
@@ -91,6 +93,15 @@ async def populate(made: World) -> None:
     await made.say((await made.legs(returned))[0], "returned")
     made.now += timedelta(days=500)
     await made.request(late)
+    for name in ("Shop", "Newer Shop"):
+        await describe(made, name)
+    await made.register("pinned")
+
+
+async def describe(made: World, name: str) -> None:
+    details = MerchantDetails(name=name, contact=MerchantContact(email="help@shop.example"))
+    actor = Actor(role=ActorRole.operator, id="olga", channel=Channel.system)
+    await change_merchant(made.runner, ChangeMerchant(merchant_id="m-1", details=details, actor=actor, request_id="r-1", if_match=None))
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +188,7 @@ RESERVED, REFUNDED, ALLOCATED = "reserved_is_what_is_open", "refunded_is_what_ar
 SOURCE = "no_source_gets_more_than_it_paid"
 STATE, CANCELLATION, REFUND = "payment_state_is_its_cancellations", "cancellation_state_is_its_legs", "refund_is_its_legs"
 FOLLOW, STEP, HEAD, TOLD = "legs_follow_their_order", "legs_have_a_next_step", "payment_holds_the_head", "records_tell_what_moved"
+VERSIONS = "versions_are_on_record"
 NOBODY = "00000000-0000-0000-0000-000000000001"
 
 BROKEN = [
@@ -222,6 +234,16 @@ BROKEN = [
     ),
     Broken("policies_exist", payment("late", "policy_version = 'none'")),
     Broken("policies_exist", f"update cancellation set policy_version = 'none' where {where('late')}"),
+    Broken("merchants_exist", payment("pinned", "merchant_rules_version = 'm-1@7'")),
+    Broken("merchants_exist", payment("pinned", "merchant_rules_version = 'm-2@1'")),
+    Broken("merchants_exist", payment("pinned", "authorised_at = authorised_at - interval '1 day'")),
+    Broken("merchants_exist", "delete from merchant where version = 1", {VERSIONS}),
+    Broken(VERSIONS, "update merchant set version = 3 where version = 2", {"merchants_exist"}),
+    Broken(VERSIONS, "update merchant set changed_by = 'nobody' where version = 1"),
+    Broken(VERSIONS, "update merchant set changed_at = changed_at - interval '1 second' where version = 1"),
+    Broken(VERSIONS, "update policy set published_at = published_at + interval '1 second'"),
+    Broken(VERSIONS, "update policy set version = 'other'", {"policies_exist"}),
+    Broken(VERSIONS, "update record set type = 'payment.noted' where type = 'merchant.changed' and body like '%m-1@2%'", {COLUMNS}),
     Broken("parts_belong", f"update personal_text set subject_id = '{NOBODY}' where {where('late')} and name = 'note'"),
     Broken("parts_belong", f"update cancellation set payment_id = '{NOBODY}' where {where('late')}"),
     Broken(

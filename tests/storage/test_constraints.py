@@ -127,6 +127,7 @@ CASES: list[tuple[str, str, Row]] = [
     ("anomaly", "anomaly_scope_is_the_payments", {"scope_id": id_(NOBODY)}),
     ("policy", "policy_pkey", {"version": "p"}),
     ("policy", "policy_ordinal", {"ordinal": 101}),
+    ("merchant", "merchant_pkey", {"version": 1}),
     ("worker", "worker_pkey", {"id": FIRST["worker"]["id"]}),
 ]
 
@@ -145,6 +146,7 @@ RANGES: list[tuple[str, str, str, Row]] = [
     *(("leg", "counter", "counter_not_negative", {column: -1}) for column in ("attempts", "position")),
     *(("payment", "counted_from_one", "counts_from_one", {column: 0}) for column in ("version", "sequence")),
     ("record", "counted_from_one", "counts_from_one", {"sequence": 0}),
+    ("merchant", "counted_from_one", "counts_from_one", {"version": 0}),
     *(("cancellation", "reminder_count", "reminders_in_range", {"reminders": count}) for count in (-1, 3)),
     *(("cancellation", "offer_count", "offers_at_most_three", {"offers": count}) for count in (-1, 4)),
     ("payment", "sha256_digest", "digest_is_sha256", {"head": "\\x" + "ab" * 31}),

@@ -26,6 +26,7 @@ APPLICATION = {
     "notification": {"select", "insert", "update"},
     "anomaly": {"select", "insert"},
     "policy": {"select", "insert"},
+    "merchant": {"select", "insert"},
     "worker": {"select", "insert", "update", "delete"},
     "alembic_version": {"select"},
 }
@@ -39,6 +40,7 @@ REFUSED = {
     "kept_reply": {"update", "truncate"},
     "anomaly": {"update", "delete", "truncate"},
     "policy": {"update", "delete", "truncate"},
+    "merchant": {"update", "delete", "truncate"},
 }
 # Columns that the application may set after it has written the row; where a table is not named, all or none.
 UPDATED = {

@@ -64,7 +64,12 @@ def test_the_tour_shows_each_way_to_a_decision_and_can_be_taken_again(directory:
         told = ["1 movement", "declined", "awaiting_agent", "offered", "\u60a8\u7533\u8bf7\u9000\u6b3e", "withdrawn"]
         told += ["Of the payment CNY 30.00 is refunded, and CNY 12.00 refundable again.", "cancellation.timed_out   accept"]
         told += ["awaiting_return", "awaiting_second_approval", "Tier complex: the first answer is due by"]
-        told += ["1/2 of the time is over", "The time to cancel this payment ended", "payment.refunded"]
+        told += [
+            "1/2 of the time is over",
+            "Please contact Sunny Shop, who may still be able to help you: help@sunny.example",
+            "The time to cancel this payment ended",
+            "payment.refunded",
+        ]
         assert [text for text in told if text not in shown] == []
         assert shown.index("cancellation.reminded") < shown.index("cancellation.timed_out") < shown.index("payment.refunded")
     assert "The operator publishes the policy 2026-11-a.demo" in first

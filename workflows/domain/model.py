@@ -323,6 +323,21 @@ class IdempotentResponse(Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = field(default_factory=dict)
 
 
+class MerchantContact(Struct, frozen=True, kw_only=True):
+    """How a customer reaches a merchant; of a business, not of a person."""
+
+    email: str | None = None
+    phone: str | None = None
+    url: str | None = None
+
+
+class MerchantEntry(Struct, frozen=True, kw_only=True):
+    """Who the merchant is, as it is known now."""
+
+    name: str
+    contact: MerchantContact
+
+
 class Snapshot(Struct, frozen=True, kw_only=True):
     """All that one decision needs of a payment, as it stood at one moment.
 
@@ -338,6 +353,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     requests_last_day: int = 0
     agent_requests: AgentRequests | None = None  # of whoever of ours asks; loaded where policy limits them
     reply: IdempotentResponse | None = None
+    merchant: MerchantEntry | None = None  # None: nobody has described it
 
     @property
     def open_cancellation(self) -> Cancellation | None:

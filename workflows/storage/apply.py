@@ -22,6 +22,7 @@ from workflows.storage.mapping import (
     CANCELLATION,
     JOB,
     LEG,
+    MERCHANT,
     PAYMENT,
     POLICY,
     RECORD,
@@ -207,6 +208,7 @@ CONFLICT_CONSTRAINTS = frozenset(
         "kept_reply_pkey",
         "policy_pkey",
         "policy_ordinal",
+        "merchant_pkey",
     }
 )
 
@@ -245,7 +247,7 @@ def _rows(table: TableMapping[Any]) -> _Rows:
     return _Rows(table.writer(), tuple(f'"{name}"' for name in table.columns), table.types, mutable)
 
 
-_ROWS = {table.name: _rows(table) for table in (PAYMENT, CANCELLATION, LEG, RECORD, TEXT, JOB, ANOMALY, REPLY, POLICY)}
+_ROWS = {table.name: _rows(table) for table in (PAYMENT, CANCELLATION, LEG, RECORD, TEXT, JOB, ANOMALY, REPLY, POLICY, MERCHANT)}
 
 
 class _Numbers:

@@ -16,7 +16,7 @@ from sqlalchemy import LargeBinary, Table
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import SQLModel
 
-from workflows.domain.model import Anomaly, Cancellation, IdempotentResponse, Job, Leg, Payment, PersonalText
+from workflows.domain.model import Anomaly, Cancellation, IdempotentResponse, Job, Leg, MerchantContact, Payment, PersonalText
 from workflows.domain.records import Record, chain_id
 from workflows.storage import tables
 from workflows.storage.tables.types import parameter_type, stored_type
@@ -193,6 +193,21 @@ class PublishedPolicy(msgspec.Struct, frozen=True, kw_only=True):
     published_by: str
 
 
+class MerchantVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of what is told of a merchant, as it is stored; `rules` is the JSON form of its own rules."""
+
+    merchant_id: str
+    version: int
+    name: str
+    contact: MerchantContact
+    webhook: str | None
+    rules: list[Any]
+    auto_accept_up_to: dict[str, int]
+    changed_at: datetime
+    changed_by: str
+
+
+MERCHANT = TableMapping(MerchantVersion, _table(tables.MerchantRow))
 POLICY = TableMapping(PublishedPolicy, _table(tables.PolicyRow))
 
 

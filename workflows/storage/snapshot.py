@@ -14,7 +14,7 @@ from uuid import UUID
 from msgspec.json import Decoder
 
 from workflows.domain.enums import CANCELLATION_OPEN
-from workflows.domain.model import Anomaly, Cancellation, IdempotentResponse, Leg, Payment, PersonalText, Snapshot
+from workflows.domain.model import Anomaly, Cancellation, IdempotentResponse, Leg, MerchantEntry, Payment, PersonalText, Snapshot
 from workflows.storage.mapping import ANOMALY, CANCELLATION, LEG, PAYMENT, TEXT
 
 _OPEN = ", ".join(f"'{state}'" for state in sorted(CANCELLATION_OPEN))
@@ -30,6 +30,13 @@ def _parts(payment: str, wanted: str) -> str:
           left join lateral (
                select json_agg({LEG.json("l")}) as legs from leg l where l.payment_id = {payment} and l.cancellation_id = c.id) l on true
          where c.payment_id = {payment} and (c.state in ({_OPEN}) or {wanted})) parts on true"""
+
+
+def _merchant(merchant_id: str) -> str:
+    """SQL for who the merchant is, as it is known now; null where nobody has described it."""
+    return f"""(
+        select json_build_object('name', m.name, 'contact', m.contact) from merchant m
+         where m.merchant_id = {merchant_id} order by m.version desc limit 1) as merchant"""
 
 
 def _shown(payment: str) -> str:
@@ -59,10 +66,12 @@ def _one(*also: str) -> str:
 
 
 # The wallet's word on a payment that is over may be an anomaly too, and one word makes one. Nobody else's request asks for them.
-DECIDE = _one(f"case when p.state in ('cancelled', 'failed') then {_ANOMALIES} end as anomalies")
+DECIDE = _one(_merchant("p.merchant_id"), f"case when p.state in ('cancelled', 'failed') then {_ANOMALIES} end as anomalies")
 LEARN = _one(f"{_ANOMALIES} as anomalies")
-SHOW = _one(_shown("$1"), f"{_ANOMALIES} as anomalies")
-MANY = f"select p.id, {_PAYMENT}, {_shown('p.id')} from payment p {_parts('p.id', 'c.id = any($2)')} where p.id = any($1)"
+SHOW = _one(_merchant("p.merchant_id"), _shown("$1"), f"{_ANOMALIES} as anomalies")
+MANY = f"""
+    select p.id, {_PAYMENT}, {_merchant("p.merchant_id")}, {_shown("p.id")}
+      from payment p {_parts("p.id", "c.id = any($2)")} where p.id = any($1)"""
 
 
 def policy_in_force(moment: str) -> str:
@@ -72,8 +81,15 @@ def policy_in_force(moment: str) -> str:
         (select version from policy order by ordinal limit 1))"""
 
 
+def merchant_in_force(merchant_id: str, moment: str) -> str:
+    """SQL for the version of the merchant's terms that were its own at that moment; null before the first."""
+    return f"""(
+        select m.merchant_id || '@' || m.version from merchant m
+         where m.merchant_id = {merchant_id} and m.changed_at <= {moment} order by m.version desc limit 1)"""
+
+
 REGISTER = f"""
-    select {policy_in_force("$2")} as policy_in_force,
+    select {policy_in_force("$2")} as policy_in_force, {merchant_in_force("$3", "$2")} as merchant_in_force, {_merchant("$3")},
         case when p.id is not null then {PAYMENT.json("p")} end as payment, {_shown("$1")}
       from (select 1) as one left join payment p on p.id = $1"""
 
@@ -118,12 +134,33 @@ async def load_many(connection: Any, payment_ids: Sequence[UUID], cancellation_i
     return {row["id"]: _snapshot(row) for row in rows}
 
 
-async def load_for_registration(connection: Any, payment_id: UUID, authorised_at: datetime) -> tuple[str | None, Snapshot | None]:
-    """The version of the policy in force at that moment, and the payment if it exists already."""
-    row = await connection.fetchrow(REGISTER, payment_id, authorised_at)
-    return row["policy_in_force"], None if row["payment"] is None else _snapshot(row)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """What a registration is decided upon. `found`: the payment, if it exists already."""
+
+    policy_version: str | None
+    merchant_rules_version: str | None
+    merchant: MerchantEntry | None
+    found: Snapshot | None
 
 
+async def load_for_registration(connection: Any, payment_id: UUID, authorised_at: datetime, merchant_id: str) -> Registration:
+    """The terms in force at that moment, and the payment if it exists already."""
+    row = await connection.fetchrow(REGISTER, payment_id, authorised_at, merchant_id)
+    return Registration(
+        policy_version=row["policy_in_force"],
+        merchant_rules_version=row["merchant_in_force"],
+        merchant=_merchant_of(row),
+        found=None if row["payment"] is None else _snapshot(row),
+    )
+
+
+def _merchant_of(row: Any) -> MerchantEntry | None:
+    told = row.get("merchant")
+    return None if told is None else _entry(told)
+
+
+_entry = Decoder(MerchantEntry).decode
 _payment = Decoder(Payment).decode
 _cancellations = Decoder(tuple[Cancellation, ...]).decode
 _legs = Decoder(tuple[tuple[Leg, ...] | None, ...]).decode
@@ -144,6 +181,7 @@ def _snapshot(row: Any) -> Snapshot:
         cancellation_ids=tuple(get("cancellation_ids") or ()),
         requests_last_day=get("requests_last_day") or 0,
         reply=kept_reply(row),
+        merchant=_merchant_of(row),
     )
 
 

@@ -9,15 +9,17 @@ from uuid import UUID
 from workflows.domain.agent_limits import AgentRequests
 from workflows.domain.changes import Change
 from workflows.domain.model import Anomaly, Payment, Snapshot
-from workflows.storage import agent_requests, apply, jobs, next_cases, notifications, policies, snapshot
+from workflows.storage import agent_requests, apply, jobs, merchants, next_cases, notifications, policies, service_chain, snapshot
 from workflows.storage.agent_requests import AgentRequestsQuery
 from workflows.storage.apply import ApplyResult, Fence, NotificationMark
 from workflows.storage.jobs import Claim, Queue
 from workflows.storage.mapping import ResponseToKeep
+from workflows.storage.merchants import Merchants, MerchantState
 from workflows.storage.next_cases import NextCases, NextCasesQuery
 from workflows.storage.notifications import ReceivedNotification, StoredNotification
-from workflows.storage.policies import Policies, PolicyPublication, PublicationQuery, PublicationState
-from workflows.storage.snapshot import SnapshotQuery
+from workflows.storage.policies import Policies, PublicationQuery, PublicationState
+from workflows.storage.service_chain import ServiceChange
+from workflows.storage.snapshot import Registration, SnapshotQuery
 
 
 class Store:
@@ -26,6 +28,7 @@ class Store:
     def __init__(self, pool: Any) -> None:
         self.pool = pool
         self.policies = Policies(pool)
+        self.merchants = Merchants(pool)
         self._payment_of: dict[UUID, UUID] = {}
 
     async def load(self, wanted: SnapshotQuery) -> Snapshot | None:
@@ -34,8 +37,8 @@ class Store:
     async def load_many(self, payment_ids: Sequence[UUID], cancellation_ids: Sequence[UUID] = ()) -> dict[UUID, Snapshot]:
         return await snapshot.load_many(self.pool, payment_ids, cancellation_ids)
 
-    async def load_for_registration(self, payment_id: UUID, authorised_at: datetime) -> tuple[str | None, Snapshot | None]:
-        return await snapshot.load_for_registration(self.pool, payment_id, authorised_at)
+    async def load_for_registration(self, payment_id: UUID, authorised_at: datetime, merchant_id: str) -> Registration:
+        return await snapshot.load_for_registration(self.pool, payment_id, authorised_at, merchant_id)
 
     async def apply(
         self,
@@ -60,8 +63,11 @@ class Store:
     async def load_for_publication(self, wanted: PublicationQuery) -> PublicationState:
         return await policies.load_for_publication(self.pool, wanted)
 
-    async def publish(self, publication: PolicyPublication) -> ApplyResult:
-        return await policies.publish(self.pool, publication)
+    async def load_merchant(self, merchant_id: str) -> MerchantState:
+        return await merchants.load(self.pool, merchant_id)
+
+    async def apply_service_change(self, change: ServiceChange) -> ApplyResult:
+        return await service_chain.write(self.pool, change)
 
     async def claim(self, queues: Iterable[Queue], *, now: datetime | None, monotonic: float, lease: timedelta, limit: int) -> list[Claim]:
         return await jobs.claim(self.pool, queues, now=now, monotonic=monotonic, lease=lease, limit=limit)

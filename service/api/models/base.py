@@ -122,8 +122,18 @@ class EtaOut(Out):
     basis: Literal["table"] = Field(description="How it is known: `table` is the usual time of each kind of source.")
 
 
+class ContactOut(Out):
+    """How to reach a merchant."""
+
+    name: str = Field(description="The merchant's name.", examples=["Sunny Shop"])
+    email: str | None = Field(description="Null: not told.", examples=["help@sunny.example"])
+    phone: str | None = Field(description="Null: not told.", examples=["+86 21 5555 0100"])
+    url: str | None = Field(description="Null: not told.", examples=["https://sunny.example/help"])
+
+
 class NextStepOut(Out):
     """What the customer, or the one who helps, can do next."""
 
     action: str = Field(description="What to do, as a word. New ones may be added.", examples=["contact_support"])
     message: str = Field(description="The same as a sentence.", examples=["Please contact our customer support. We are happy to help."])
+    contact: ContactOut | None = Field(description="Of `contact_merchant`: where, if it is known.", examples=[None])

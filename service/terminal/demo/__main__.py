@@ -13,9 +13,10 @@ from rich.table import Column, Table
 from service import settings
 from service.auth.keys import load_or_create_keys
 from service.terminal.demo import hand_offs, persons, silence
-from service.terminal.demo.tour import Json, Tour
+from service.terminal.demo.tour import MERCHANT, Json, Tour
 from service.terminal.failure import UserError
 from service.up_addresses import service_url
+from workflows.domain.enums import Role
 
 _SOON = timedelta(minutes=2)
 
@@ -72,7 +73,9 @@ def _lost_answer(tour: Tour) -> None:
 
 
 def _refused(tour: Tour) -> None:
-    tour.chapter("A month later: policy says no, and says what next")
+    tour.chapter("A month later: policy says no, and says what next, and where")
+    shop = {"name": "Sunny Shop", "contact": {"email": "help@sunny.example", "url": "https://sunny.example/help"}}
+    tour.call("PUT", f"/v1/merchants/{MERCHANT}", shop, role=Role.operator)
     refused = tour.requested(tour.payment(age=timedelta(days=30)))
     tour.console.print(Panel(f"{refused['message']}\n" + "\n".join(f"→ {step['message']}" for step in refused["next_steps"]), expand=False))
 

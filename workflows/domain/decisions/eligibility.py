@@ -13,8 +13,10 @@ from workflows.domain.decisions.requests import Assessment, CancellationRequest,
 from workflows.domain.enums import ActorRole, Channel, PaymentState, Reason, Refusal, Route, Source
 from workflows.domain.errors import Invalid, RefundryError
 from workflows.domain.model import Actor, Payment, Snapshot
-from workflows.domain.policy import Denied, EffectiveTerms, Limits, Rule, Subject, Verdict, kindness, needs_second_approval
-from workflows.domain.policy_facts import PolicyFacts
+from workflows.domain.policies.conditions import Subject
+from workflows.domain.policies.facts import PolicyFacts
+from workflows.domain.policies.policy import EffectiveTerms, Limits, Rule
+from workflows.domain.policies.verdicts import Denied, kindness, needs_second_approval
 from workflows.domain.windows import CLOSED, locate
 
 Shares = tuple[tuple[Source, int], ...]  # by funding source, in minor units; sources without a share are left out
@@ -52,7 +54,7 @@ def foresee(snapshot: Snapshot, requested: CancellationRequest, terms: PolicyCon
         raise
     except RefundryError as error:
         return Outlook(refused=error)
-    best = max(assessments.values(), key=lambda one: _preference(one.verdict))
+    best = max(assessments.values(), key=lambda one: kindness(one.verdict))
     verdict, by_reason = best.verdict, _outcomes(assessments)
     by_reason = by_reason if len(by_reason) > 1 else ()
     if isinstance(verdict, Denied):
@@ -91,11 +93,10 @@ def refundable_until(snapshot: Snapshot, terms: PolicyContext, now: datetime) ->
     facts = replace(policy_facts(snapshot, CancellationRequest(actor=_CUSTOMER, reason=None), payment.amount_refundable, now), state=state)
     ends = [
         window.closes_at
-        for rule in terms.policy.rules
-        if rule.window is not None and _reachable(rule, facts, terms.policy.effective_terms(rule.name).limits)
-        for phase, window in [
-            locate(rule.window, facts.anchors.get(rule.window.anchor), now, zone=terms.policy.zone, calendar=terms.calendar)
-        ]
+        for policy in terms.policies
+        for rule in policy.rules
+        if rule.window is not None and _reachable(rule, facts, policy.effective_terms(rule.name).limits)
+        for phase, window in [locate(rule.window, facts.anchors.get(rule.window.anchor), now, zone=policy.zone, calendar=terms.calendar)]
         if phase is not CLOSED and window.closes_at is not None
     ]
     return max(ends, default=None)
@@ -118,27 +119,10 @@ def _reachable(rule: Rule, facts: PolicyFacts, limits: Limits) -> bool:
     return False
 
 
-# Of two refusals the one that leaves more hope is told.
-_HOPE = (
-    Refusal.no_rule,
-    Refusal.category_excluded,
-    Refusal.channel_not_allowed,
-    Refusal.window_closed,
-    Refusal.limit_reached,
-    Refusal.window_not_open,
-)
-
-
-def _preference(verdict: Verdict) -> tuple[int, int, datetime]:
-    """Greater is better for the customer."""
-    rank, closes_at = kindness(verdict)
-    return rank, _HOPE.index(verdict.refusal) if isinstance(verdict, Denied) else 0, closes_at
-
-
 def _outcomes(assessments: dict[Reason, Assessment]) -> tuple[ReasonOutcome, ...]:
     """The reasons grouped by what they lead to, the best first."""
     found: dict[tuple[Route | None, Refusal | None], list[Reason]] = {}
-    for reason, one in sorted(assessments.items(), key=lambda pair: _preference(pair[1].verdict), reverse=True):
+    for reason, one in sorted(assessments.items(), key=lambda pair: kindness(pair[1].verdict), reverse=True):
         verdict = one.verdict
         outcome = (None, verdict.refusal) if isinstance(verdict, Denied) else (verdict.route, None)
         found.setdefault(outcome, []).append(reason)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 from hashlib import sha256
+from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
@@ -57,10 +58,17 @@ class PaymentDetails(Struct, frozen=True, kw_only=True):
         return self.authorised_at or self.completed_at or now
 
 
-def register(terms: PaymentDetails, *, policy_version: str, uetr: UUID, default_provider: str, context: Context) -> Change:
-    """A new payment under the policy that was in force when it was authorised. Raises Invalid for times that cannot be."""
-    now = context.now
-    authorised_at = terms.authorised(now)
+def register(
+    terms: PaymentDetails,
+    *,
+    policy_version: str,
+    merchant_rules_version: str | None = None,
+    uetr: UUID,
+    default_provider: str,
+    context: Context,
+) -> Change:
+    """A new payment under the terms that were in force when it was authorised. Raises Invalid for times that cannot be."""
+    now, authorised_at = context.now, terms.authorised(context.now)
     _check_times(terms, authorised_at, now)
     funding = terms.funding or (default_funding(terms, default_provider),)
     payment = Payment(
@@ -85,16 +93,11 @@ def register(terms: PaymentDetails, *, policy_version: str, uetr: UUID, default_
         shipped_at=terms.shipped_at,
         delivered_at=terms.delivered_at,
         failure_code=None,
-        amount_refunded=0,
-        amount_reserved=0,
-        amount_charged_back=0,
-        disputes_open=0,
         allocated=(0,) * len(funding),
         cancelled_quantities=(0,) * len(terms.items or ()),
         policy_version=policy_version,
-        merchant_rules_version=None,
-        partial_refunds=0,
-        last_partial_at=None,
+        merchant_rules_version=merchant_rules_version,
+        **_NOTHING_YET,
         sequence=0,
         head=GENESIS,
         created_at=now,
@@ -104,6 +107,16 @@ def register(terms: PaymentDetails, *, policy_version: str, uetr: UUID, default_
     builder = ChangeBuilder(Snapshot(payment=payment), context, new=True)
     builder.record_payment(RecordType.payment_registered, _registered_data(payment) | _kept_texts(builder, terms))
     return builder.build()
+
+
+_NOTHING_YET: dict[str, Any] = {
+    "amount_refunded": 0,
+    "amount_reserved": 0,
+    "amount_charged_back": 0,
+    "disputes_open": 0,
+    "partial_refunds": 0,
+    "last_partial_at": None,
+}
 
 
 def default_funding(terms: PaymentDetails, provider: str) -> Funding:
@@ -304,6 +317,8 @@ def _registered_data(payment: Payment) -> dict[str, DataValue]:
         "completed_at": rfc3339(payment.completed_at) if payment.completed_at else None,
         "funding": _funding_data(payment.funding),
     }
+    if payment.merchant_rules_version is not None:
+        data["merchant_rules_version"] = payment.merchant_rules_version
     if payment.order_reference is not None:
         data["order_reference"] = payment.order_reference
     if payment.items:

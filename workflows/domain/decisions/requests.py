@@ -42,8 +42,8 @@ from workflows.domain.faults import FaultCode
 from workflows.domain.machines import CANCELLATION, PAYMENT
 from workflows.domain.model import Actor, Cancellation, DataValue, ItemQuantity, Payment, Snapshot
 from workflows.domain.money import line_amount
-from workflows.domain.policy import Allowed, Denied, Verdict, decide_route
-from workflows.domain.policy_facts import PolicyFacts, facts_data
+from workflows.domain.policies.facts import PolicyFacts, facts_data
+from workflows.domain.policies.verdicts import Allowed, Denied, Verdict
 from workflows.domain.times import rfc3339
 
 _OVER = frozenset({PaymentState.refunded, PaymentState.cancelled, PaymentState.failed})
@@ -116,7 +116,7 @@ def assess(snapshot: Snapshot, requested: CancellationRequest, terms: PolicyCont
     if requested.override is None:  # which a second person approves
         check_agent_limits(snapshot, requested.actor, amount, now)
     facts = policy_facts(snapshot, requested, amount, now)
-    return Assessment(amount=amount, items=items, facts=facts, verdict=decide_route(terms.policy, facts, now, terms.calendar))
+    return Assessment(amount=amount, items=items, facts=facts, verdict=terms.verdict(facts, now))
 
 
 def is_repeated(snapshot: Snapshot, client_reference: str | None) -> bool:
@@ -229,6 +229,7 @@ def policy_facts(snapshot: Snapshot, requested: CancellationRequest, amount: int
         partial=amount < payment.amount,
         partial_refunds=payment.partial_refunds,
         last_partial_at=payment.last_partial_at,
+        taken=payment.amount - payment.amount_refundable,
         requests_last_day=snapshot.requests_last_day,
     )
 
@@ -266,6 +267,8 @@ def _open(builder: ChangeBuilder, requested: CancellationRequest, assessment: As
         "allocation": effective_terms.allocation.value,
         **response_data(row),
     }
+    if isinstance(verdict, Allowed) and verdict.accepted_by is not None:
+        data["accepted_by"] = verdict.accepted_by
     if effective_terms.forfeit:
         data["forfeit"] = sorted(source.value for source in effective_terms.forfeit)
     builder.record_cancellation(RecordType.cancellation_requested, row, data)

@@ -69,6 +69,20 @@ STATES = (
            and c.policy_version is distinct from p.merchant_rules_version""",
     ),
     Invariant(
+        name="merchants_exist",
+        looks_at="payment",
+        sql=f"""
+        select format('%s merchant_rules_version=%s', {PAY}, p.merchant_rules_version) from payment p
+         where p.merchant_rules_version is not null and not exists (
+               select from merchant m
+                where m.merchant_id = p.merchant_id and m.merchant_id || '@' || m.version = p.merchant_rules_version
+                  and m.changed_at <= p.authorised_at)
+        union all
+        select format('%s@%s first=%s', m.merchant_id, m.version, m.changed_at) from merchant m
+          left join merchant b on b.merchant_id = m.merchant_id and b.version = m.version - 1
+         where m.version > 1 and (b.version is null or b.changed_at > m.changed_at)""",
+    ),
+    Invariant(
         name="parts_belong",
         looks_at="cancellation",
         sql=f"""

@@ -89,6 +89,26 @@ RECORDS = (
                else p.id is null or r.chain_id <> p.id or r.chain <> {PAY} or r.merchant_id is distinct from p.merchant_id end""",
     ),
     Invariant(
+        name="versions_are_on_record",
+        looks_at="record",
+        # Out of the text, as the amounts are: what somebody changed need not be JSON any more.
+        sql="""
+        with told as (
+            select r.type, r.occurred_at, r.actor_id,
+                   case r.type when 'policy.published' then substring(r.body from '"policy_version":"([^"]*)"')
+                               else substring(r.body from '"merchant_rules_version":("(?:[^"\\\\]|\\\\.)*")') end as version
+              from record r where r.payment_id is null and r.type in ('policy.published', 'merchant.changed')
+        ), kept as (
+            select 'policy.published' as type, version, published_at as at, published_by as by from policy
+            union all
+            select 'merchant.changed', to_json(merchant_id || '@' || version)::text, changed_at, changed_by from merchant
+        )
+        select format('version=%s type=%s records=%s', coalesce(k.version, t.version), coalesce(k.type, t.type), count(t.type))
+          from kept k
+          full join told t on t.type = k.type and t.version = k.version and t.occurred_at = k.at and t.actor_id = k.by
+         group by k.version, t.version, k.type, t.type having count(k.type) <> 1 or count(t.type) <> 1""",
+    ),
+    Invariant(
         name="records_tell_what_moved",
         looks_at="payment",
         sql=f"""

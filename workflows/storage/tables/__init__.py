@@ -11,6 +11,7 @@ from sqlmodel import SQLModel
 from workflows.storage.tables.anomalies import AnomalyRow
 from workflows.storage.tables.cancellations import PERSONS_DIFFER, CancellationRow
 from workflows.storage.tables.legs import LegRow
+from workflows.storage.tables.merchants import MerchantRow
 from workflows.storage.tables.payments import QUANTITIES_WITHIN_ITEMS, SHARES_WITHIN_FUNDING, PaymentRow
 from workflows.storage.tables.policies import PolicyRow
 from workflows.storage.tables.records import RecordRow
@@ -25,6 +26,7 @@ __all__ = [
     "IdempotentResponseRow",
     "JobRow",
     "LegRow",
+    "MerchantRow",
     "NotificationRow",
     "PaymentRow",
     "PersonalTextRow",
