@@ -13,16 +13,7 @@ from typing import IO, Any, TypeVar
 
 import httpx
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.progress import DownloadColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -30,6 +21,7 @@ from service.auth.keys import LocalKeys
 from service.terminal.api_client import ApiClient, Pause, Reply
 from service.terminal.failure import UserError
 from service.terminal.replay_plan import Case, ReplayPlan, Run, Wish, read_plan
+from service.terminal.replay_progress import Advance, progress_bar
 from service.terminal.replay_table import Timing, print_result
 from service.terminal.replay_tally import Outcome, ReplayResult, Step, Tally, checks, hand_off, judge, step_after
 from workflows.clock_and_ids import utc_now
@@ -49,7 +41,6 @@ _GZIP_START = b"\x1f\x8b"
 _IMPORT = "/v1/payments/import"
 
 T = TypeVar("T")
-Advance = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +86,7 @@ def run_replay(  # noqa: PLR0913 -- each is an option of the command
 async def _import(file: str, url: str, token: str, console: Console, around: Surroundings) -> dict[str, Any]:
     async with ApiClient(url, token, transport=around.transport, pause=around.pause) as reach:
         await reach.greet()
-        with _opened(file) as (raw, size), _bar(console, "payments", size, DownloadColumn()) as advance:
+        with _opened(file) as (raw, size), progress_bar(console, "payments", size, DownloadColumn()) as advance:
             reply = await reach.upload(_IMPORT, lambda: _streamed(_chunks(raw, file, advance)))
     return _imported(reply)
 
@@ -104,10 +95,10 @@ async def _replay(plan: ReplayPlan, url: str, token: str, console: Console, arou
     async with ApiClient(url, token, transport=around.transport, pause=around.pause) as reach:
         await reach.greet()
         begun = time.monotonic()
-        with _bar(console, "registering payments", plan.payments) as advance:
+        with progress_bar(console, "registering payments", plan.payments) as advance:
             tally = Tally(plan, _imported(await reach.upload(_IMPORT, _again(plan, advance), attempts_max=IMPORT_ATTEMPTS_MAX)))
         imported, before = time.monotonic(), reach.requests
-        with _bar(console, "cancelling", plan.requests) as advance:
+        with progress_bar(console, "cancelling", plan.requests) as advance:
 
             async def play(case: Case) -> None:
                 for wish in case.wishes:  # one after the other: the next may come when the last is over
@@ -116,7 +107,7 @@ async def _replay(plan: ReplayPlan, url: str, token: str, console: Console, arou
 
             await _each(plan.cases, play)
         done, requests = time.monotonic(), reach.requests - before
-        with _bar(console, "reading payments", len(plan.cases)) as advance:
+        with progress_bar(console, "reading payments", len(plan.cases)) as advance:
 
             async def look(case: Case) -> None:
                 reply = await reach.get(f"/v1/payments/{case.payment_id}")
@@ -267,19 +258,6 @@ class _Counted:
         more = self._raw.read(size - len(first)) if size < 0 or size > len(first) else b""
         self._advance(len(more))
         return first + more
-
-
-@contextmanager
-def _bar(console: Console, name: str, total: float | None, done: ProgressColumn | None = None) -> Iterator[Advance]:
-    """A progress bar where somebody watches."""
-    if not console.is_terminal:
-        yield lambda _: None
-        return
-    how = BarColumn() if total is not None else SpinnerColumn()
-    columns = (TextColumn("{task.description}", markup=False), how, done or MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(name, total=total)
-        yield lambda step: progress.advance(task, step)
 
 
 def _print_import(console: Console, answer: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -158,24 +159,36 @@ class ReplayPlan:
 
 def read_plan(folder: Path, run: Run, limit: int | None = None) -> ReplayPlan:
     """The first `limit` payments of the folder with their cancellations. Raises UserError where the files cannot be read so."""
-    try:
-        wishes = _wishes(folder)
-        amounts: Counter[str] = Counter()
-        cases: list[Case] = []
-        lags: dict[str, int] = {}
-        count, last = 0, datetime.min.replace(tzinfo=UTC)
-        for body in _read(folder / PAYMENTS):
+    amounts: Counter[str] = Counter()
+    cases: list[Case] = []
+    lags: dict[str, int] = {}
+    count, last = 0, datetime.min.replace(tzinfo=UTC)
+    with _telling(folder):
+        for body, wishes in read_history(folder):
             last = max(last, _happened(body))  # of all, so that a run repeated with another limit sends the very same bodies
             if count == limit:
                 continue
             count += 1
             amounts[body["currency"]] += body["amount"]
-            if found := wishes.get(body["reference"]):
-                lags[body["reference"]] = found[0].lag_seconds
-                cases.append(_case(body, run, found))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{folder} cannot be replayed: a line has another form than expected ({type(error).__name__}: {error}).") from error
+            if wishes:
+                lags[body["reference"]] = wishes[0].lag_seconds
+                cases.append(_case(body, run, wishes))
     return ReplayPlan(folder, run, limit, count, amounts, tuple(cases), lags, last)
+
+
+def read_history(folder: Path) -> Iterator[tuple[Json, tuple[Wish, ...]]]:
+    """Each payment as it stands in the file, with its cancellations in order. Raises UserError where the files cannot be read so."""
+    with _telling(folder):
+        wishes = _wishes(folder)
+    for body in _read(folder / PAYMENTS):
+        with _telling(folder):
+            found = wishes.get(body["reference"], ())
+        yield body, found
+
+
+def count_wishes(folder: Path) -> int:
+    """All cancellations of the folder, those of payments that it does not have too. Raises UserError."""
+    return sum(1 for _ in _read(folder / CANCELLATIONS))
 
 
 def _wishes(folder: Path) -> dict[str, tuple[Wish, ...]]:
@@ -201,6 +214,15 @@ def _case(body: Json, run: Run, wishes: tuple[Wish, ...]) -> Case:
 
 def _happened(body: Json) -> datetime:
     return parse_rfc3339(body.get("completed_at") or body["authorised_at"])
+
+
+@contextmanager
+def _telling(folder: Path) -> Iterator[None]:
+    """What a line of another form than expected raises, told as a sentence."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{folder} cannot be replayed: a line has another form than expected ({type(error).__name__}: {error}).") from error
 
 
 def _read(path: Path) -> Iterator[Json]:
