@@ -66,19 +66,19 @@ async def openapi(context: ForAnybody) -> Response:
 @router.get("/docs", summary="Read the documentation", response_class=HTMLResponse, responses=streamed("text/html"))
 async def docs(context: ForAnybody) -> Response:  # noqa: ARG001 -- says that everybody may ask
     """Swagger UI: every call, to be read and tried. *Authorize* takes a token."""
-    return HTMLResponse(_render("swagger.html"), headers=_DOCS)
+    return HTMLResponse(render("swagger.html"), headers=_DOCS)
 
 
 @router.get("/redoc", summary="Read the reference", response_class=HTMLResponse, responses=streamed("text/html"))
 async def redoc(context: ForAnybody) -> Response:  # noqa: ARG001 -- says that everybody may ask
     """Redoc: the same as one page to read."""
-    return HTMLResponse(_render("redoc.html"), headers=_DOCS)
+    return HTMLResponse(render("redoc.html"), headers=_DOCS)
 
 
 @router.get("/problems", summary="List problems", response_class=HTMLResponse, responses=streamed("text/html"))
 async def list_problems(context: ForAnybody) -> Response:
     """A page for people, in their language."""
-    return _page(problem_index(context.language), context.language)
+    return page_response(problem_index(context.language), context.language)
 
 
 @router.get("/problems/{slug}", summary="Explain a problem", response_class=HTMLResponse, responses=streamed("text/html"))
@@ -86,19 +86,19 @@ async def get_problem(context: ForAnybody, slug: Slug) -> Response:
     """A page for people: what happened, why, and what to do. It is where a problem's `type` leads."""
     if slug not in PROBLEMS:
         raise NotFound
-    return _page(problem_page(slug, context.language), context.language)
+    return page_response(problem_page(slug, context.language), context.language)
 
 
 def problem_index(language: Language) -> str:
     """The page that lists them all."""
     listed = [(problem, sentence("titles", slug, language)) for slug, problem in PROBLEMS.items()]
-    return _render("problems.html", language=language, label=words(language, "words"), problems=listed)
+    return render("problems.html", language=language, label=words(language, "words"), problems=listed)
 
 
 def problem_page(slug: str, language: Language) -> str:
     """The page of one problem."""
     problem = PROBLEMS[slug]
-    return _render(
+    return render(
         "problem.html",
         language=language,
         label=words(language, "words"),
@@ -134,12 +134,14 @@ def _environment() -> Environment:
     )
 
 
-def _render(template: str, **values: object) -> str:
+def render(template: str, **values: object) -> str:
+    """The page that this template makes."""
     return _environment().get_template(template).render(**values)
 
 
-def _page(made: str, language: Language) -> Response:
-    return HTMLResponse(made, headers={**_PAGE, "content-language": language.value})
+def page_response(made: str, language: Language, *, seconds: int = 3600) -> Response:
+    """A page in that language, which may be kept for so long."""
+    return HTMLResponse(made, headers={**_PAGE, "content-language": language.value, "cache-control": f"public, max-age={seconds}"})
 
 
 def _headers(problem: ProblemType) -> list[str]:
