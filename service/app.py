@@ -7,7 +7,7 @@ import httpx
 from fastapi import FastAPI
 
 from service import wiring
-from service.api import cancellations, payments, policies, records, refunds
+from service.api import cancellations, merchants, payments, policies, records, refunds, simulations, terms
 from service.api import operations as service_operations
 from service.api.context import Services
 from service.api.handlers import add_handlers
@@ -16,7 +16,7 @@ from service.api.routing import Operation, action_roles, operations
 from service.auth.jwks import FileKeys, KeySource, UrlKeys
 from service.auth.keys import load_or_create_keys
 from service.auth.tokens import Authenticator
-from service.console import pages
+from service.console import pages, terms_page
 from service.settings import Settings
 from workflows.commands import Runner
 from workflows.domain.enums import Role
@@ -28,8 +28,12 @@ ROUTERS = (
     refunds.router,
     records.router,
     policies.router,
+    merchants.router,
+    terms.router,
+    simulations.router,
     service_operations.router,
     pages.router,
+    terms_page.router,
 )
 
 

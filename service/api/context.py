@@ -5,7 +5,7 @@ checks before it reads the body, and what the OpenAPI says.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -25,6 +25,8 @@ from workflows.domain.enums import ActorRole, Channel, Role
 from workflows.domain.errors import Forbidden, NotFound
 from workflows.domain.model import Actor, Payment, Snapshot
 from workflows.flows.execute_leg import Rails
+from workflows.flows.simulate import Simulations
+from workflows.flows.tell_terms import TermsAnswers
 from workflows.storage.snapshot import SnapshotQuery
 from workflows.storage.store import Store
 
@@ -43,6 +45,8 @@ class Services:
     rails: Rails
     evidence: EvidenceKey
     actions: Mapping[str, frozenset[Role]]  # who may take each step that `available_actions` can name, as the routes say
+    simulations: Simulations = field(default_factory=Simulations)
+    terms: TermsAnswers = field(default_factory=TermsAnswers)
 
     @property
     def store(self) -> Store:
@@ -127,6 +131,10 @@ class RequestContext(Request):
         principal = self.principal
         return principal.role is not Role.merchant or snapshot.payment.merchant_id == principal.merchant_id
 
+    def owns_merchant(self, merchant_id: str) -> bool:
+        principal = self.principal
+        return principal.role is not Role.merchant or principal.merchant_id == merchant_id
+
     def merchant_filter(self, asked: str | None) -> tuple[str | None, bool]:
         """The merchant to filter a list by, and whether anything can be found at all: a merchant's lists hold its own payments'."""
         principal = self.principal
@@ -184,6 +192,7 @@ ForAnybody = Annotated[RequestContext, Callers(None)]
 ForEveryRole = Annotated[RequestContext, Callers(frozenset(Role))]
 ForReaders = Annotated[RequestContext, Callers(_READERS)]
 ForWallet = Annotated[RequestContext, Callers(_WALLET)]
+ForOperators = Annotated[RequestContext, Callers(_OPERATOR)]
 ForImporters = Annotated[RequestContext, Callers(_WALLET | {Role.operator})]
 ForAuditors = Annotated[RequestContext, Callers(frozenset({Role.auditor}))]
 

@@ -25,8 +25,8 @@ from workflows.domain.decisions.eligibility import Outlook
 from workflows.domain.enums import PaymentFailure, PaymentState, Refusal, Route
 from workflows.domain.errors import Window
 from workflows.domain.faults import Fault, FaultMember
-from workflows.domain.model import Payment
-from workflows.domain.policy import Allowed
+from workflows.domain.model import MerchantEntry, Payment
+from workflows.domain.policies.verdicts import Allowed
 
 ACCEPT_LANGUAGE_LENGTH_MAX: Final = 1_000
 _HEADERS_KEPT_MAX: Final = 256
@@ -63,11 +63,21 @@ class NextStep(StrEnum):
     check_instrument = "check_instrument"
 
 
+class Contact(TypedDict):
+    """How to reach the merchant; what it did not tell is None."""
+
+    name: str
+    email: str | None
+    phone: str | None
+    url: str | None
+
+
 class Advice(TypedDict):
     """One of `next_steps`."""
 
     action: str
     message: str
+    contact: Contact | None
 
 
 class Failure(TypedDict):
@@ -185,16 +195,27 @@ def next_step(action: str, spoken: Language) -> str:
     return section.get(action, section["other"])
 
 
-def next_steps(actions: Iterable[str], spoken: Language) -> list[Advice]:
-    return [{"action": action, "message": next_step(action, spoken)} for action in actions]
+def next_steps(actions: Iterable[str], spoken: Language, merchant: MerchantEntry | None = None) -> list[Advice]:
+    """Each with its sentence. `merchant`: whom the customer can ask, and where, if it is known."""
+    return [_advice(action, spoken, merchant) for action in actions]
 
 
-def failure(code: PaymentFailure, detail: str | None, spoken: Language) -> Failure:
+def _advice(action: str, spoken: Language, merchant: MerchantEntry | None) -> Advice:
+    if merchant is None or action != NextStep.contact_merchant:
+        return {"action": action, "message": next_step(action, spoken), "contact": None}
+    known = merchant.contact
+    ways = [way for way in (known.phone, known.email, known.url) if way is not None]
+    told = sentence("contact", "merchant", spoken, name=merchant.name, ways=format_list(ways, "or", _LOCALES[spoken]))
+    contact: Contact = {"name": merchant.name, "email": known.email, "phone": known.phone, "url": known.url}
+    return {"action": action, "message": told, "contact": contact}
+
+
+def failure(code: PaymentFailure, detail: str | None, spoken: Language, merchant: MerchantEntry | None) -> Failure:
     """Why a payment failed, in words, and what its customer can do about it."""
     return {
         "code": code.value,
         "message": sentence("failure", code, spoken),
-        "next_steps": next_steps(_REMEDIES[code], spoken),
+        "next_steps": next_steps(_REMEDIES[code], spoken, merchant),
         "detail": detail,
     }
 

@@ -48,6 +48,8 @@ TAGS: Final = {
     "refunds": "Money on its way back, in one leg per funding source.",
     "records": "The audit trail: one chain of hashes per payment, never changed, never removed.",
     "policies": "The rules that decide, as data: versioned, never changed once published.",
+    "terms": "What a customer could do about a payment, told before it is made.",
+    "merchants": "Who they are, how customers reach them, and their own terms.",
     "service": "The service itself.",
 }
 

@@ -15,7 +15,7 @@ from service.api.problems import RequestProblem
 from service.api.types import BODY_BYTES_MAX, ENTRIES_MAX
 from workflows.domain.canonical import canonical
 from workflows.domain.faults import Fault, FaultCode, FaultMember
-from workflows.domain.policy_form import PolicyInvalid
+from workflows.domain.policies.form import PolicyInvalid
 
 JSON_TYPE: Final = "application/json"
 NDJSON_TYPE: Final = "application/x-ndjson"

@@ -39,7 +39,7 @@ def common_problems(route: Described) -> list[str]:
         slugs += ["unauthenticated", "forbidden"]
     if route.dependant.path_params:
         slugs += ["not-found"]
-    if "POST" in (route.methods or ()):
+    if {"POST", "PUT"} & (route.methods or set()):
         slugs += ["malformed-request", "body-too-large", "unsupported-media-type"]
     if route.is_command:
         slugs += ["idempotency-key-missing", "idempotency-key-reused", "idempotency-in-flight"]

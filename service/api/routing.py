@@ -97,7 +97,9 @@ class ApiRoute(APIRoute):
         callers = _callers_of(endpoint)
         self.roles = callers.roles
         self.is_command = callers.is_command
-        self.takes_if_match = self.is_command and bool(self.dependant.path_params)  # a collection has no version
+        self.takes_if_match = (self.is_command or self.methods == {"PUT"}) and bool(
+            self.dependant.path_params
+        )  # a collection has no version
         self.body_model = _body_model(self)
         self.own_slugs = tuple(declared_problems(self.responses))
         self.slugs = tuple(dict.fromkeys([*common_problems(self), *self.own_slugs]))
@@ -159,7 +161,8 @@ class ApiRoute(APIRoute):
     async def read(self, context: RequestContext) -> None:
         """The body and the headers of a command, read into the context in the promised order."""
         if self.body_model is None:
-            if self.roles is not None and context.method == "GET":  # what reads its own body asks for this itself
+            reads_query = self.roles is not None or self.dependant.query_params  # an open call that asks for nothing takes anything
+            if reads_query and context.method == "GET":  # what reads its own body asks for this itself
                 self._check_query(context)
             return
         sent = await read_body(context)
@@ -183,7 +186,7 @@ class ApiRoute(APIRoute):
             headers.setdefault("vary", "Accept-Language")
         tag = headers.get("etag")
         if tag is not None and context.method == "GET" and _is_known(context, tag):
-            kept = {name: headers[name] for name in ("etag", "vary", "content-language") if name in headers}
+            kept = {name: headers[name] for name in ("etag", "vary", "content-language", "cache-control") if name in headers}
             return Response(None, 304, kept)
         return response
 
@@ -240,11 +243,22 @@ async def _find_policy(context: RequestContext, version: str) -> None:
         raise NotFound
 
 
+async def _find_merchant(context: RequestContext, merchant_id: str) -> None:
+    """To be read it must be there; it may be told of for the first time, and anybody may ask for its terms."""
+    if (
+        context.method == "GET"
+        and context.roles is not None
+        and (not context.owns_merchant(merchant_id) or await context.store.merchants.version(merchant_id) is None)
+    ):
+        raise NotFound
+
+
 _FINDERS: Final = {
     "payment_id": _find_payment,
     "cancellation_id": _find_cancellation,
     "refund_id": _find_refund,
     "version": _find_policy,
+    "merchant_id": _find_merchant,
 }
 
 

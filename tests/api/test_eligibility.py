@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from service.default_policy import default_policy
+from service.shipped_policies import default_policy
 from tests.api.world import Json, World, assert_problem, funding
-from workflows.domain.policy import Limits
-from workflows.domain.policy_form import policy_data
+from workflows.domain.policies.document import policy_data
+from workflows.domain.policies.policy import Limits
 
 
 async def arrived(world: World, category: str) -> Json:

@@ -20,12 +20,15 @@ async def test_paths_that_are_not_there(world: World, path: str) -> None:
     assert_problem(await world.http.get(path), 404, "not-found")
 
 
+PLACES = dict.fromkeys(("payment_id", "cancellation_id", "refund_id", "version", "provider", "slug", "merchant_id"), "x")
+
+
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
 async def test_methods_that_are_not_there(world: World, operation: object) -> None:
-    path = operation.path.format(payment_id="x", cancellation_id="x", refund_id="x", version="x", provider="x", slug="x")  # type: ignore[attr-defined]  # a plain parameter
+    path = operation.path.format(**PLACES)  # type: ignore[attr-defined]  # a plain parameter
     known = {one.method for one in OPERATIONS if one.path == operation.path}  # type: ignore[attr-defined]  # as above
 
-    for method in ("DELETE", "PUT", "PATCH", "BREW"):
+    for method in {"DELETE", "PUT", "PATCH", "BREW"} - known:
         response = await world.http.request(method, path)
         assert_problem(response, 405, "method-not-allowed")
         assert known <= set(re.split(", ?", response.headers["allow"]))
@@ -227,11 +230,16 @@ async def test_unknown_query_parameters_are_refused(world: World, operation: obj
     other = await world.register()
     await world.requested(other)
     refund = (await world.get("/v1/refunds", params={"payment_id": other["id"]})).json()["data"][0]
-    path = operation.path.format(payment_id=payment["id"], cancellation_id=asked["id"], refund_id=refund["id"], version="2026-11-a")  # type: ignore[attr-defined]  # a plain parameter
+    ids = {"payment_id": payment["id"], "cancellation_id": asked["id"], "refund_id": refund["id"], "version": "2026-11-a"}
+    shop = {"name": "Shop", "contact": {"url": "https://shop.example"}}
+    await world.put("/v1/merchants/shop-of-form", shop)
+    path = operation.path.format(**ids, merchant_id="shop-of-form")  # type: ignore[attr-defined]  # a plain parameter
     role = sorted(operation.roles)[0]  # type: ignore[attr-defined]  # as above
+    policy = {"version": "x", "effective_from": "2030-01-01T00:00:00Z", "timezone": "UTC", "calendar": "none", "rules": []}
     bodies: dict[str, Json] = {
         "register_payment": world.terms(),
         "fail_payment": {"code": "other"},
+        "put_merchant": shop,
         "modify_payment": {"amount": 1, "reason": "x"},
         "change_fulfilment": {"status": "shipped"},
         "request_cancellation": {"reason": "duplicate", "channel": "hotline"},
@@ -240,12 +248,15 @@ async def test_unknown_query_parameters_are_refused(world: World, operation: obj
         "ship_return": {"carrier": "sf-express", "tracking_number": "SF1000"},
         "receive_return": {"condition": "intact"},
         "deny_cancellation": {"reason_code": "no_proof", "note": "x"},
-        "publish_policy": {"version": "x", "effective_from": "2030-01-01T00:00:00Z", "timezone": "UTC", "calendar": "none", "rules": []},
+        "publish_policy": policy,
+        "simulate_policy": {"policy": policy, "from": "2026-11-01T00:00:00Z", "to": "2026-12-01T00:00:00Z"},
     }
     before = await world.rows()
 
     if operation.method == "GET":  # type: ignore[attr-defined]  # as above
         response = await world.get(f"{path}?colour=red", role, merchant="shop-1")
+    elif operation.method == "PUT":  # type: ignore[attr-defined]  # as above
+        response = await world.put(f"{path}?colour=red", bodies[operation.name], role)  # type: ignore[attr-defined]  # as above
     else:
         media = {"content-type": "application/x-ndjson"} if operation.name == "import_payments" else {}  # type: ignore[attr-defined]  # as above
         response = await world.post(f"{path}?colour=red", bodies.get(operation.name, {}), role=role, headers=media)  # type: ignore[attr-defined]  # as above

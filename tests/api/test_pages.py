@@ -43,7 +43,7 @@ async def test_people_are_led_to_the_documentation_and_machines_to_the_openapi(w
     assert (machine.status_code, machine.headers["location"]) == (303, "/openapi.json")
 
 
-@pytest.mark.parametrize("path", ["/docs", "/redoc", "/problems", "/problems/policy-refused"])
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/problems", "/problems/policy-refused", "/terms/shop-1"])
 async def test_a_page_loads_only_what_this_service_serves(world: World, path: str) -> None:
     response = await world.http.get(path)
     found, policy = Reader(response.text), response.headers["content-security-policy"]

@@ -105,7 +105,7 @@ async def test_a_payment_that_fails_is_final_and_completes_its_cancellation(worl
     assert failed.json()["failure"] == {
         "code": "network",
         "message": "The connection was lost before the payment was made.",
-        "next_steps": [{"action": "try_again", "message": "Please try to pay again."}],
+        "next_steps": [{"action": "try_again", "message": "Please try to pay again.", "contact": None}],
         "detail": "no line",
     }
     assert failed.json()["refundable_until"] is None

@@ -71,11 +71,13 @@ async def known(world: World) -> dict[str, list[str]]:
     await world.worker.drain()
     await world.worker.runtime.store.beat(world.worker.id, world.clock.now)
     refund = (await world.cancellation(done))["refund"]
+    await world.put("/v1/merchants/shop-of-tests", {"name": "Shop", "contact": {"url": "https://shop.example/help"}})
     return {
         "payment_id": [pending["id"], waiting["id"], refunded["id"]],
         "cancellation_id": [asked["id"], done["id"]],
         "refund_id": [refund["id"]],
         "version": ["2026-11-a"],
+        "merchant_id": ["shop-of-tests"],
         "provider": ["sandbox"],
         "slug": ["policy-refused"],
     }

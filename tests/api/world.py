@@ -21,8 +21,9 @@ from pydantic import SecretStr
 from service import wiring
 from service.app import create_app
 from service.auth.keys import LocalKeys, load_or_create_keys
-from service.default_policy import default_policy
+from service.calendars import calendar
 from service.settings import Settings
+from service.shipped_policies import default_policy
 from tests.database import Database
 from workflows.clock_and_ids import new_id
 from workflows.domain.enums import Role
@@ -45,6 +46,7 @@ TABLES: Final = (
     "notification",
     "anomaly",
     "policy",
+    "merchant",
 )
 Json = dict[str, Any]
 _numbers = count(1)
@@ -105,6 +107,9 @@ class World:
             sent["idempotency-key"] = uuid4().hex if key == NEW_KEY else key
         content = body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
         return await (http or self.http).post(path, content=content, headers=sent)
+
+    async def put(self, path: str, body: object, role: str = "operator", *, headers: dict[str, str] | None = None) -> httpx.Response:
+        return await self.http.put(path, json=body, headers={"authorization": f"Bearer {self.token(role)}", **(headers or {})})
 
     async def register(self, **members: Any) -> Json:
         """A new payment, settled a minute ago unless told; `completed_at=None`: pending."""
@@ -184,7 +189,7 @@ async def running(database: Database, data_dir: Path, sandbox_url: str) -> Async
     async with AsyncExitStack() as stack:
         owner = await asyncpg.connect(database.owner_url, ssl=False)
         stack.push_async_callback(owner.close)
-        await publish_first(owner, default_policy(), now=clock(), new_id=new_id)
+        await publish_first(owner, default_policy(), now=clock(), new_id=new_id, library=calendar)
         pool = await stack.enter_async_context(wiring.database(database.app_url, size=4))
         rails = await stack.enter_async_context(wiring.rails(settings))
         yield World(

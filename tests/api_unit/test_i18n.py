@@ -55,8 +55,9 @@ from workflows.domain.enums import (
 from workflows.domain.errors import Invalid, Window
 from workflows.domain.faults import Fault, FaultCode
 from workflows.domain.model import Payment
-from workflows.domain.policy import Allowed, Deadlines, Denied, EffectiveTerms, Limits, Verdict
-from workflows.domain.policy_facts import PolicyFacts
+from workflows.domain.policies.facts import PolicyFacts
+from workflows.domain.policies.policy import Deadlines, EffectiveTerms, Limits
+from workflows.domain.policies.verdicts import Allowed, Denied, Verdict
 
 EN, ZH = Language.en, Language.zh_CN
 ROOT = Path(service.api.__file__).parents[2]
@@ -272,7 +273,7 @@ def test_next_steps_keep_their_order() -> None:
 def test_every_failure_is_told_with_its_remedy() -> None:
     for spoken in Language:
         for code in PaymentFailure:
-            told = failure(code, "as given", spoken)
+            told = failure(code, "as given", spoken, None)
 
             assert (told["code"], told["detail"]) == (code, "as given")
             assert told["next_steps"]
@@ -301,7 +302,7 @@ def test_what_is_said_of_each_failure() -> None:
         ("other", ["try_again", "contact_support"], "The payment did not succeed.", "支付未成功。"),
     ]
     for code, actions, english, chinese in cases:
-        told = [failure(PaymentFailure(code), None, spoken) for spoken in (EN, ZH)]
+        told = [failure(PaymentFailure(code), None, spoken, None) for spoken in (EN, ZH)]
 
         assert [one["message"] for one in told] == [english, chinese]
         assert [[step["action"] for step in one["next_steps"]] for one in told] == [actions, actions]

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from service.api.i18n import Language
-from service.api.problems import PROBLEMS, ProblemReply, RequestProblem, problem_body, problem_for
+from service.api.problems import PROBLEMS, Listener, ProblemReply, RequestProblem, problem_body, problem_for
 from service.auth.tokens import KeysUnavailable, TokenFault, Unauthenticated
 from workflows.domain import errors
 from workflows.domain.agent_limits import AgentLimit
@@ -30,6 +30,8 @@ STATUSES = {
     "unsupported-media-type": 415,
     "payment-reference-conflict": 409,
     "client-reference-conflict": 409,
+    "policy-version-conflict": 409,
+    "harsher-rule": 422,
     "cancellation-open": 409,
     "invalid-state": 409,
     "payment-disputed": 409,
@@ -69,6 +71,7 @@ _CASES: list[tuple[Exception, str, dict[str, object]]] = [
     (errors.WalletFrozen(), "wallet-frozen", {}),
     (errors.PaymentReferenceConflict(), "payment-reference-conflict", {}),
     (errors.ClientReferenceConflict(), "client-reference-conflict", {}),
+    (errors.PolicyVersionConflict(), "policy-version-conflict", {}),
     (
         REFUSED,
         "policy-refused",
@@ -83,8 +86,12 @@ _CASES: list[tuple[Exception, str, dict[str, object]]] = [
             },
             "message": "The time to cancel this payment ended on 25 November 2026 at 18:30 (Beijing time).",
             "next_steps": [
-                {"action": "contact_merchant", "message": "Please contact the merchant, who may still be able to help you."},
-                {"action": "contact_support", "message": "Please contact our customer support. We are happy to help."},
+                {
+                    "action": "contact_merchant",
+                    "message": "Please contact the merchant, who may still be able to help you.",
+                    "contact": None,
+                },
+                {"action": "contact_support", "message": "Please contact our customer support. We are happy to help.", "contact": None},
             ],
             "cancellation_id": f"can_{CAN.hex}",
         },
@@ -94,12 +101,18 @@ _CASES: list[tuple[Exception, str, dict[str, object]]] = [
     (
         errors.PartialNotSupported(),
         "partial-not-supported",
-        {"next_steps": [{"action": "modifications", "message": "Lower the payment's amount with a modification instead."}]},
+        {
+            "next_steps": [
+                {"action": "modifications", "message": "Lower the payment's amount with a modification instead.", "contact": None}
+            ]
+        },
     ),
     (errors.NotFound(), "not-found", {}),
     (errors.Forbidden(), "forbidden", {}),
     (errors.SecondApproverRequired(), "second-approver-required", {}),
     (errors.AgentLimitReached(AgentLimit.amount_per_day, 42), "rate-limited", {"limit": "amount_per_day"}),
+    (errors.SimulationRunning(), "rate-limited", {}),
+    (errors.TermsBusy(), "rate-limited", {}),
     (errors.VersionMismatch(7), "version-mismatch", {"current_version": 7}),
     (errors.RefundableAmountChanged(0), "refundable-amount-changed", {"amount_refundable": 0}),
     (
@@ -121,7 +134,7 @@ def for_wallet(actions: Iterable[str]) -> list[str]:
 
 
 def reply_to(error: Exception, language: Language = Language.en) -> ProblemReply:
-    reply = problem_for(error, language=language, instance="/v1/payments", trace_id="4bf9", zone=SHANGHAI, available=for_wallet)
+    reply = problem_for(error, Listener(language=language, zone=SHANGHAI, available=for_wallet), instance="/v1/payments", trace_id="4bf9")
     assert reply is not None
     return reply
 
@@ -176,7 +189,7 @@ def test_a_policys_refusal_in_chinese() -> None:
     assert body["title"] == "退款政策不允许"
     assert body["message"] == "这笔支付的可取消时间已于2026年11月25日 18:30（北京时间）结束。"
     assert body["detail"] == body["message"] + "可选的其他办法见 next_steps。"
-    assert body["next_steps"][0] == {"action": "contact_merchant", "message": "请联系商户，对方也许仍可为您处理。"}
+    assert body["next_steps"][0] == {"action": "contact_merchant", "message": "请联系商户，对方也许仍可为您处理。", "contact": None}
     assert "这笔".encode() in reply_to(REFUSED, Language.zh_CN).body
 
 
@@ -196,10 +209,9 @@ def test_a_window_without_ends_says_null() -> None:
 def test_steps_are_those_that_the_caller_may_take() -> None:
     reply = problem_for(
         errors.InvalidState("refunded", ("withdraw", "timeout")),
-        language=Language.en,
+        Listener(language=Language.en, available=lambda actions: [action for action in actions if action == "timeout"]),
         instance="/",
         trace_id="t",
-        available=lambda actions: [action for action in actions if action == "timeout"],
     )
 
     assert reply is not None
@@ -208,7 +220,7 @@ def test_steps_are_those_that_the_caller_may_take() -> None:
 
 def test_what_is_no_refusal_is_not_answered_here() -> None:
     for error in [ValueError("x"), KeyError("x"), errors.LeaseLost(), Exception()]:
-        assert problem_for(error, language=Language.en, instance="/", trace_id="t") is None
+        assert problem_for(error, Listener(language=Language.en), instance="/", trace_id="t") is None
 
 
 # The border's own.
@@ -263,6 +275,8 @@ def test_who_should_come_again_is_told_when() -> None:
         (errors.IdempotencyInFlight(), "1"),
         (RequestProblem("rate-limited"), "1"),
         (errors.AgentLimitReached(AgentLimit.requests_per_day, 42), "42"),
+        (errors.SimulationRunning(), "5"),
+        (errors.TermsBusy(), "1"),
         (RequestProblem("rate-limited", retry_after_seconds=17), "17"),
         (RequestProblem("rate-limited", retry_after_seconds=0), "1"),
     ]

@@ -12,7 +12,7 @@ from workflows.storage.apply import ApplyResult, Fence, NotificationMark
 from workflows.storage.jobs import Claim, Queue
 from workflows.storage.mapping import ResponseToKeep
 from workflows.storage.notifications import ReceivedNotification, StoredNotification
-from workflows.storage.snapshot import SnapshotQuery
+from workflows.storage.snapshot import Registration, SnapshotQuery
 from workflows.storage.store import Store
 
 Moment = Literal["before", "after"]
@@ -69,8 +69,10 @@ class SteppingStore(Store):
     async def load(self, wanted: SnapshotQuery) -> Snapshot | None:
         return await self._steps.take("store.load", lambda: Store.load(self, wanted))
 
-    async def load_for_registration(self, payment_id: UUID, authorised_at: datetime) -> tuple[str | None, Snapshot | None]:
-        return await self._steps.take("store.load_for_registration", lambda: Store.load_for_registration(self, payment_id, authorised_at))
+    async def load_for_registration(self, payment_id: UUID, authorised_at: datetime, merchant_id: str) -> Registration:
+        return await self._steps.take(
+            "store.load_for_registration", lambda: Store.load_for_registration(self, payment_id, authorised_at, merchant_id)
+        )
 
     async def apply(
         self,

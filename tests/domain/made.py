@@ -14,8 +14,8 @@ from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.decisions.requests import CancellationRequest, OverrideRequest
 from workflows.domain.enums import ActorRole, Channel, LegState, OutcomeSource, Reason, Source
 from workflows.domain.model import Actor, Cancellation, Funding, Item, ItemQuantity, Leg, Payment, Refund, Snapshot
-from workflows.domain.policy import Policy
-from workflows.domain.policy_form import parse_policy
+from workflows.domain.policies.form import parse_policy
+from workflows.domain.policies.policy import Policy
 from workflows.domain.ports import Done, Outcome
 from workflows.domain.records import Record
 

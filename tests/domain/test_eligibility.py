@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from service.calendars import calendar
-from service.default_policy import default_policy
+from service.shipped_policies import default_policy
 from tests.domain import made
 from tests.domain.made import BOTH, DAY, HOUR, NOW
 from workflows.domain.decisions.eligibility import Outlook, ReasonOutcome, foresee, refundable_until
@@ -14,7 +14,7 @@ from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.enums import Category, Fulfilment, Reason, Refusal, Route, Source
 from workflows.domain.errors import CancellationOpen, Invalid, InvalidState, PolicyRefused
 from workflows.domain.model import Snapshot
-from workflows.domain.policy import Allowed, Denied
+from workflows.domain.policies.verdicts import Allowed, Denied
 
 MICROSECOND = timedelta(microseconds=1)
 SHIPPED_POLICY = PolicyContext(policy=default_policy(), calendar=calendar("CN"))

@@ -16,7 +16,7 @@ LINES_PER_FILE_MAX = 400
 LINES_PER_FUNCTION_MAX = 50
 
 # Pure parts of the standard library; io only for StringIO. Not among them: time, random, secrets, os, pathlib, socket, asyncio, logging.
-PURE = {"base64", "bisect", "calendar", "collections", "csv", "dataclasses", "datetime", "enum", "functools", "hashlib", "io"}
+PURE = {"base64", "bisect", "calendar", "collections", "csv", "dataclasses", "datetime", "enum", "functools", "hashlib", "heapq", "io"}
 PURE |= {"itertools", "json", "operator", "re", "string", "typing", "unicodedata", "uuid", "zoneinfo"}
 # What values are made of (immutable, copied and compared in C), and the encoder of their canonical form.
 VALUES = {"msgspec", "msgspec.structs", "msgspec.json"}

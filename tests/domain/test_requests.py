@@ -30,9 +30,10 @@ from workflows.domain.errors import (
     RefundryError,
 )
 from workflows.domain.model import Actor, Item, Snapshot
-from workflows.domain.policy import Allowed, Denied
-from workflows.domain.policy_facts import facts_from
-from workflows.domain.policy_form import parse_policy, policy_data
+from workflows.domain.policies.document import policy_data
+from workflows.domain.policies.facts import facts_from
+from workflows.domain.policies.form import parse_policy
+from workflows.domain.policies.verdicts import Allowed, Denied
 
 ASKING = [ActorRole.wallet, ActorRole.agent, ActorRole.supervisor, ActorRole.merchant]
 

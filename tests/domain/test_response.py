@@ -14,7 +14,8 @@ from workflows.domain.decisions.handoffs import MerchantResponse
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.enums import ActorRole, CancellationState, Channel, MerchantDecision, Reason
 from workflows.domain.model import Actor, Cancellation, Snapshot
-from workflows.domain.policy_form import PolicyInvalid, parse_policy, policy_data
+from workflows.domain.policies.document import policy_data
+from workflows.domain.policies.form import PolicyInvalid, parse_policy
 from workflows.domain.times import rfc3339
 
 MINUTE = timedelta(minutes=1)

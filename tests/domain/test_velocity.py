@@ -12,7 +12,8 @@ from workflows.domain.decisions import requests
 from workflows.domain.enums import CancellationState, PaymentState
 from workflows.domain.errors import AgentLimitReached, InvalidState
 from workflows.domain.model import Actor, Snapshot
-from workflows.domain.policy_form import PolicyInvalid, parse_policy, policy_data
+from workflows.domain.policies.document import policy_data
+from workflows.domain.policies.form import PolicyInvalid, parse_policy
 
 LIMITS = {"requests_per_day": 3, "amount_per_day": {"CNY": 1_000}, "refunds_to_wallet_per_day": 2}
 AN_HOUR_AGO = NOW - timedelta(hours=1)

@@ -38,7 +38,13 @@ GET  /v1/records                                    - - - - u -
 GET  /v1/records/export                             - - - - u -
 GET  /v1/policies                                   w a s m u o
 POST /v1/policies                                   - - - - - o *
+POST /v1/policies/simulate                          - - - - - o
 GET  /v1/policies/{version}                         w a s m u o
+GET  /v1/merchants                                  w a s m u o
+GET  /v1/merchants/{merchant_id}                    w a s m u o
+PUT  /v1/merchants/{merchant_id}                    - - - - - o
+GET  /v1/terms                                       open
+GET  /terms/{merchant_id}                            open
 GET  /v1/meta                                       w a s m u o
 GET  /v1/log/key                                    open
 POST /v1/providers/{provider}/notifications         open

@@ -16,6 +16,8 @@
     ├─ Forbidden
     ├─ SecondApproverRequired       another person must approve
     ├─ AgentLimitReached            one of ours has asked for as much as policy allows within 24 hours
+    ├─ SimulationRunning            one at a time in a process
+    ├─ TermsBusy                    too many wait for terms that have to be worked out
     ├─ VersionMismatch              the caller looked at an older version
     ├─ RefundableAmountChanged
     ├─ Invalid                      a value in the request that only the payment's own facts could disprove
@@ -125,6 +127,20 @@ class AgentLimitReached(RefundryError):
 
 
 @dataclass
+class TermsBusy(RefundryError):
+    """Too many different terms are being worked out in this process."""
+
+    retry_after_seconds: int = 1
+
+
+@dataclass
+class SimulationRunning(RefundryError):
+    """Another simulation is running in this process."""
+
+    retry_after_seconds: int = 5
+
+
+@dataclass
 class VersionMismatch(RefundryError):
     current_version: int
 
@@ -132,6 +148,10 @@ class VersionMismatch(RefundryError):
 @dataclass
 class RefundableAmountChanged(RefundryError):
     amount_refundable: int
+
+
+class PolicyVersionConflict(RefundryError):
+    """The version is published already, with another content."""
 
 
 class Invalid(RefundryError):

@@ -59,6 +59,7 @@ class FaultCode(StrEnum):
     items_sum = "items_sum"
     duplicate_item = "duplicate_item"
     given_twice = "given_twice"
+    span_reversed = "span_reversed"  # a span that ends before it starts
 
     # The request as a whole.
     body_incomplete = "body_incomplete"
@@ -108,6 +109,9 @@ class FaultCode(StrEnum):
     unknown_zone = "unknown_zone"
     invalid_calendar = "invalid_calendar"
     unknown_calendar = "unknown_calendar"
+    invalid_calendar_name = "invalid_calendar_name"
+    invalid_date = "invalid_date"
+    not_a_weekend = "not_a_weekend"
     duplicate_rule_name = "duplicate_rule_name"
     invalid_tier_name = "invalid_tier_name"
     duplicate_tier_name = "duplicate_tier_name"
@@ -117,7 +121,14 @@ class FaultCode(StrEnum):
     empty_condition = "empty_condition"
     anchor_without_window = "anchor_without_window"
     length_or_until = "length_or_until"
-    policy_version_taken = "policy_version_taken"  # published already, with another content
+    harsher_rule = "harsher_rule"  # of a merchant's own: it never takes effect
+    harsher_deadline = "harsher_deadline"  # longest or shortest: what the policy has
+
+    # A merchant.
+    no_contact = "no_contact"
+    invalid_email = "invalid_email"
+    invalid_phone = "invalid_phone"
+    invalid_url = "invalid_url"
 
 
 class Fault(Struct, frozen=True):

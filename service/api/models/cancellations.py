@@ -51,7 +51,7 @@ from workflows.domain.enums import (
     Source,
 )
 from workflows.domain.faults import FaultCode
-from workflows.domain.policy import VerificationMethod
+from workflows.domain.policies.policy import VerificationMethod
 
 
 class ItemQuantityBody(Body):
@@ -178,7 +178,10 @@ class DecisionOut(Out):
     """What policy decided, and on which facts."""
 
     rule: str | None = Field(description="The rule that decided.", examples=["second-thoughts"])
-    policy_version: str = Field(description="The policy by which it was decided.", examples=["2026-11-a"])
+    policy_version: str = Field(
+        description="The policy by which it was decided; `shop-1@3` where it was version 3 of the merchant's own rules.",
+        examples=["2026-11-a"],
+    )
     window: WindowOut | None = Field(description="The rule's window.")
     facts: dict[str, object] = Field(description="What the rule saw.", examples=[{"state": "completed", "fulfilment": "none"}])
 
@@ -316,7 +319,9 @@ class EligibilityOut(Out):
     allowed: bool = Field(description="Whether a request would be taken.")
     route: Route | None = Field(description="Who would decide; null where it is refused.")
     rule: str | None = Field(description="The rule that would decide.", examples=["ask-the-merchant"])
-    policy_version: str | None = Field(description="The policy by which it would be decided.", examples=["2026-11-a"])
+    policy_version: str | None = Field(
+        description="The policy by which it would be decided; `shop-1@3` for version 3 of the merchant's own rules.", examples=["2026-11-a"]
+    )
     window: WindowOut | None = Field(description="The rule's window.")
     amount_refundable: Sum
     allocation: list[ShareOut] = Field(description="What each funding source would get back.")

@@ -279,7 +279,9 @@ class PaymentOut(Out):
     disputed: bool = Field(description="A dispute is open; nothing goes out.")
     frozen: bool = Field(description="The wallet is on hold; refunds to it wait.")
     policy_version: str = Field(description="The policy in force when it was authorised.", examples=["2026-11-a"])
-    merchant_rules_version: str | None = Field(description="The merchant's own rules then.")
+    merchant_rules_version: str | None = Field(
+        description="The merchant's own terms in force then, as `merchant@version`; null: it had not been described.", examples=["shop-1@3"]
+    )
     metadata: dict[str, str] = Field(description="As it came; empty once erased.", examples=[{"city": "Hangzhou"}])
     open_cancellation: CancellationId | None = Field(description="The one that is open.")
     cancellations: list[CancellationId] = Field(description="All of them, newest last.")

@@ -27,7 +27,8 @@ from workflows.domain.enums import (
 )
 from workflows.domain.machines import CANCELLATION, GuardFacts
 from workflows.domain.model import Cancellation, Clock, DataValue, Snapshot
-from workflows.domain.policy import Deadlines, Timeout, needs_second_approval
+from workflows.domain.policies.policy import Deadlines, Timeout
+from workflows.domain.policies.verdicts import needs_second_approval
 from workflows.domain.times import rfc3339
 from workflows.domain.windows import deadline
 

@@ -29,7 +29,7 @@ from workflows.domain.enums import (
 from workflows.domain.machines import CANCELLATION, LEG, PAYMENT, GuardFacts
 from workflows.domain.model import Cancellation, DataValue, ItemQuantity, Leg, Payment, Refund
 from workflows.domain.money import allocate
-from workflows.domain.policy import EffectiveTerms
+from workflows.domain.policies.policy import EffectiveTerms
 from workflows.domain.ports import Order
 
 # A refund's state is its legs' worst; this is the order, worst first.

@@ -31,7 +31,7 @@ from workflows.domain.errors import (
 from workflows.domain.faults import FaultCode
 from workflows.domain.machines import CANCELLATION, PAYMENT, GuardFacts
 from workflows.domain.model import Cancellation, DataValue, MerchantAnswer, Payment, Snapshot
-from workflows.domain.policy import partial_limit_reached
+from workflows.domain.policies.verdicts import partial_limit_reached
 from workflows.domain.times import rfc3339
 
 ESCALATION_MAX = timedelta(days=7)  # how long after the merchant's no the customer may turn to an agent

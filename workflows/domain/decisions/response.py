@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.enums import CANCELLATION_OURS
 from workflows.domain.model import Cancellation, DataValue
-from workflows.domain.policy import ResponseTier
-from workflows.domain.policy_facts import facts_from
+from workflows.domain.policies.facts import facts_from
+from workflows.domain.policies.policy import ResponseTier
 from workflows.domain.times import rfc3339
 from workflows.domain.windows import Length, absolute, deadline
 from workflows.domain.working_time import Schedule
