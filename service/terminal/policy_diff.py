@@ -43,10 +43,18 @@ def run_diff(old: str, new: str, *, url: str, token: Callable[[], str], console:
 def differences(old: Mapping[str, DataValue], new: Mapping[str, DataValue]) -> Iterator[str]:
     """A line for each change between two documents as `policy_data` makes them: `+` added, `-` removed, `~` changed, `>` moved."""
     for member in [*old, *(one for one in new if one not in old)]:
+        if member == "calendar" and _is_dated(old.get(member), new.get(member)):
+            continue  # published, and not yet
         if member in _NAMED:
             yield from _named_differences(_NAMED[member], old.get(member, []), new.get(member, []))
         else:
             yield from _value_differences(member, old.get(member), new.get(member))
+
+
+def _is_dated(one: DataValue, other: DataValue) -> bool:
+    """Whether both name the same calendar, and one of them has its days, which publication writes down."""
+    names = [value["name"] if isinstance(value, Mapping) else value for value in (one, other)]
+    return names[0] == names[1] and isinstance(one, Mapping) is not isinstance(other, Mapping)
 
 
 _STYLES = {"+": "green", "-": "red", "~": "yellow", ">": "cyan"}

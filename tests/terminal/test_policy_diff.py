@@ -131,3 +131,12 @@ async def test_a_published_version_is_read_from_the_service() -> None:
         assert await published_document(client, "2026-11-a") == document
         with pytest.raises(UserError, match="2026-12-a is no file, and no version"):
             await published_document(client, "2026-12-a")
+
+
+def test_a_calendar_whose_days_publication_wrote_down_is_the_same() -> None:
+    dated = {"name": "CN", "holidays": ["2026-10-01"], "working_weekends": []}
+
+    assert list(differences({"calendar": dated}, {"calendar": "CN"})) == []
+    assert list(differences({"calendar": "CN"}, {"calendar": dated})) == []
+    assert list(differences({"calendar": dated}, {"calendar": "GB"})) != []
+    assert list(differences({"calendar": dated}, {"calendar": {**dated, "holidays": []}})) != []
