@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 PARTS = ("requests", "endpoints", "memory", "exports", "refunds", "deadlines", "rules", "growth")
 BY_DEFAULT = PARTS[:-1]
+POLICY_SIZES = (10, 200)  # rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,14 +6,13 @@ from typing import Any
 
 from service.calendars import calendar
 from tests.bench.figures import Figures
-from tests.bench.plan import Plan, Reporter
+from tests.bench.plan import POLICY_SIZES, Plan, Reporter
 from workflows.domain.enums import Anchor, Category, Channel, Fulfilment, PaymentState, Reason, Role, Source
 from workflows.domain.policies.facts import PolicyFacts
 from workflows.domain.policies.form import parse_policy
 from workflows.domain.policies.policy import Policy
 from workflows.domain.policies.verdicts import decide_route
 
-SIZES = (10, 200)
 _LOOPS, _TIMES = 300, 300  # the quickest of so many loops counts: what else runs on the machine makes the others slower
 _NOW = datetime(2026, 11, 1, tzinfo=UTC)
 _ASKED = PolicyFacts(
@@ -33,9 +32,9 @@ _ASKED = PolicyFacts(
 
 
 def measure(plan: Plan, figures: Figures, reporter: Reporter) -> None:
-    with reporter.part("Policies of different sizes", plan.rounds * len(SIZES)) as advance:
+    with reporter.part("Policies of different sizes", plan.rounds * len(POLICY_SIZES)) as advance:
         for _ in range(plan.rounds):
-            for size in SIZES:
+            for size in POLICY_SIZES:
                 figures.add(f"rules.{size}.us", _microseconds(_policy(size)))
                 advance(1)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.bench import contest, deadlines, endpoints, exports, growth, pgbench, rules, stock, whole
+from tests.bench import contest, deadlines, endpoints, exports, growth, pgbench, stock, whole
 from tests.bench import stage as stages
 from tests.bench.contest import Contest
 from tests.bench.figures import Figures
@@ -24,6 +24,8 @@ def run(plan: Plan, reporter: Reporter) -> Figures:
     if "deadlines" in plan.parts:
         deadlines.measure(plan, figures, reporter)
     if "rules" in plan.parts:
+        from tests.bench import rules
+
         rules.measure(plan, figures, reporter)
     if "growth" in plan.parts:
         growth.measure(plan, figures, reporter)

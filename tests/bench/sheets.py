@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import rules
 from tests.bench.endpoints import ENDPOINTS
 from tests.bench.exports import WAYS
 from tests.bench.figures import Figures, rounded
+from tests.bench.plan import POLICY_SIZES
 
 _RATE = {"per_second": "per s"}
 _LATENCIES = {"p50_ms": "p50 ms", "p95_ms": "p95 ms", "p99_ms": "p99 ms"}
@@ -149,7 +149,7 @@ def _deadlines(figures: Figures) -> Sheet:
 
 
 def _rules(figures: Figures) -> Sheet:
-    units = {f"rules.{size}.us": f"CPU µs of a policy of {size} rules, the last of which decides" for size in rules.SIZES}
+    units = {f"rules.{size}.us": f"CPU µs of a policy of {size} rules, the last of which decides" for size in POLICY_SIZES}
     return _list("A policy's verdict alone, without the request around it", units, figures)
 
 
