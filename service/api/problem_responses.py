@@ -125,8 +125,14 @@ _HARM: Final = {
         "completed_at": _OPENS,
         "requested_at": _OPENS,
     },
-    "policy": {"rule": "second-thoughts", "route": "automatic", "refusal": None, "window": None},
-    "rule": {"rule": "ask-us", "route": "merchant", "refusal": None, "window": None},
+    "policy": {"rule": "second-thoughts", "route": "automatic", "refusal": None, "window": None, "deadlines": {}},
+    "rule": {
+        "rule": "ask-us",
+        "route": "merchant",
+        "refusal": None,
+        "window": None,
+        "deadlines": {"merchant": {"length": "48 hours", "then": "agent"}},
+    },
 }
 _STATUS_TEXTS: Final = {
     400: "The request is malformed, or lacks its idempotency key.",

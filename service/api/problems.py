@@ -12,6 +12,7 @@ from datetime import UTC, datetime, tzinfo
 from service.api.i18n import Language, NextStep, fault_message, next_steps, refusal_message, sentence
 from service.auth.tokens import KeysUnavailable, TokenFault, Unauthenticated
 from workflows.domain import errors, ids
+from workflows.domain.enums import Route
 from workflows.domain.faults import Fault
 from workflows.domain.model import MerchantEntry
 from workflows.domain.policies.comparison import Comparison, HarsherRules
@@ -237,7 +238,19 @@ _OF_A_REQUEST = ("state", "fulfilment", "category", "amount", "currency", "role"
 
 def _verdict(verdict: Verdict) -> dict[str, object]:
     route, refusal = (verdict.route, None) if isinstance(verdict, Allowed) else (None, verdict.refusal)
-    return {"rule": verdict.rule, "route": route, "refusal": refusal, "window": _window(verdict.window)}
+    return {"rule": verdict.rule, "route": route, "refusal": refusal, "window": _window(verdict.window), "deadlines": _deadlines(verdict)}
+
+
+def _deadlines(verdict: Verdict) -> dict[str, object]:
+    """Of those who have to act: the merchant, or who sends goods back and who looks at them."""
+    if not isinstance(verdict, Allowed):
+        return {}
+    clocks = verdict.deadlines
+    by_route = {
+        Route.merchant: {"merchant": clocks.merchant},
+        Route.return_: {"return": clocks.return_, "inspection": clocks.inspection},
+    }
+    return {name: {"length": str(clock.length), "then": clock.then} for name, clock in by_route.get(verdict.route, {}).items()}
 
 
 def _policy_members(error: errors.PolicyRefused, listener: Listener) -> dict[str, object]:

@@ -691,8 +691,14 @@ async def test_a_harsher_rule_is_refused_with_customers_whom_it_would_have_harme
 async def test_a_deadline_that_is_worse_is_refused(world: World, member: str, clock: Json, limit: str) -> None:
     kind = {**A_MONTH, "merchant_deadline": {"length": "1 hour", "then": "agent"}, member: clock}
 
-    said = assert_problem(await put(world, new_id(), body(rules=[kind])), 422, "harsher-rule", examples=[])
+    said = assert_problem(await put(world, new_id(), body(rules=[kind])), 422, "harsher-rule")
 
+    for example in said["examples"]:
+        assert (example["pointer"], example["rule"]["rule"]) == ("/rules/0", kind["name"])
+    if member == "merchant_deadline":  # the rule hands off, so that this is the clock that its customers would wait by
+        assert said["examples"]
+        assert all(example["rule"]["deadlines"] == {"merchant": clock} for example in said["examples"])
+        assert said["examples"][0]["request"]["role"] == "wallet"
     assert [(one["pointer"], one["code"]) for one in said["errors"]] == [(f"/rules/0/{member}", "harsher_deadline")]
     assert limit in said["errors"][0]["detail"]
 

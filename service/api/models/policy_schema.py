@@ -2,47 +2,44 @@
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 from workflows.domain.enums import (
     Allocation,
     Anchor,
-    Category,
     Channel,
-    Fulfilment,
     OnDeadline,
-    PaymentState,
-    Reason,
     Refusal,
-    Role,
     Route,
-    Source,
 )
 from workflows.domain.forms import CURRENCY
 from workflows.domain.money import AMOUNT_MAX
 from workflows.domain.policies.conditions import Subject
-from workflows.domain.policies.form import OWN_RULE, RULES_MAX, WORDS_MAX
-from workflows.domain.policies.form_agents import TIERS_MAX
+from workflows.domain.policies.form import (
+    CALENDAR,
+    DAYS_MAX,
+    NAME,
+    NEXT_STEPS_MAX,
+    OWN_RULE,
+    PRINTABLE,
+    PROMOTIONS,
+    RULES_MAX,
+    STEP,
+    VERSION,
+    WORDS,
+    WORDS_MAX,
+    ZONE,
+)
+from workflows.domain.policies.form_agents import TIER_NAME, TIERS_MAX
 from workflows.domain.policies.policy import VerificationMethod
 from workflows.domain.windows import Unit
 
 Schema = dict[str, Any]
 
 _COUNT_MAX = 1_000_000
-_NEXT_STEPS_MAX = 20
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _UNITS = "|".join(unit.removesuffix("s") for unit in Unit)
-_WORDS: Final[dict[Subject, type[StrEnum]]] = {
-    Subject.state: PaymentState,
-    Subject.fulfilment: Fulfilment,
-    Subject.category: Category,
-    Subject.role: Role,
-    Subject.channel: Channel,
-    Subject.reason: Reason,
-    Subject.source: Source,
-}
 _AGENTS_CHANNELS = tuple(channel for channel in Channel if channel not in (Channel.app, Channel.merchant, Channel.system))
-_PROMOTIONS = (Source.coupon, Source.points)
 
 
 def policy_schema() -> Schema:
@@ -52,13 +49,13 @@ def policy_schema() -> Schema:
         "required": ["version", "effective_from", "timezone", "calendar", "rules"],
         "additionalProperties": False,
         "properties": {
-            "version": _text("[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", "Its name."),
+            "version": _text(VERSION.pattern, "Its name."),
             "effective_from": {
                 "description": "Payments authorised from then on are decided by it.",
                 "type": "string",
                 "format": "date-time",
             },
-            "timezone": _text("[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}", "IANA name: its days, business days and months count."),
+            "timezone": _text(ZONE.pattern, "IANA name: its days, business days and months count."),
             "calendar": _calendar(),
             "rules": _list(_rule(), RULES_MAX, "The first whose `when` holds and whose window is open decides."),
             "deadlines": _deadlines(),
@@ -98,14 +95,14 @@ def policy_schema_file() -> Schema:
 
 
 def _calendar() -> Schema:
-    name = _text("none|[A-Z0-9]{2,6}(-[A-Z0-9]{1,6})?", "A country (CN), its part (GB-SCT) or a market (XNYS); `none`: Monday to Friday.")
+    name = _text(CALENDAR.pattern, "A country (CN), its part (GB-SCT) or a market (XNYS); `none`: Monday to Friday.")
     day = {"type": "string", "format": "date"}
     given = _object(
         "With its days, as they are published with a policy; beyond them Monday to Friday.",
         {
-            "name": _text("[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "Its name; it may be your own."),
-            "holidays": {"description": "No business days.", "type": "array", "items": day},
-            "working_weekends": {"description": "Business days all the same.", "type": "array", "items": day},
+            "name": _text(NAME.pattern, "Its name; it may be your own."),
+            "holidays": {"description": "No business days.", "type": "array", "items": day, "maxItems": DAYS_MAX},
+            "working_weekends": {"description": "Business days all the same.", "type": "array", "items": day, "maxItems": DAYS_MAX},
         },
         required=("name", "holidays"),
     )
@@ -114,7 +111,7 @@ def _calendar() -> Schema:
 
 def _rule() -> Schema:
     members = {
-        "name": _text("[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "Unique within the policy."),
+        "name": _text(NAME.pattern, "Unique within the policy."),
         "when": _when(),
         "window": _window(),
         "requires_anchor": {"description": "As within the window.", "type": "boolean"},
@@ -126,7 +123,7 @@ def _rule() -> Schema:
         "allocation": _word(Allocation, "How a partial refund is spread over the sources; `pro_rata` where left out."),
         "forfeit": {
             "description": "Promotions that are not given back; true: all.",
-            "anyOf": [{"type": "boolean"}, _list(_word(_PROMOTIONS), len(_PROMOTIONS))],
+            "anyOf": [{"type": "boolean"}, _list(_word(sorted(PROMOTIONS)), len(sorted(PROMOTIONS)))],
         },
         "verification": _verification(),
         "limits": _limits("In place of the policy's."),
@@ -135,8 +132,8 @@ def _rule() -> Schema:
 
 
 def _when() -> Schema:
-    one: dict[Subject, Schema] = {subject: _word(words) for subject, words in _WORDS.items()}
-    one[Subject.merchant_id] = _text("[!-~]{1,64}")
+    one: dict[Subject, Schema] = {subject: _word(words) for subject, words in WORDS.items()}
+    one[Subject.merchant_id] = _text(PRINTABLE.pattern)
     one[Subject.currency] = _text(CURRENCY.pattern)
     one[Subject.amount] = _integer(1)
     members: dict[str, Schema] = {}
@@ -216,7 +213,7 @@ def _agent_limits() -> Schema:
 
 def _tier() -> Schema:
     members = {
-        "name": _text("[a-z][a-z_]{0,39}", "Shown as `tier`."),
+        "name": _text(TIER_NAME.pattern, "Shown as `tier`."),
         "when": _when(),
         "routes": _list(_word(Route), len(Route), "Left out: whoever decides."),
         "first_response": _length("Until somebody takes the case, or decides it."),
@@ -229,7 +226,7 @@ def _tier() -> Schema:
 def _refusals() -> Schema:
     steps = _object(
         "What to tell the customer instead.",
-        {"next_steps": _list(_text("[a-z][a-z_]{0,39}"), _NEXT_STEPS_MAX, "In this order.")},
+        {"next_steps": _list(_text(STEP.pattern), NEXT_STEPS_MAX, "In this order.")},
         required=("next_steps",),
     )
     return _object("By refusal; `default` for all others.", {"default": steps, **{refusal.value: steps for refusal in Refusal}})

@@ -10,7 +10,7 @@ from tests.domain.policies.test_policy import FACTS
 from workflows.domain.enums import Category, Channel, Fulfilment, PaymentState, Reason, Role, Source
 from workflows.domain.policies.conditions import Condition, Subject, When
 from workflows.domain.policies.facts import PolicyFacts
-from workflows.domain.policies.policy import TOLD_ALONE
+from workflows.domain.policies.policy import REFUSAL_OF
 from workflows.domain.policies.rule_index import index_of, positions
 
 WORDS: dict[Subject, tuple[str, ...]] = {
@@ -80,13 +80,13 @@ def test_the_index_finds_what_asking_each_rule_finds() -> None:
     chance, found = random.Random(15), 0
     for _ in range(60):
         whens = tuple(random_when(chance) for _ in range(chance.choice([0, 1, 3, 20, 70])))
-        index = index_of(whens, TOLD_ALONE)
+        index = index_of(whens, REFUSAL_OF)
         for _ in range(100):
             facts = random_facts(chance)
             expected = scanned(whens, facts)
             assert list(positions(index.matching(facts))) == expected, (whens, facts)
             found += len(expected)
-            for subject in TOLD_ALONE:
+            for subject in REFUSAL_OF:
                 for negated_only in (True, False):
                     told = index.matching_but(facts, subject, negated_only=negated_only)
                     assert list(positions(told)) == scanned(without(whens, subject, negated_only=negated_only), facts)

@@ -33,7 +33,7 @@ class PolicyContext(Struct, frozen=True, kw_only=True):
             return verdict
         own = self._accepted(decide_route(self.own, facts, now, self.calendar), facts)
         if isinstance(own, Allowed):
-            own = replace(own, effective_terms=_beside(verdict, own, facts))
+            own = replace(own, effective_terms=_own_terms(verdict, own, facts))
         return more_favourable(verdict, own)
 
     def effective_terms(self, cancellation: Cancellation) -> EffectiveTerms:
@@ -54,7 +54,7 @@ class PolicyContext(Struct, frozen=True, kw_only=True):
         return limit is not None and facts.taken + facts.amount <= limit
 
 
-def _beside(policys: Verdict, own: Allowed, facts: PolicyFacts) -> EffectiveTerms:
+def _own_terms(policys: Verdict, own: Allowed, facts: PolicyFacts) -> EffectiveTerms:
     """The terms of what a merchant's rule allows: its clocks, and for the rest what the policy's rule says that allows it too.
 
     Where one of ours would refund alone what policy refuses him or leaves to a colleague, a second person is needed at any amount.

@@ -1,6 +1,6 @@
 """Whether a merchant's own rules are ever kinder than the policy's: one that never is would never take effect."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
@@ -42,7 +42,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
 
 class HarsherRule(Struct, frozen=True, kw_only=True):
-    """A rule that is nowhere kinder than the policy; `examples`: customers whom it would have harmed, if it ever took effect."""
+    """A rule that is nowhere kinder than the policy, or has a worse deadline; `examples`: customers whom it would have harmed."""
 
     position: int
     name: str
@@ -78,12 +78,15 @@ def check_own_rules(policy: Policy, merchant_id: str, details: MerchantDetails, 
 
     A rule of which that cannot be shown, or would take too long, is let through: it does no harm, since the kinder verdict wins.
     """
-    rules = details.rules
-    faults = [fault for position, rule in enumerate(rules) for fault in _deadline_faults(f"/rules/{position}", rule, policy)]
-    harsher = harsher_rules(policy, merchant_id, rules, calendar, accepts=bool(details.auto_accept_up_to))
-    faults += [Fault(f"/rules/{rule.position}", FaultCode.harsher_rule) for rule in harsher]
-    if faults:
-        raise HarsherRules(tuple(faults), harsher)
+    rules, accepts = details.rules, bool(details.auto_accept_up_to)
+    worse = {position: faults for position, rule in enumerate(rules) if (faults := list(_deadline_faults(position, rule, policy)))}
+    harsher = harsher_rules(policy, merchant_id, rules, calendar, accepts=accepts)
+    if worse or harsher:
+        known = {rule.position for rule in harsher}
+        sides = _sides(policy, merchant_id, rules, calendar, accepts=accepts)  # with the deadlines as they were sent
+        slower = [_shown(sides, position, _is_decided) for position in worse if position not in known]
+        faults = [fault for some in worse.values() for fault in some]
+        raise HarsherRules((*faults, *(Fault(f"/rules/{rule.position}", FaultCode.harsher_rule) for rule in harsher)), (*harsher, *slower))
 
 
 def harsher_rules(
@@ -93,13 +96,18 @@ def harsher_rules(
 
     `accepts`: the merchant accepts small amounts without being asked, so that a hand-off of its own may be as kind as `automatic`.
     """
-    own = policy.with_rules("own", tuple(no_worse(rule, policy) for rule in rules))
+    sides = _sides(policy, merchant_id, tuple(no_worse(rule, policy) for rule in rules), calendar, accepts=accepts)
+    found = [position for position in range(len(rules)) if _is_harsher(sides, position)]
+    return tuple(_shown(sides, one, _is_harm) for one in found)
+
+
+def _sides(policy: Policy, merchant_id: str, rules: tuple[Rule, ...], calendar: Calendar, *, accepts: bool) -> _Sides:
     of_merchant = Condition(subject=Subject.merchant_id, values=frozenset({merchant_id}))
     whens = [replace(rule.when, conditions=(*rule.when.conditions, of_merchant)) for rule in rules]
     space = space_of([*(rule.when for rule in policy.rules), *whens, When(conditions=(of_merchant,))])
-    sides = _Sides(
+    return _Sides(
         policy=policy,
-        own=own,
+        own=policy.with_rules("own", rules),
         calendar=calendar,
         space=space,
         cubes=[space.cube(rule.when) for rule in policy.rules],
@@ -108,8 +116,6 @@ def harsher_rules(
         budget=Budget(STEPS_MAX),
         accepts=accepts,
     )
-    found = [position for position in range(len(rules)) if _is_harsher(sides, position)]
-    return tuple(HarsherRule(position=one, name=rules[one].name, examples=tuple(_examples(sides, one))) for one in found)
 
 
 def _is_harsher(sides: _Sides, position: int) -> bool:
@@ -161,21 +167,25 @@ def _without(rest: list[Cube], other: Cube, budget: Budget) -> list[Cube]:
     return [piece for part in rest for piece in (difference(part, other) if meet(part, other) else [part])]
 
 
-def _examples(sides: _Sides, position: int) -> list[Comparison]:
-    """Requests that the rule would have decided more harshly than the policy, one for each kind of request that the policy tells apart."""
+def _shown(sides: _Sides, position: int, is_example: Callable[[Comparison, str], bool]) -> HarsherRule:
+    """The rule with examples, one for each kind of request that the policy tells apart; customers' requests first."""
     cube, rule, found = sides.own_cubes[position], sides.own.rules[position], list[Comparison]()
     limit = max(0, sides.tries_left - _TRIES_OF_RULE_MAX)
     parts = [intersection(cube, other) for other in (*sides.cubes, cube) if other is not None] if cube is not None else []
     asked = [sides.space.example(part, _NOW) for part in parts if part is not None]
-    for facts in sorted(asked, key=lambda one: one.role is not Role.wallet):  # what a customer loses says most
+    for facts in sorted(asked, key=lambda one: one.role is not Role.wallet):
         if len(found) == EXAMPLES_MAX or sides.tries_left <= limit:
             break
-        harms = [one for one in _compared(facts, rule, sides) if _is_harm(one, rule.name)]
-        found += sorted(harms, key=_says_less)[:1]
-    return found
+        fitting = [one for one in _compared(facts, rule, sides) if is_example(one, rule.name)]
+        found += sorted(fitting, key=_example_order)[:1]
+    return HarsherRule(position=position, name=rule.name, examples=tuple(found))
 
 
-def _says_less(compared: Comparison) -> tuple[bool, bool]:
+def _is_decided(compared: Comparison, name: str) -> bool:
+    return compared.by_rule.rule == name and isinstance(compared.by_rule, Allowed)
+
+
+def _example_order(compared: Comparison) -> tuple[bool, bool]:
     """First come those whom the rule would ask to wait for more people, then those whom it would refuse, then later ends of windows."""
     is_allowed = isinstance(compared.by_rule, Allowed)
     return not (is_allowed and kindness(compared.by_rule)[0] < kindness(compared.by_policy)[0]), is_allowed
@@ -212,10 +222,10 @@ def _moments(facts: PolicyFacts, rule: Rule, sides: _Sides) -> list[datetime]:
     return [start] if closes_at is None or closes_at <= start else [start, closes_at - _MOMENT, closes_at]
 
 
-def _deadline_faults(pointer: str, rule: Rule, policy: Policy) -> Iterator[Fault]:
+def _deadline_faults(position: int, rule: Rule, policy: Policy) -> Iterator[Fault]:
     allowed = no_worse(rule, policy)
     for name in ("merchant_deadline", "return_deadline", "inspection_deadline"):
         given: Timeout | None = getattr(rule, name)
         limit: Timeout | None = getattr(allowed, name)
         if given is not None and limit is not None and given != limit:
-            yield Fault(f"{pointer}/{name}", FaultCode.harsher_deadline, {"limit": f"{limit.length}, {limit.then}"})
+            yield Fault(f"/rules/{position}/{name}", FaultCode.harsher_deadline, {"limit": f"{limit.length}, {limit.then}"})

@@ -38,6 +38,7 @@ from workflows.domain.windows import Length, Unit, WindowSpec
 RULES_MAX = 200
 WORDS_MAX = 1_000
 DAYS_MAX = 5_000
+NEXT_STEPS_MAX = 20
 
 
 @dataclass
@@ -79,18 +80,18 @@ def _parsed_rules(form: FormReader, known: frozenset[str]) -> tuple[Rule, ...]:
     return rules
 
 
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SATURDAY = 5
-_STEP = re.compile(r"[a-z][a-z_]{0,39}")
+STEP = re.compile(r"[a-z][a-z_]{0,39}")
 _RFC_3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})")
 _OF_THE_MACHINE = frozenset({"localtime", "posixrules", "Factory"})  # what these mean depends on where they are read
-_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}")
-_CALENDAR = re.compile(r"none|[A-Z0-9]{2,6}(-[A-Z0-9]{1,6})?")
-_PRINTABLE = re.compile(r"[!-~]{1,64}")
+ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}")
+CALENDAR = re.compile(r"none|[A-Z0-9]{2,6}(-[A-Z0-9]{1,6})?")
+PRINTABLE = re.compile(r"[!-~]{1,64}")
 
-_WORDS: dict[Subject, type[StrEnum]] = {
+WORDS: dict[Subject, type[StrEnum]] = {
     Subject.state: PaymentState,
     Subject.fulfilment: Fulfilment,
     Subject.category: Category,
@@ -100,11 +101,11 @@ _WORDS: dict[Subject, type[StrEnum]] = {
     Subject.source: Source,
 }
 _PATTERNS = {
-    Subject.merchant_id: (_PRINTABLE, FaultCode.invalid_merchant_id),
+    Subject.merchant_id: (PRINTABLE, FaultCode.invalid_merchant_id),
     Subject.currency: (CURRENCY, FaultCode.invalid_currency_code),
 }
 _TESTS = frozenset({f"{subject}{suffix}" for subject in Subject for suffix in ("", "_not")} | {"amount_above", "amount_up_to"})
-_PROMOTIONS = frozenset({Source.coupon, Source.points})
+PROMOTIONS = frozenset({Source.coupon, Source.points})
 
 # What each clock may do is what the cancellation's transitions allow on `timeout`.
 _MERCHANT_THEN = frozenset(OnDeadline)
@@ -126,7 +127,7 @@ OWN_RULE = frozenset({"name", "when", "window", "route", "requires_anchor", "mer
 def _policy(form: FormReader, calendar_exists: Callable[[str], bool]) -> Policy:
     has = form.members(_POLICY, required=frozenset({"version", "effective_from", "timezone", "calendar", "rules"}))
     return Policy(
-        version=has["version"].text(_VERSION, FaultCode.invalid_policy_version) if "version" in has else "",
+        version=has["version"].text(VERSION, FaultCode.invalid_policy_version) if "version" in has else "",
         effective_from=_moment(has["effective_from"]) if "effective_from" in has else _EPOCH,
         zone=_zone(has["timezone"]) if "timezone" in has else _UTC,
         calendar=_calendar(has["calendar"], calendar_exists) if "calendar" in has else PolicyCalendar("none"),
@@ -157,7 +158,7 @@ def _rules(form: FormReader, known: frozenset[str]) -> tuple[Rule, ...]:
 def _rule(form: FormReader, known: frozenset[str]) -> Rule:
     has = form.members(known, required=frozenset({"name", "route"}))
     return Rule(
-        name=has["name"].text(_NAME, FaultCode.invalid_rule_name) if "name" in has else "",
+        name=has["name"].text(NAME, FaultCode.invalid_rule_name) if "name" in has else "",
         route=has["route"].word(Route) if "route" in has else Route.agent,
         when=_when(has["when"]) if "when" in has else When(),
         window=_window(has.get("window"), has.get("requires_anchor")),
@@ -193,8 +194,8 @@ def _condition(name: str, form: FormReader) -> Condition:
     values: frozenset[str] | frozenset[int]
     if subject is Subject.amount:
         values = frozenset(entry.integer(1, AMOUNT_MAX) for entry in entries)
-    elif subject in _WORDS:
-        values = frozenset(entry.word(_WORDS[subject]) for entry in entries)
+    elif subject in WORDS:
+        values = frozenset(entry.word(WORDS[subject]) for entry in entries)
     else:
         values = frozenset(entry.text(*_PATTERNS[subject]) for entry in entries)
     return Condition(subject=subject, values=values, negated=name != subject)
@@ -267,15 +268,15 @@ def _next_steps(form: FormReader) -> dict[Refusal | None, tuple[str, ...]]:
     steps: dict[Refusal | None, tuple[str, ...]] = {}
     for name, entry in form.members(frozenset({"default", *Refusal})).items():
         has = entry.members(frozenset({"next_steps"}), required=frozenset({"next_steps"}))
-        listed = has["next_steps"].items(20) if "next_steps" in has else []
-        steps[None if name == "default" else Refusal(name)] = tuple(step.text(_STEP, FaultCode.invalid_next_step) for step in listed)
+        listed = has["next_steps"].items(NEXT_STEPS_MAX) if "next_steps" in has else []
+        steps[None if name == "default" else Refusal(name)] = tuple(step.text(STEP, FaultCode.invalid_next_step) for step in listed)
     return steps
 
 
 def _forfeit(form: FormReader) -> frozenset[Source]:
     if isinstance(form.value, bool):
-        return _PROMOTIONS if form.value else frozenset()
-    return frozenset(entry.word(Source, _PROMOTIONS) for entry in form.items(len(_PROMOTIONS)))
+        return PROMOTIONS if form.value else frozenset()
+    return frozenset(entry.word(Source, PROMOTIONS) for entry in form.items(len(PROMOTIONS)))
 
 
 def _moment(form: FormReader) -> datetime:
@@ -295,7 +296,7 @@ def _moment(form: FormReader) -> datetime:
 
 
 def _zone(form: FormReader) -> ZoneInfo:
-    name = form.text(_ZONE, FaultCode.invalid_zone)
+    name = form.text(ZONE, FaultCode.invalid_zone)
     if form.new and name in _OF_THE_MACHINE:
         form.wrong(FaultCode.unknown_zone)
         return _UTC
@@ -314,8 +315,8 @@ def _calendar(form: FormReader, calendar_exists: Callable[[str], bool]) -> Polic
             holidays=_days(has["holidays"]) if "holidays" in has else frozenset(),
             working_weekends=_days(has["working_weekends"], weekend=True) if "working_weekends" in has else frozenset(),
         )
-        return PolicyCalendar(has["name"].text(_NAME, FaultCode.invalid_calendar_name) if "name" in has else "", days)
-    name = form.text(_CALENDAR, FaultCode.invalid_calendar)
+        return PolicyCalendar(has["name"].text(NAME, FaultCode.invalid_calendar_name) if "name" in has else "", days)
+    name = form.text(CALENDAR, FaultCode.invalid_calendar)
     if name and not calendar_exists(name):
         form.wrong(FaultCode.unknown_calendar)
     return PolicyCalendar(name)

@@ -16,7 +16,7 @@ from workflows.domain.working_time import WorkingHours
 TIERS_MAX = 20
 _TIER = frozenset({"name", "when", "routes", "first_response", "resolution", "investigation"})
 _AGENTS_CHANNELS = frozenset(Channel) - {Channel.app, Channel.merchant, Channel.system}
-_TIER_NAME = re.compile(r"[a-z][a-z_]{0,39}")
+TIER_NAME = re.compile(r"[a-z][a-z_]{0,39}")
 _WALL_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
@@ -77,7 +77,7 @@ def _channels(form: FormReader) -> frozenset[Channel]:
 def _tier(form: FormReader, read_when: Callable[[FormReader], When]) -> ResponseTier:
     has = form.members(_TIER, required=frozenset({"name", "first_response"}))
     return ResponseTier(
-        name=has["name"].text(_TIER_NAME, FaultCode.invalid_tier_name) if "name" in has else "",
+        name=has["name"].text(TIER_NAME, FaultCode.invalid_tier_name) if "name" in has else "",
         when=read_when(has["when"]) if "when" in has else When(),
         routes=frozenset(entry.word(Route) for entry in has["routes"].items(len(Route))) if "routes" in has else frozenset(),
         first_response=has["first_response"].length() if "first_response" in has else Length(1, Unit.days),

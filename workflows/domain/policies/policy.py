@@ -15,7 +15,8 @@ from workflows.domain.policies.rule_index import RuleIndex, index_of
 from workflows.domain.windows import Length, Unit, WindowSpec
 from workflows.domain.working_time import WorkingHours
 
-TOLD_ALONE = (Subject.category, Subject.channel)  # what may keep every rule shut that would be open else, and is told then
+# What alone may keep every rule shut, by the refusal that says so.
+REFUSAL_OF: Mapping[Subject, Refusal] = {Subject.category: Refusal.category_excluded, Subject.channel: Refusal.channel_not_allowed}
 
 
 class Timeout(Struct, frozen=True):
@@ -138,7 +139,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         laws = tuple(self._overlaid(rule) for rule in self.rules)
         force_setattr(self, "_laws", laws)
-        force_setattr(self, "_index", index_of(tuple(rule.when for rule in self.rules), TOLD_ALONE))
+        force_setattr(self, "_index", index_of(tuple(rule.when for rule in self.rules), REFUSAL_OF))
         force_setattr(self, "_law_of", {rule.name: effective_terms for rule, effective_terms in zip(self.rules, laws, strict=True)})
 
     def with_rules(self, version: str, rules: tuple[Rule, ...]) -> "Policy":

@@ -12,7 +12,7 @@ from workflows.domain.enums import ActorRole, OnDeadline, Refusal, Role, Route
 from workflows.domain.errors import Window
 from workflows.domain.policies.conditions import Subject
 from workflows.domain.policies.facts import PolicyFacts
-from workflows.domain.policies.policy import Deadlines, EffectiveTerms, Limits, Policy, Rule, Timeout
+from workflows.domain.policies.policy import REFUSAL_OF, Deadlines, EffectiveTerms, Limits, Policy, Rule, Timeout
 from workflows.domain.policies.rule_index import positions
 from workflows.domain.ports import Calendar
 from workflows.domain.windows import CLOSED, OPEN, Phase, deadline, locate
@@ -125,7 +125,6 @@ _HOPE = (
     Refusal.window_not_open,
 )
 _NEVER = datetime.max.replace(tzinfo=UTC)
-_TOLD = {Subject.category: Refusal.category_excluded, Subject.channel: Refusal.channel_not_allowed}
 _ASK_FOR_OTHERS = frozenset({Role.agent, Role.supervisor})
 _KINDNESS = {Route.void: 4, Route.automatic: 4, Route.return_: 3, Route.merchant: 2, Route.agent: 1}
 
@@ -150,18 +149,18 @@ def _refuse_by_condition(policy: Policy, facts: PolicyFacts, now: datetime, cale
     """No `when` holds: what alone keeps an open rule shut; a rule that excludes it is told before one that is for others only."""
     for rule, subject in _kept_shut(policy, facts):
         if rule.window is None:
-            return _denied(policy, _TOLD[subject], rule, None)
+            return _denied(policy, REFUSAL_OF[subject], rule, None)
         anchor_at = facts.anchors.get(rule.window.anchor)
         phase, window = locate(rule.window, anchor_at, now, zone=policy.zone, calendar=calendar)
         if phase is OPEN:
-            return _denied(policy, _TOLD[subject], rule, window)
+            return _denied(policy, REFUSAL_OF[subject], rule, window)
     return _denied(policy, Refusal.no_rule, None, None)
 
 
 def _kept_shut(policy: Policy, facts: PolicyFacts) -> Iterator[tuple[Rule, Subject]]:
     """The rules that hold but for one subject, with it: first those that exclude its value, then those that are for other values only."""
     for negated_only in (True, False):
-        found = {subject: policy.index.matching_but(facts, subject, negated_only=negated_only) for subject in _TOLD}
+        found = {subject: policy.index.matching_but(facts, subject, negated_only=negated_only) for subject in REFUSAL_OF}
         for position in positions(reduce(or_, found.values())):
             yield from ((policy.rules[position], subject) for subject, bits in found.items() if bits >> position & 1)
 
