@@ -786,3 +786,31 @@ async def test_others_are_served_while_two_hundred_rules_are_examined(world: Wor
     assert time.monotonic() - started < 30
     assert len(waits) > 3
     assert max(waits) < max(2.0, (time.monotonic() - started) / 2)
+
+
+async def test_a_simulation_knows_the_merchants_own_terms(world: World) -> None:
+    """Under the policy in force nothing changes, though a rule of the merchant decided; without any rule of a policy only that is left."""
+    shop = new_id()
+    assert (await put(world, shop, body(rules=[TWO_HOURS], auto_accept_up_to={"CNY": 5_000}))).status_code == 201
+    world.clock.now += timedelta(hours=1)
+    start = world.clock.now
+    hour_old = {"merchant_id": shop, "completed_at": world.clock.ago(minutes=50)}
+    own, accepted = await world.register(**hour_old), await world.register(**{**hour_old, "fulfilment": "shipped", "amount": 4_000})
+    decided = [(await world.requested(own)).json(), (await world.requested(accepted, reason="damaged")).json()]
+    world.clock.now += timedelta(minutes=1)
+    span = {"from": start.isoformat(), "to": world.clock.now.isoformat()}
+    shown = (await world.get(f"/v1/policies/{own['policy_version']}", "auditor")).json()["policy"]
+    empty = {**shown, "version": "empty", "rules": [{"name": "none", "when": {"merchant_id": "elsewhere"}, "route": "agent"}]}
+
+    same, other = [
+        (await world.post("/v1/policies/simulate", {"policy": policy, **span}, role="operator", key=None)).json()
+        for policy in (shown, empty)
+    ]
+
+    assert [(one["route"], one["decision"]["policy_version"]) for one in decided] == [
+        ("automatic", f"{shop}@1"),
+        ("automatic", own["policy_version"]),
+    ]
+    assert (same["decisions"], same["changed"], same["not_reproduced"]) == (2, 0, 0)
+    assert (other["decisions"], other["changed"], other["not_reproduced"]) == (2, 1, 0)
+    assert other["differences"][0]["cancellation_id"] == decided[1]["id"]
