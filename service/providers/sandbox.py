@@ -8,15 +8,17 @@
 | 200 `requires_action`                                     | NeedsAction                                                |
 | 200 `settled` (a void of a captured payment)              | Settled                                                    |
 | 200 `returned`                                            | Returned                                                   |
-| 400 `invalid_request`, in so many words                   | Declined(`invalid_request`): the same order can never move |
-| 404 `absent`, in so many words, to a question             | Absent                                                     |
-| 503 to a send                                             | Unavailable, with its Retry-After                          |
-| no connection was made (refused, timed out, none free)    | Unavailable to a send: not a byte left                     |
+| 400 `invalid_request`, in so many words, to a send        | Declined(`invalid_request`): the same order can never move |
+| 404 `absent`, in so many words, to a question or a cancel | Absent                                                     |
+| 503 to a send or a cancel                                 | Unavailable, with its Retry-After                          |
+| no connection was made (refused, timed out, none free)    | Unavailable to a send or a cancel: not a byte left         |
 | the answer did not come in time                           | Unknown(`timeout`)                                         |
 | the connection broke                                      | Unknown(`connection`)                                      |
 | a reply that cannot be read, or that is of another key    | Unknown(`unreadable`)                                      |
 | any other status, 409 `key_reused` among them             | Unknown(`http_<status>`)                                   |
 | 503, or no connection, to a question                      | Unknown(`unavailable`): what became of it is not known     |
+
+A cancel that comes in time is answered `declined`, with the failure code `cancelled`; one that comes too late with what is.
 """
 
 import asyncio
@@ -26,7 +28,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
@@ -43,6 +45,7 @@ from workflows.domain.ports import (
     Pending,
     ProviderNotification,
     ProviderUnavailable,
+    RailSchedule,
     Returned,
     Settled,
     Unknown,
@@ -52,6 +55,8 @@ if TYPE_CHECKING:  # what the connector below takes and gives; aiohttp offers th
     from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
+
+_Call = Literal["send", "find", "cancel"]
 
 SIGNATURE_HEADER = "Refundry-Sandbox-Signature"
 REPLY_BYTES_MAX = 64 * 1024
@@ -103,12 +108,18 @@ def rail_client(*, connections: int) -> aiohttp.ClientSession:
     )
 
 
+SCHEDULE = RailSchedule(
+    enquiries=(timedelta(minutes=1),), sends_again=True, unknown_max=timedelta(hours=1), processing_max=timedelta(days=3)
+)
+
+
 class SandboxProvider:
     """Speaks to the rail at `url` through a `rail_client`; nothing that the rail or the network does raises."""
 
     name = "sandbox"
 
-    def __init__(self, client: aiohttp.ClientSession, url: str, *, timeout_seconds: float) -> None:
+    def __init__(self, client: aiohttp.ClientSession, url: str, *, timeout_seconds: float, schedule: RailSchedule = SCHEDULE) -> None:
+        self.schedule = schedule
         self._client = client
         self._url = url.rstrip("/")
         self._timeout_seconds = timeout_seconds
@@ -122,8 +133,14 @@ class SandboxProvider:
         return await self._send("/sandbox/voids", order)
 
     async def find(self, order: Order) -> Outcome:
-        outcome = await self._call("GET", f"/sandbox/movements/{quote(order.rail_key, safe='')}", order)
+        outcome = await self._call("find", f"/sandbox/movements/{quote(order.rail_key, safe='')}", order)
         return Unknown("unavailable") if isinstance(outcome, ProviderUnavailable) else outcome
+
+    async def cancel(self, order: Order) -> Outcome:
+        return await self._call("cancel", f"/sandbox/movements/{quote(order.rail_key, safe='')}/cancel", order, {})
+
+    def successor_reference(self, provider_reference: str) -> str:  # noqa: ARG002 -- the faults that it asks for are the failed leg's
+        return "ok"
 
     @staticmethod
     def read(body: bytes) -> ProviderNotification | None:
@@ -146,9 +163,9 @@ class SandboxProvider:
             "amount": order.amount,
             "currency": order.currency,
         }
-        return await self._call("POST", path, order, content)
+        return await self._call("send", path, order, content)
 
-    async def _call(self, method: Literal["GET", "POST"], path: str, order: Order, content: dict[str, str | int] | None = None) -> Outcome:
+    async def _call(self, call: _Call, path: str, order: Order, content: dict[str, str | int] | None = None) -> Outcome:
         body = None if content is None else json.dumps(content).encode()
         try:
             # The client's own limit is per read: a rail that drips its reply byte by byte would never meet it.
@@ -156,7 +173,7 @@ class SandboxProvider:
                 asyncio.timeout(CALL_TIMEOUTS_MAX * self._timeout_seconds),
                 # A redirect that is followed would send the order a second time, and a refused connection then says nothing of the first.
                 self._client.request(
-                    method,
+                    "GET" if body is None else "POST",
                     self._url + path,
                     data=body,
                     headers=None if body is None else _JSON,
@@ -173,7 +190,7 @@ class SandboxProvider:
             return Unknown("unreadable")
         except (aiohttp.ClientError, OSError):
             return Unknown("connection")
-        return _outcome_of_response(method, response, reply, order)
+        return _outcome_of_response(call, response, reply, order)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -185,7 +202,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _outcome_of_response(method: Literal["GET", "POST"], response: aiohttp.ClientResponse, body: bytes, order: Order) -> Outcome:
+def _outcome_of_response(call: _Call, response: aiohttp.ClientResponse, body: bytes, order: Order) -> Outcome:
     try:
         match response.status:
             case 200:
@@ -196,9 +213,10 @@ def _outcome_of_response(method: Literal["GET", "POST"], response: aiohttp.Clien
             case 503:
                 return ProviderUnavailable(_retry_after(response))
             # A proxy's 400 or 404 is not the rail's: only the rail knows these codes.
-            case 400 if method == "POST" and _object(body).get("code") == "invalid_request":
+            # That a cancel was malformed says nothing of what it was to cancel.
+            case 400 if call == "send" and _object(body).get("code") == "invalid_request":
                 return Declined("invalid_request")
-            case 404 if method == "GET" and _object(body).get("code") == "absent":
+            case 404 if call != "send" and _object(body).get("code") == "absent":
                 return Absent()
             case other:
                 return Unknown(f"http_{other}")

@@ -53,7 +53,7 @@ class RandomFaults:
     kinds: tuple[str, ...] = ()
     seed: int = 0
 
-    def draw(self, operation: Literal["send", "find"], rail_key: str, attempt: int) -> Faults:
+    def draw(self, operation: Literal["send", "find", "cancel"], rail_key: str, attempt: int) -> Faults:
         if self.rate <= 0 or not self.kinds:
             return NONE
         digest = hashlib.sha256(f"{self.seed}\0{operation}\0{rail_key}\0{attempt}".encode()).digest()

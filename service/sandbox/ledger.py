@@ -19,13 +19,14 @@ BATCH_MAX = 200  # rows that one pass of the clock or of the notifier takes
 RETRY_MS_FIRST = 500
 RETRY_MS_MAX = 60_000
 RETURN_CODE = "account_closed"
+CANCEL_CODE = "cancelled"
 WORKING = "working"  # what is next for a key that was heard and is slowly being dealt with
 
 
 class Status(StrEnum):
     pending = "pending"  # accepted; moves when it is due
     succeeded = "succeeded"  # moved
-    declined = "declined"  # will never move
+    declined = "declined"  # will never move: refused, or cancelled while it waited
     requires_action = "requires_action"  # waits for somebody
     settled = "settled"  # a void that found the payment captured; nothing moved
     returned = "returned"  # moved, and came back
@@ -203,13 +204,30 @@ class Ledger:
         return None if row is None else LedgerEntry.read(row)
 
     def look_up(self, rail_key: str) -> tuple[Faults, LedgerEntry | None]:
-        """What became of a key, with the random faults that befall the question; those that a reference asks for befall sends only."""
+        """What became of a key, with the random faults that befall the question; those that a reference asks for do not."""
         faults = NONE
         if self.random_faults.rate > 0:
             statement = "insert into questions values (?, 1) on conflict (rail_key) do update set asked = asked + 1 returning asked"
             faults = self.random_faults.draw("find", rail_key, self._sql.execute(statement, (rail_key,)).fetchone()["asked"])
+        return faults, self._heard(rail_key)
+
+    def ask_to_cancel(self, rail_key: str) -> tuple[Faults, LedgerEntry | None]:
+        """Count the attempt to cancel; the faults that befall it, with the entry as it is. Those of the reference befall it too."""
+        entry = self._heard(rail_key)
+        statement = "insert into cancels values (?, 1) on conflict (rail_key) do update set asked = asked + 1 returning asked"
+        attempt = self._sql.execute(statement, (rail_key,)).fetchone()["asked"]
+        requested = NONE if entry is None else parse_faults(entry.instruction.provider_reference)
+        return for_attempt(requested, self.random_faults.draw("cancel", rail_key, attempt), attempt), entry
+
+    def cancel(self, rail_key: str, now_ms: int) -> LedgerEntry:
+        """Decline what waits for somebody; everything else stays as it is."""
+        entry = self._entry(rail_key)
+        return self._set_status(rail_key, Status.declined, CANCEL_CODE, now_ms) if entry.status is Status.requires_action else entry
+
+    def _heard(self, rail_key: str) -> LedgerEntry | None:
+        """None where every attempt was turned away."""
         entry = self.find(rail_key)
-        return faults, entry if entry is not None and (entry.working or entry.status is not None) else None
+        return entry if entry is not None and (entry.working or entry.status is not None) else None
 
     def movements(self, payment_reference: str | None, after: int, limit: int) -> list[Movement]:
         only, values = ("payment_reference = ? and", [payment_reference]) if payment_reference is not None else ("", [])

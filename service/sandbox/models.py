@@ -43,6 +43,12 @@ class InstructionBody(BaseModel):
         return Instruction(kind=kind, **self.__dict__)
 
 
+class CancelBody(BaseModel):
+    """The key stands in the address; there is nothing more to say."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
 class RandomFaultsBody(BaseModel):
     """Random faults on top of those that the references ask for."""
 

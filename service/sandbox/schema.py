@@ -46,5 +46,6 @@ create index if not exists outbox_due on outbox (due_ms, seq);
 create index if not exists outbox_key on outbox (rail_key);
 
 create table if not exists questions (rail_key text primary key, asked integer not null) strict, without rowid;
+create table if not exists cancels (rail_key text primary key, asked integer not null) strict, without rowid;
 create table if not exists settings (name text primary key, value text not null) strict, without rowid;
 """

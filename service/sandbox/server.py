@@ -2,11 +2,12 @@
 
     POST /sandbox/refunds, /sandbox/voids    {rail_key, payment_reference, provider_reference, amount, currency}
     GET  /sandbox/movements/{rail_key}       what became of a key; 404 when nothing did
+    POST /sandbox/movements/{rail_key}/cancel  declines what waits for somebody; answers what is, or 404
     GET  /sandbox/movements                  ?payment_reference= &after= &limit=: every movement of money that really happened
     GET, POST /sandbox/faults                {rate, kinds, seed}: random faults on top, for all operations
     GET  /healthz
 
-A key that is sent again is answered with what became of it, and moves nothing.
+A key that is sent again is answered with what became of it, and moves nothing. What is cancelled is declined for good.
 """
 
 import asyncio
@@ -26,9 +27,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from service.sandbox.faults import UnreadableFault
-from service.sandbox.ledger import Instruction, KeyReused, Kind, Movement, SendResult, describe, timestamp
+from service.sandbox.ledger import Instruction, KeyReused, Kind, LedgerEntry, Movement, SendResult, describe, timestamp
 from service.sandbox.ledger_writer import LedgerWriter
-from service.sandbox.models import InstructionBody, MovementsQuery, RandomFaultsBody
+from service.sandbox.models import CancelBody, InstructionBody, MovementsQuery, RandomFaultsBody
 from service.sandbox.notifier import IDLE_SECONDS_MAX, Notifier
 
 BODY_BYTES_MAX = 16 * 1024
@@ -80,6 +81,7 @@ def create_app(ledger_path: Path, *, notify_url: str | None, secret: str, clock:
             Route("/sandbox/voids", rail.endpoint("void"), methods=["POST"]),
             Route("/sandbox/movements", rail.movements),
             Route("/sandbox/movements/{rail_key}", rail.find),
+            Route("/sandbox/movements/{rail_key}/cancel", rail.cancel_endpoint(), methods=["POST"]),
             Route("/sandbox/faults", rail.faults, methods=["GET", "POST"]),
             Route("/healthz", rail.health),
         ],
@@ -96,8 +98,35 @@ class Rail:
         self.notifier: Notifier | None = None
         self._due = asyncio.Event()  # something was put on the clock
 
-    def endpoint(self, kind: Kind) -> "_SendEndpoint":
-        return _SendEndpoint(self, kind)
+    def endpoint(self, kind: Kind) -> "_Endpoint":
+        async def read(request: Request) -> tuple[str, _Answer]:
+            instruction = InstructionBody.model_validate_json(await _body(request)).instruction(kind)
+            return instruction.rail_key, lambda: self.execute(request, instruction)
+
+        return _Endpoint(self, read)
+
+    def cancel_endpoint(self) -> "_Endpoint":
+        async def read(request: Request) -> tuple[str, _Answer]:
+            CancelBody.model_validate_json(await _body(request) or b"{}")
+            rail_key: str = request.path_params["rail_key"]
+            return rail_key, lambda: self.cancel(request, rail_key)
+
+        return _Endpoint(self, read)
+
+    async def cancel(self, request: Request, key: str) -> Response:
+        """Decline what waits for somebody, as the faults allow; the caller holds the key's notifications until the reply is sent."""
+        faults, entry = await self.writer(lambda ledger: ledger.ask_to_cancel(key))
+        if faults.unavailable:
+            return _unavailable()
+        if faults.timeout_before_effect:
+            return await self._hang(request, key)
+        await self._sleep(faults.slow_ms / 1000)
+        if entry is not None:
+            entry = await self.writer(lambda ledger: ledger.cancel(key, self._now_ms()))
+            self._due.set()  # there may be something to notify
+        if faults.timeout_after_effect:
+            return await self._hang(request, key)
+        return _garbage() if faults.garbage else _described(entry)
 
     async def execute(self, request: Request, instruction: Instruction) -> Response:
         """Carry one instruction out, as its faults allow; the caller holds the key's notifications until the reply is sent."""
@@ -131,9 +160,7 @@ class Rail:
         await self._sleep(faults.slow_ms / 1000)
         if faults.garbage:
             return _garbage()
-        if entry is None:
-            return _problem(404, "absent", "Nothing was done under this rail_key.")
-        return JSONResponse(describe(entry))
+        return _described(entry)
 
     async def movements(self, request: Request) -> Response:
         query = MovementsQuery.model_validate(dict(request.query_params))
@@ -197,19 +224,22 @@ class _BodyTooLarge(Exception):
     """More bytes than a body may have."""
 
 
-class _SendEndpoint:
-    """The endpoint of a kind of movement, as an ASGI application of its own: it must know when its reply has been sent."""
+_Answer = Callable[[], Awaitable[Response]]
+_Read = Callable[[Request], Awaitable[tuple[str, _Answer]]]  # the key that a request is about, and what carries it out
 
-    def __init__(self, rail: Rail, kind: Kind) -> None:
+
+class _Endpoint:
+    """An endpoint about one key, as an ASGI application of its own: it must know when its reply has been sent."""
+
+    def __init__(self, rail: Rail, read: _Read) -> None:
         self._rail = rail
-        self._kind: Kind = kind
+        self._read = read
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive, send)
-        instruction = InstructionBody.model_validate_json(await _body(request)).instruction(self._kind)
+        rail_key, answer = await self._read(Request(scope, receive, send))
         notifier = self._rail.notifier
-        with nullcontext() if notifier is None else notifier.hold(instruction.rail_key):
-            response = await self._rail.execute(request, instruction)
+        with nullcontext() if notifier is None else notifier.hold(rail_key):
+            response = await answer()
             await response(scope, receive, send)
 
 
@@ -237,6 +267,10 @@ def _listed(movement: Movement) -> dict[str, str | int | None]:
 
 def _problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> Response:
     return JSONResponse({"code": code, "detail": detail}, status, headers)
+
+
+def _described(entry: LedgerEntry | None) -> Response:
+    return _problem(404, "absent", "Nothing was done under this rail_key.") if entry is None else JSONResponse(describe(entry))
 
 
 def _unavailable() -> Response:

@@ -15,14 +15,23 @@ from starlette.types import Message
 
 from service.providers.sandbox import SandboxProvider
 from service.sandbox.faults import RandomFaults
-from service.sandbox.ledger import Movement, OwedNotification
+from service.sandbox.ledger import LedgerEntry, Movement, OwedNotification
 from service.sandbox.ledger_writer import LedgerWriter
 from service.sandbox.server import Rail
+from workflows.domain.ports import RailSchedule
 
 START = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 EVERYTHING = 10**6
 URL = "http://rail"
 _FAR_MS = 10**15
+
+
+SCHEDULE = RailSchedule(
+    enquiries=tuple(timedelta(seconds=seconds) for seconds in (1, 2, 5, 10)),
+    sends_again=True,
+    unknown_max=timedelta(hours=1),
+    processing_max=timedelta(days=3),
+)
 
 
 @dataclass
@@ -56,9 +65,9 @@ class InProcessRail:
     def before_reply(self, happens: Early | None) -> None:
         self._client.before_reply = happens
 
-    async def apply_due(self) -> None:
-        """Confirm and return what is due by the clock."""
-        await self._writer(lambda ledger: ledger.apply_due(self.clock.milliseconds()))
+    async def apply_due(self) -> int | None:
+        """Confirm and return what is due by the clock; answers when the next is, in milliseconds since 1970."""
+        return await self._writer(lambda ledger: ledger.apply_due(self.clock.milliseconds()))
 
     async def notices(self) -> list[OwedNotification]:
         """What the rail has to tell and has not told yet, oldest first."""
@@ -70,6 +79,10 @@ class InProcessRail:
     async def set_random_faults(self, chance: RandomFaults) -> None:
         """Random faults on top of those that the references ask for."""
         await self._writer(lambda ledger: ledger.set_random_faults(chance))
+
+    async def entry(self, rail_key: str) -> LedgerEntry | None:
+        """What the rail's book says of a key."""
+        return await self._writer(lambda ledger: ledger.find(rail_key))
 
     async def movements(self, payment_reference: str | None = None) -> list[Movement]:
         return await self._writer(lambda ledger: ledger.movements(payment_reference, 0, EVERYTHING))
@@ -160,7 +173,7 @@ class _Client:
 
 
 @asynccontextmanager
-async def in_process_rail(folder: Path, clock: Clock) -> AsyncIterator[InProcessRail]:
+async def in_process_rail(folder: Path, clock: Clock, schedule: RailSchedule = SCHEDULE) -> AsyncIterator[InProcessRail]:
     """A rail that delivers no notification by itself: the test says when, how often and in which order."""
     path = folder / "ledger.sqlite"
     writer = LedgerWriter(path, notifies=True)
@@ -171,8 +184,11 @@ async def in_process_rail(folder: Path, clock: Clock) -> AsyncIterator[InProcess
             Route("/sandbox/refunds", rail.endpoint("refund"), methods=["POST"]),
             Route("/sandbox/voids", rail.endpoint("void"), methods=["POST"]),
             Route("/sandbox/movements/{rail_key}", rail.find),
+            Route("/sandbox/movements/{rail_key}/cancel", rail.cancel_endpoint(), methods=["POST"]),
         ]
     )
     client = _Client(app, clock)
-    yield InProcessRail(SandboxProvider(cast("aiohttp.ClientSession", client), URL, timeout_seconds=30), clock, writer, client)
+    yield InProcessRail(
+        SandboxProvider(cast("aiohttp.ClientSession", client), URL, timeout_seconds=30, schedule=schedule), clock, writer, client
+    )
     await writer.close()

@@ -4,7 +4,7 @@ An answer of the outside world is a value. `Unknown` is one of them: a lost answ
 """
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -87,10 +87,20 @@ class ProviderNotification(Struct, frozen=True):
     outcome: Outcome
 
 
+class RailSchedule(Struct, frozen=True, kw_only=True):
+    """How patiently a rail is asked what became of an order, and when a person is called."""
+
+    enquiries: tuple[timedelta, ...]  # from one question to the next; the last one repeats
+    sends_again: bool  # the rail does at most one movement under a key: what nobody answers for is sent again under its own
+    unknown_max: timedelta  # after it was first sent: an outcome that nobody knows then is a person's matter, too
+    processing_max: timedelta  # the same, of what the rail has accepted
+
+
 class Provider(Protocol):
     """One rail. Every call ends with an outcome; none raises for what the rail or the network did."""
 
     name: str
+    schedule: RailSchedule
 
     async def refund(self, order: Order) -> Outcome: ...
 
@@ -98,6 +108,18 @@ class Provider(Protocol):
 
     async def find(self, order: Order) -> Outcome:
         """Ask what became of `order.rail_key`; no effect."""
+        ...
+
+    async def cancel(self, order: Order) -> Outcome:
+        """Cancel the movement under `order.rail_key`, which waits for somebody.
+
+        Declined is the rail's word that it will never move. Any other outcome says where it is: what moved, or may still move, is not
+        cancelled.
+        """
+        ...
+
+    def successor_reference(self, provider_reference: str) -> str:
+        """The rail's name for the payment, in the order that follows one that failed. Mostly the same."""
         ...
 
     def read(self, body: bytes) -> ProviderNotification | None:
