@@ -72,10 +72,18 @@ class Settings(BaseSettings):
     enquiry_seconds: Annotated[tuple[Seconds, ...], NoDecode, BeforeValidator(_commas)] = Field(
         (30, 60, 300, 900, 3600, 14400, 86400),
         min_length=1,
-        description="Waits before a rail is asked again for an outcome that it owes; the last one repeats",
+        description="Waits before the sandbox rail is asked again for an outcome that it owes; the last one repeats",
     )
+    unknown_seconds_max: Seconds = Field(
+        3600, description="How long after it was first sent to the sandbox rail an outcome may be unknown before a person is called"
+    )
+    processing_seconds_max: Seconds = Field(3 * 86400, description="The same for what the sandbox rail has accepted, and has not paid")
+    breaker_failures: int = Field(5, ge=1, le=1000, description="Failed calls, one after the other, after which a worker pauses a rail")
+    breaker_pause_seconds: float = Field(10, gt=0, le=300, description="How long; doubled while the rail then answers no order")
+    breaker_pause_seconds_max: float = Field(300, gt=0, le=3600, description="And how long at most")
     lease_seconds: Seconds = Field(60, description="How long a worker owns a job; after a crash another one takes it over then")
-    worker_concurrency: int = Field(16, ge=1, le=500, description="Jobs that one worker carries at the same time")
+    worker_concurrency: int = Field(16, ge=1, le=500, description="Movements that one worker carries at the same time, for each rail")
+    worker_notifications: int = Field(8, ge=1, le=500, description="Words of rails that one worker acts on at the same time")
     worker_deadlines: int = Field(8, ge=1, le=500, description="Deadlines that one worker strikes at the same time, beside its other jobs")
     worker_poll_seconds: float = Field(0.2, gt=0, le=60, description="How often an idle worker looks for due jobs")
 

@@ -1,13 +1,14 @@
 """The composition root: from settings to everything that runs."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import structlog
+from aiohttp import ClientSession
 
 from service.calendars import calendar
 from service.providers.sandbox import CALL_TIMEOUTS_MAX, SandboxProvider, rail_client
@@ -15,12 +16,14 @@ from service.settings import Settings
 from workflows.clock_and_ids import new_id, new_salt
 from workflows.commands import TRANSIENT, Runtime
 from workflows.domain.policies.calendar import business_days
-from workflows.domain.ports import Clock, Provider
-from workflows.flows.execute_leg import Rails
+from workflows.domain.ports import Clock, Provider, RailSchedule
+from workflows.flows.circuit_breaker import BreakerConfig, CircuitBreaker
+from workflows.flows.guarded_rail import GuardedProvider
+from workflows.flows.rails import Rails
 from workflows.storage.clock import DatabaseClock
 from workflows.storage.connections import Connections
 from workflows.storage.store import Store
-from workflows.worker import Worker, WorkerConfig, lanes
+from workflows.worker import Worker, WorkerConfig
 
 DEFAULT_PROVIDER = "sandbox"
 STATEMENTS_KEPT = 500  # prepared statements of each connection: one for each shape of a change
@@ -108,16 +111,37 @@ async def read_policies(ready: Runtime) -> None:
 
 @asynccontextmanager
 async def rails(settings: Settings) -> AsyncIterator[Rails]:
-    """The rails that are configured, each with a client of its own."""
+    """The rails that are configured, each with a client, a pool of connections and a circuit breaker of its own."""
     providers: dict[str, Provider] = {}
-    async with rail_client(connections=settings.worker_concurrency * 2) as client:
-        if settings.sandbox_url is not None:
-            providers[SandboxProvider.name] = SandboxProvider(client, settings.sandbox_url, timeout_seconds=settings.rail_timeout_seconds)
+    breakers: dict[str, CircuitBreaker] = {}
+    config = BreakerConfig(
+        failures=settings.breaker_failures,
+        pause_seconds=settings.breaker_pause_seconds,
+        pause_seconds_max=settings.breaker_pause_seconds_max,
+    )
+    async with AsyncExitStack() as stack:
+        for connect in _configured(settings):
+            rail = connect(await stack.enter_async_context(rail_client(connections=settings.worker_concurrency * 2)))
+            breakers[rail.name] = CircuitBreaker(config)
+            providers[rail.name] = GuardedProvider(rail, breakers[rail.name])
         yield Rails(
             providers=providers,
-            enquiries=tuple(timedelta(seconds=wait) for wait in settings.enquiry_seconds),
+            breakers=breakers,
             call_seconds_max=CALL_TIMEOUTS_MAX * settings.rail_timeout_seconds,
         )
+
+
+def _configured(settings: Settings) -> Iterator[Callable[[ClientSession], Provider]]:
+    """What makes each rail of a client that is its alone."""
+    url = settings.sandbox_url
+    if url is not None:
+        schedule = RailSchedule(
+            enquiries=tuple(timedelta(seconds=wait) for wait in settings.enquiry_seconds),
+            sends_again=True,
+            unknown_max=timedelta(seconds=settings.unknown_seconds_max),
+            processing_max=timedelta(seconds=settings.processing_seconds_max),
+        )
+        yield lambda client: SandboxProvider(client, url, timeout_seconds=settings.rail_timeout_seconds, schedule=schedule)
 
 
 async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
@@ -128,7 +152,9 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
         rails(settings) as ready,
     ):
         config = WorkerConfig(
-            lanes=lanes(settings.worker_concurrency, settings.worker_deadlines),
+            moves=settings.worker_concurrency,
+            notifications=settings.worker_notifications,
+            deadlines=settings.worker_deadlines,
             lease=timedelta(seconds=settings.lease_seconds),
             poll=timedelta(seconds=settings.worker_poll_seconds),
         )

@@ -27,6 +27,8 @@ def test_the_defaults_are_productions() -> None:
     read = load()
 
     assert (read.rail_timeout_seconds, read.lease_seconds) == (10, 60)
+    assert (read.breaker_failures, read.breaker_pause_seconds) == (5, 10)
+    assert (read.worker_concurrency, read.worker_notifications, read.worker_deadlines) == (16, 8, 8)
     assert read.enquiry_seconds == (30, 60, 300, 900, 3600, 14400, 86400)
     assert read.database_url == ""
 
@@ -61,6 +63,8 @@ def test_a_list_is_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("enquiry_seconds", ""),
         ("enquiry_seconds", "1,0"),
         ("rail_timeout_seconds", "0"),
+        ("breaker_failures", "0"),
+        ("breaker_pause_seconds", "301"),
         ("lease_seconds", "10"),  # not more than a call may take
         ("log_level", "loud"),
     ],

@@ -1,8 +1,8 @@
 """The worker: claim, flow, finish; again and again, on any number of machines."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -11,16 +11,18 @@ import structlog
 from workflows.commands import TRANSIENT, Runtime
 from workflows.domain.enums import JobKind
 from workflows.domain.errors import LeaseLost, Unavailable
-from workflows.flows.execute_leg import Rails, execute_leg
+from workflows.domain.rail_states import BreakerState
+from workflows.flows.call_persons import call_persons
+from workflows.flows.execute_leg import execute_leg
 from workflows.flows.fire_deadline import fire_due_deadline
 from workflows.flows.notified import handle_notification
+from workflows.flows.rails import Rails
 from workflows.storage.jobs import Claim, Queue
 
 log = structlog.get_logger("worker")
 
 Flow = Callable[[Runtime, Rails, Claim], Awaitable[None]]
 FLOWS: dict[JobKind, Flow] = {JobKind.move: execute_leg, JobKind.notification: handle_notification, JobKind.deadline: fire_due_deadline}
-_NEED_A_RAIL = frozenset({JobKind.move, JobKind.notification})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,28 +30,40 @@ class Lane:
     """Jobs that stand in nobody's way but their own: each lane claims and works by itself."""
 
     name: str
-    kinds: frozenset[JobKind]
+    queues: tuple[Queue, ...]
     concurrency: int
-
-
-def lanes(concurrency: int, deadlines: int) -> tuple[Lane, ...]:
-    """Refunds wait for rails, deadlines for nobody: ten thousand of these in one minute must not hold up one of those."""
-    return (
-        Lane(name="rails", kinds=frozenset({JobKind.move, JobKind.notification}), concurrency=concurrency),
-        Lane(name="deadlines", kinds=frozenset({JobKind.deadline}), concurrency=deadlines),
-    )
+    rail: str = ""  # that its jobs call; empty where they call none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerConfig:
     """How much at once, and how often to look."""
 
-    lanes: tuple[Lane, ...] = field(default=lanes(32, 8))
+    moves: int = 32  # at once for each rail
+    notifications: int = 8
+    deadlines: int = 8
     lease: timedelta = timedelta(seconds=60)
     poll: timedelta = timedelta(milliseconds=200)
     beat: timedelta = timedelta(seconds=2)
     sweep: timedelta = timedelta(minutes=1)
     patience: timedelta = timedelta(seconds=10)  # for the jobs in hand, when told to stop
+
+
+def lanes(rails: Iterable[str], config: WorkerConfig) -> tuple[Lane, ...]:
+    """One for each rail's moves, so that a slow rail takes no place from another; one for the rails' words; one for deadlines.
+
+    Words and deadlines wait for nobody, and stand in no queue behind what waits for a rail.
+    """
+    named = sorted(rails)
+    return (
+        *(Lane(name=f"rail {name}", queues=(Queue(JobKind.move, name),), concurrency=config.moves, rail=name) for name in named),
+        Lane(
+            name="notifications",
+            queues=tuple(Queue(JobKind.notification, name) for name in named),
+            concurrency=config.notifications,
+        ),
+        Lane(name="deadlines", queues=(Queue(JobKind.deadline),), concurrency=config.deadlines),
+    )
 
 
 class Worker:
@@ -58,24 +72,27 @@ class Worker:
         self.rails = rails
         self.config = config
         self.id: UUID = runtime.new_id()
-        self._lanes = [_Queue(self, lane) for lane in config.lanes]
+        self.lanes = lanes(rails.providers, config)
+        self._queues = [_Queue(self, lane) for lane in self.lanes]
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
         """Claim nothing more; `run` returns once the jobs in hand are done, or given back by their leases."""
         self._stopping.set()
+        for queue in self._queues:
+            queue.look_up()
 
     async def run(self) -> None:
-        side = [asyncio.create_task(self._beat()), asyncio.create_task(self._sweep())]
+        side = [asyncio.create_task(work()) for work in (self._beat, self._sweep, self._put_jobs_back, self._call_persons)]
         log.info("worker_started", worker=str(self.id))
         try:
             async with asyncio.TaskGroup() as group:
-                for queue in self._lanes:
+                for queue in self._queues:
                     group.create_task(queue.serve(self._stopping))
         finally:
             for task in side:
                 task.cancel()
-            tasks = {task for queue in self._lanes for task in queue.tasks}
+            tasks = {task for queue in self._queues for task in queue.tasks}
             if tasks:
                 await asyncio.wait(tasks, timeout=self.config.patience.total_seconds())
             for task in tasks:
@@ -86,21 +103,22 @@ class Worker:
     async def drain(self) -> int:
         """Do all that is due now, and return how many jobs that were; for tests and tools."""
         done = 0
-        while claims := [claim for lane in self.config.lanes for claim in await self.claim(lane, lane.concurrency)]:
+        while claims := [claim for lane in self.lanes for claim in await self.claim(lane, lane.concurrency)]:
             await asyncio.gather(*(self.do(claim) for claim in claims))
             done += len(claims)
         return done
 
     async def claim(self, lane: Lane, room: int) -> list[Claim]:
-        """Jobs of this lane that this worker can do: of the rails that it has, and those that need none."""
+        """Jobs of this lane, no more than its rail's breaker lets through: while that is open none is claimed, and no attempt is spent."""
+        if self.rails.state(lane.rail) is BreakerState.half_open:
+            await self.rails.probe(lane.rail)
+        room = self.rails.room(lane.rail, room)
+        if room <= 0 or not lane.queues:
+            return []
         runtime = self.runtime
         return await runtime.store.claim(
-            self._queues(lane), now=runtime.queue_clock(), monotonic=runtime.monotonic(), lease=self.config.lease, limit=room
+            lane.queues, now=runtime.queue_clock(), monotonic=runtime.monotonic(), lease=self.config.lease, limit=room
         )
-
-    def _queues(self, lane: Lane) -> list[Queue]:
-        rails = sorted(self.rails.providers)
-        return [Queue(kind, rail) for kind in sorted(lane.kinds) for rail in (rails if kind in _NEED_A_RAIL else ("",))]
 
     async def do(self, claim: Claim) -> None:
         """One job. Whatever goes wrong, the lease ends by itself, and the job is taken up again."""
@@ -114,11 +132,27 @@ class Worker:
             log.exception("job_failed", job=str(claim.id), kind=claim.kind, attempt=claim.attempt)
 
     async def _beat(self) -> None:
-        await self._every(self.config.beat, lambda: self.runtime.store.beat(self.id, self.runtime.clock()))
+        await self._every(self.config.beat, self._write_beat)
+
+    async def _write_beat(self) -> None:
+        now = self.runtime.clock()
+        await self.runtime.store.beat(self.id, now, self.rails.states(now))
 
     async def _sweep(self) -> None:
         share = self.config.sweep / 2
         await self._every(self.config.sweep, lambda: self.runtime.store.sweep_replies(self.runtime.clock(), share=share))
+
+    async def _put_jobs_back(self) -> None:
+        await self._every(self.config.sweep, self.put_jobs_back)
+
+    async def put_jobs_back(self) -> None:
+        """Legs on their way and running clocks get the jobs that they should have. There is nothing to do unless something went wrong."""
+        put = await self.runtime.store.put_jobs_back(self.runtime.clock())
+        if put.legs or put.clocks:
+            log.warning("jobs_put_back", legs=put.legs, clocks=put.clocks)
+
+    async def _call_persons(self) -> None:
+        await self._every(self.config.sweep, lambda: call_persons(self.runtime, self.rails))
 
     async def _every(self, interval: timedelta, do: Callable[[], Awaitable[object]]) -> None:
         while True:
@@ -144,6 +178,10 @@ class _Queue:
         while not stopping.is_set():
             if not await self._claim():
                 await self._rest(stopping)
+
+    def look_up(self) -> None:
+        """End a rest that waits for a free place."""
+        self._freed.set()
 
     async def _claim(self) -> bool:
         """Take what there is room for. True where there may be more at once."""

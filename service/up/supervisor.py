@@ -26,7 +26,14 @@ from workflows.clock_and_ids import utc_now
 from workflows.domain.enums import Role
 
 # A person waits for answers here: shorter times than in production, unless they are configured.
-_DEVELOPMENT_SETTINGS: Mapping[str, object] = {"rail_timeout_seconds": 2, "enquiry_seconds": (1, 2, 5, 10), "lease_seconds": 10}
+_DEVELOPMENT_SETTINGS: Mapping[str, object] = {
+    "rail_timeout_seconds": 2,
+    "enquiry_seconds": (1, 2, 5, 10),
+    "lease_seconds": 10,
+    "breaker_failures": 20,  # the sandbox rail fails for single payments, as they ask it to
+    "breaker_pause_seconds": 1,
+    "breaker_pause_seconds_max": 2,
+}
 _READY_SECONDS_MAX = 60
 _DATABASE_POLL_SECONDS = 2
 _READY_POLL_SECONDS = 0.1

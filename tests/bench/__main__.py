@@ -8,6 +8,8 @@ What is measured
   exports    GET /v1/records/export beside a bare COPY of the same records.
   refunds    `refundry up`: how soon it is ready; what a refund costs the worker, the rail, the API and PostgreSQL.
   deadlines  `refundry up` with two workers: ten thousand hand-offs fall due at once, and refunds beside them.
+  rails      One worker against a rail in memory that answers in 120 ms on average: refunds per second at 16, 32 and 64 at once, beside a
+             rail that hangs for 30 s, and what an outage of 20 s costs, with and without circuit breakers.
   rules      How long a policy of ten rules and one of two hundred take to decide, without a request around it.
   growth     Off unless told: rate and p99 among ten thousand and a million payments.
 

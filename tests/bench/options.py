@@ -53,6 +53,8 @@ def plan(options: argparse.Namespace, directory: Path) -> Plan:
         refunds=200 if quick else 2000,
         deadlines=500 if quick else 10_000,
         deadline_seconds=5.0 if quick else 20.0,
+        rail_seconds=2.0 if quick else 8.0,
+        outage_seconds=3.0 if quick else 20.0,
         memory_requests=options.memory or (500 if quick else 5000),
         growth=tuple(options.growth or _GROWTH),
         seed=options.seed,

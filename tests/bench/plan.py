@@ -8,9 +8,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-PARTS = ("requests", "endpoints", "memory", "exports", "refunds", "deadlines", "rules", "growth")
+PARTS = ("requests", "endpoints", "memory", "exports", "refunds", "deadlines", "rails", "rules", "growth")
 BY_DEFAULT = PARTS[:-1]
 POLICY_SIZES = (10, 200)  # rules
+RAIL_CONCURRENCY = (16, 32, 64)  # calls to one rail at the same time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,8 @@ class Plan:
     refunds: int
     deadlines: int  # that are due together
     deadline_seconds: float  # of refunds before, with nothing else due
+    rail_seconds: float  # of refunds, for each concurrency
+    outage_seconds: float  # for which a rail is away
     memory_requests: int
     growth: tuple[int, ...]
     seed: int

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.bench import contest, deadlines, endpoints, exports, growth, pgbench, stock, whole
+from tests.bench import contest, deadlines, endpoints, exports, growth, pgbench, rails, stock, whole
 from tests.bench import stage as stages
 from tests.bench.contest import Contest
 from tests.bench.figures import Figures
@@ -23,6 +23,8 @@ def run(plan: Plan, reporter: Reporter) -> Figures:
         whole.measure(plan, figures, reporter)
     if "deadlines" in plan.parts:
         deadlines.measure(plan, figures, reporter)
+    if "rails" in plan.parts:
+        rails.measure(plan, figures, reporter)
     if "rules" in plan.parts:
         from tests.bench import rules
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from tests.bench.endpoints import ENDPOINTS
 from tests.bench.exports import WAYS
 from tests.bench.figures import Figures, rounded
-from tests.bench.plan import POLICY_SIZES
+from tests.bench.plan import POLICY_SIZES, RAIL_CONCURRENCY
 
 _RATE = {"per_second": "per s"}
 _LATENCIES = {"p50_ms": "p50 ms", "p95_ms": "p95 ms", "p99_ms": "p99 ms"}
@@ -37,6 +37,7 @@ def sheets(figures: Figures) -> list[Sheet]:
         _exports(figures),
         _refunds(figures),
         _deadlines(figures),
+        _rails(figures),
         _rules(figures),
         _memory(figures),
         _growth(figures),
@@ -146,6 +147,25 @@ def _deadlines(figures: Figures) -> Sheet:
         "deadlines.beside.p95_s": "the same, p95",
     }
     return _list(f"{due} hand-offs that fall due together, two workers, 10 refunds a second beside them", units, figures)
+
+
+def _rails(figures: Figures) -> Sheet:
+    units = {
+        **{f"rails.{number}.per_second": f"refunds executed per s, {number} at once" for number in RAIL_CONCURRENCY},
+        "rails.beside.per_second": f"the same, {RAIL_CONCURRENCY[1]} at once, beside a second rail that answers in 30 s",
+        "rails.beside.hanging": "calls that hung at the second rail meanwhile",
+        **{
+            f"rails.{way}.{name}": f"{text}, {with_what}"
+            for way, with_what in (("guarded", "with a circuit breaker"), ("unguarded", "without"))
+            for name, text in (
+                ("calls", "calls during an outage"),
+                ("legs", "refunds that these were spent on"),
+                ("per_leg_max", "most calls for one refund"),
+                ("resumed_s", "seconds from the rail's return to the next refund"),
+            )
+        },
+    }
+    return _list("One worker against rails in memory: log-normal answers, 120 ms on average, p99 380 ms", units, figures)
 
 
 def _rules(figures: Figures) -> Sheet:

@@ -11,12 +11,12 @@ from tests.database import Database
 from tests.storage.world import World, world
 from workflows.clock_and_ids import new_id
 from workflows.domain.enums import JobKind
-from workflows.domain.model import Leg
-from workflows.flows.execute_leg import Rails
+from workflows.domain.legs import Leg
+from workflows.flows.rails import Rails
 from workflows.storage.clock import DatabaseClock
 from workflows.storage.jobs import Claim, Queue
 from workflows.storage.notifications import ReceivedNotification
-from workflows.worker import Worker, WorkerConfig, lanes
+from workflows.worker import Worker, WorkerConfig
 
 LEASE = timedelta(seconds=10)
 MOVES = [Queue(JobKind.move, "sandbox")]
@@ -42,7 +42,7 @@ async def test_a_worker_takes_no_job_of_a_rail_that_it_lacks(made: World) -> Non
     leg = await a_leg(made)
     before = await made.pool.fetchrow("select * from job where subject_id = $1", leg.id)
     rails = Rails(providers={})
-    without = Worker(made.runner.runtime, rails, WorkerConfig(lanes=lanes(8, 8)))
+    without = Worker(made.runner.runtime, rails, WorkerConfig())
 
     assert await without.drain() == 0
     assert await made.pool.fetchrow("select * from job where subject_id = $1", leg.id) == before, "not even put off"
@@ -71,8 +71,8 @@ async def test_a_worker_that_has_no_time_left_does_not_call(made: World) -> None
     leg = await a_leg(made)
     ticks = iter((0.0, LEASE.total_seconds() - 0.5))  # when the job is taken, and before the call
     runtime = replace(made.runner.runtime, monotonic=lambda: next(ticks))
-    worker = Worker(runtime, replace(made.worker.rails, call_seconds_max=1.0), WorkerConfig(lanes=lanes(8, 8), lease=LEASE))
-    (taken,) = await worker.claim(worker.config.lanes[0], 1)
+    worker = Worker(runtime, replace(made.worker.rails, call_seconds_max=1.0), WorkerConfig(lease=LEASE))
+    (taken,) = await worker.claim(worker.lanes[0], 1)
     await worker.do(taken)
 
     assert made.rail.calls == {}, "the rail heard nothing"
@@ -125,7 +125,7 @@ async def test_one_rail_does_not_speak_for_anothers_leg(made: World) -> None:
     incoming = ReceivedNotification(payment_id=leg.payment_id, provider="other", rail_id="n-1", body=body, received_at=made.now)
     await made.store.store_notification(incoming, id=new_id(), job_id=new_id())
 
-    await Worker(made.runner.runtime, other, WorkerConfig(lanes=lanes(8, 8))).drain()
+    await Worker(made.runner.runtime, other, WorkerConfig()).drain()
 
     assert [now.state for now in await made.legs(leg.payment_id)] == ["processing"]
     assert await made.pool.fetchval("select kind from anomaly where leg_id = $1", leg.id) == "contradiction"

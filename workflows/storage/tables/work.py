@@ -1,9 +1,11 @@
 """The work that is due, the rails' words that lead to it, and the workers."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Index, Integer, LargeBinary, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from workflows.storage.tables.form import guarded
@@ -60,10 +62,11 @@ class NotificationRow(SQLModel, table=True):
 
 
 class WorkerRow(SQLModel, table=True):
-    """A worker's sign of life, for /readyz."""
+    """A worker's sign of life, with what it says of its rails, for /readyz."""
 
     __tablename__ = "worker"
     __table_args__ = guarded("select insert update delete")
 
     id: UUID = Field(primary_key=True)
     beat_at: datetime = Field(sa_type=Time)
+    rails: dict[str, Any] = Field(sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'")})  # by name how its breaker stands
