@@ -1,8 +1,9 @@
-"""`refundry check` at the terminal: every invariant with what it looked at, what breaks it, and a progress bar meanwhile."""
+"""`refundry check` at the terminal: every invariant with what breaks it, what waits for a person, and a progress bar meanwhile."""
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import aiohttp
 import asyncpg
@@ -14,9 +15,9 @@ from rich.text import Text
 from service.providers.sandbox import SandboxProvider
 from service.providers.sandbox_ledger import sandbox_ledger
 from service.settings import Settings
-from service.terminal.invariant_texts import INVARIANT_TEXTS
+from service.terminal.invariant_texts import INVARIANT_TEXTS, NOTICE_TEXTS
 from service.terminal.plain import plain, say
-from workflows.flows.check import InvariantResult, Watch, run_checks
+from workflows.flows.check import InvariantResult, Noticed, Watch, notice, run_checks
 from workflows.flows.check_rail import check_rail
 
 _SESSION = {"application_name": "refundry check", "timezone": "UTC", "jit": "off"}
@@ -27,11 +28,29 @@ def run_check(settings: Settings, console: Console | None = None) -> int:
     console = console or Console()
     started = time.monotonic()
     with _progress(console) as progress:
-        results, rail_compared = asyncio.run(_run(settings, _watch(progress)))
-    if not rail_compared:
+        found = asyncio.run(_run(settings, _watch(progress)))
+    if not found.rail_compared:
         say(console, "The sandbox rail was not reached, so its ledger was not compared with ours.", "yellow")
-    print_results(console, results, seconds=time.monotonic() - started)
-    return 1 if any(result.broken for result in results) else 0
+    print_noticed(console, found.noticed)
+    print_results(console, found.results, seconds=time.monotonic() - started)
+    return 1 if any(result.broken for result in found.results) else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """`rail_compared`: whether the rail's ledger was among what was looked at (true where there is no rail to ask)."""
+
+    results: list[InvariantResult]
+    noticed: list[Noticed]
+    rail_compared: bool
+
+
+def print_noticed(console: Console, noticed: Sequence[Noticed]) -> None:
+    """A line for each thing that waits for a person. None of them is an error."""
+    for each in noticed:
+        if each.count:
+            since = "" if each.oldest_at is None else f", the oldest since {each.oldest_at:%Y-%m-%d %H:%M} UTC"
+            say(console, f"{each.name}: {each.count:,} {NOTICE_TEXTS[each.name]}{since}.", "yellow")
 
 
 def print_results(console: Console, results: Sequence[InvariantResult], *, seconds: float) -> None:
@@ -57,20 +76,20 @@ def print_results(console: Console, results: Sequence[InvariantResult], *, secon
         say(console, f"All {len(results)} invariants hold ({seconds:.1f} s).", "bold green")
 
 
-async def _run(settings: Settings, watch: Watch) -> tuple[list[InvariantResult], bool]:
-    """The results, and whether the rail's ledger was among what was looked at (true where there is no rail to ask)."""
+async def _run(settings: Settings, watch: Watch) -> _Found:
     # Without the time limit that the service's own connections have: a whole database may take long.
     connection = await asyncpg.connect(settings.database_url, server_settings=_SESSION)
     try:
-        results = await run_checks(connection, watch=watch)
+        results, noticed = await run_checks(connection, watch=watch), await notice(connection)
         if settings.sandbox_url is None:
-            return results, True
+            return _Found(results=results, noticed=noticed, rail_compared=True)
         watch("the rail's own ledger", 0, 1)
         try:
             async with sandbox_ledger(settings.sandbox_url) as ledger:
-                return [*results, await check_rail(connection, SandboxProvider.name, ledger.pages(), ledger.moved)], True
+                results.append(await check_rail(connection, SandboxProvider.name, ledger.pages(), ledger.moved))
         except aiohttp.ClientError:
-            return results, False
+            return _Found(results=results, noticed=noticed, rail_compared=False)
+        return _Found(results=results, noticed=noticed, rail_compared=True)
     finally:
         await connection.close()
 

@@ -49,3 +49,11 @@ INVARIANT_TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         ),
     }
 )
+
+# What waits for a person, after its number.
+NOTICE_TEXTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "anomalies_open": "words of a rail that no transition allows, and that nobody has resolved",
+        "anomalies_awaiting_second_approval": "refunds of late captures that a supervisor has to confirm",
+    }
+)

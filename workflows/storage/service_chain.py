@@ -1,12 +1,12 @@
-"""Changes of what belongs to no payment: a row, its record on the service's own chain, and the reply to keep, in one statement."""
+"""Changes of what belongs to no payment: rows, their record on the service's own chain, and the reply to keep, in one statement."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from workflows.domain.changes import Context
-from workflows.domain.enums import RecordType
 from workflows.domain.model import DataValue
+from workflows.domain.record_types import RecordType
 from workflows.domain.records import GENESIS, Record, RecordDraft, chain_id, seal
 from workflows.storage.apply import ApplyResult, insert
 from workflows.storage.mapping import RECORD, REPLY, KeptReply, TableMapping
@@ -34,10 +34,9 @@ class ChainHead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceChange:
-    """What one statement writes: a row of that table, its record, and the reply to keep."""
+    """What one statement writes: rows, each with its table, their record, and the reply to keep."""
 
-    table: TableMapping[Any]
-    row: Any
+    rows: tuple[tuple[TableMapping[Any], Any], ...]
     record: Record
     reply: KeptReply | None = None
 
@@ -66,4 +65,5 @@ def service_record(type_: RecordType, data: dict[str, DataValue], *, after: Chai
 async def write(connection: Any, change: ServiceChange) -> ApplyResult:
     """Conflict where another row of that number, or another record of the chain, was faster: nothing was written."""
     replies = [] if change.reply is None else [change.reply]
-    return await insert(connection, (change.table, [change.row]), (RECORD, [change.record]), (REPLY, replies))
+    rows = [(table, [row]) for table, row in change.rows]
+    return await insert(connection, *rows, (RECORD, [change.record]), (REPLY, replies))

@@ -1,0 +1,26 @@
+"""What is no fault, but waits for a person: as data, a name and the SQL for how many there are and how long the oldest has waited."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """`sql` selects one row: how many, and since when the oldest of them; null where there is none."""
+
+    name: str
+    sql: str
+
+
+def _anomalies(condition: str) -> str:
+    return f"""
+    select count(*), min(a.created_at) from anomaly a
+      left join lateral (
+           select count(*) as taken, coalesce(bool_or(s.closes), false) as closed
+             from anomaly_step s where s.scope_id = a.scope_id and s.anomaly_id = a.id) s on true
+     where {condition}"""
+
+
+NOTICES = (
+    Notice(name="anomalies_open", sql=_anomalies("s.taken = 0")),
+    Notice(name="anomalies_awaiting_second_approval", sql=_anomalies("s.taken > 0 and not s.closed")),
+)
