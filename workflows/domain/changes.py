@@ -9,21 +9,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from workflows.domain import ids
-from workflows.domain.enums import AnomalyKind, JobKind, LegKind, LegState, RecordType
+from workflows.domain.anomaly_steps import with_steps
+from workflows.domain.enums import AnomalyKind, JobKind, LegKind, LegState
 from workflows.domain.errors import Refused
-from workflows.domain.model import (
-    Actor,
-    Anomaly,
-    Cancellation,
-    DataValue,
-    Job,
-    Leg,
-    Payment,
-    PersonalText,
-    Refund,
-    Snapshot,
-)
+from workflows.domain.legs import Leg
+from workflows.domain.model import Actor, Anomaly, AnomalyStep, Cancellation, DataValue, Job, Payment, PersonalText, Refund, Snapshot
 from workflows.domain.ports import NewId
+from workflows.domain.record_types import RecordType
 from workflows.domain.records import Record, RecordDraft, digest_text, seal
 
 T = TypeVar("T", Cancellation, Leg)
@@ -49,7 +41,9 @@ class Change(Struct, frozen=True, kw_only=True):
     records: tuple[Record, ...] = ()
     texts: tuple[PersonalText, ...] = ()
     jobs: tuple[Job, ...] = ()
+    hastened: tuple[UUID, ...] = ()  # legs that are looked after now, whenever their job was due
     anomalies: tuple[Anomaly, ...] = ()
+    anomaly_steps: tuple[AnomalyStep, ...] = ()
     refusal: Refused | None = None  # the answer is no, and that no is what the change records
 
     @property
@@ -66,7 +60,7 @@ class Change(Struct, frozen=True, kw_only=True):
             cancellations=_merged(base.cancellations, self.cancellations),
             legs=_merged(base.legs, self.legs),
             texts=base.texts + self.texts,
-            anomalies=base.anomalies + self.anomalies,
+            anomalies=with_steps(base.anomalies, self.anomaly_steps) + self.anomalies,
             cancellation_ids=tuple(dict.fromkeys([*base.cancellation_ids, *(c.id for c in self.cancellations)])),
         )
 
@@ -121,7 +115,9 @@ class ChangeBuilder:
         self._legs: dict[UUID, Leg] = {}
         self._texts: list[PersonalText] = []
         self._jobs: list[Job] = []
+        self._hastened: list[UUID] = []
         self._anomalies: list[Anomaly] = []
+        self._anomaly_steps: list[AnomalyStep] = []
         self._entries: list[_Entry] = []
 
     @property
@@ -207,6 +203,11 @@ class ChangeBuilder:
         self.record_payment(RecordType.payment_anomaly, told | data, amount=None if leg is None else leg.amount)
         return True
 
+    def put_anomaly_step(self, step: AnomalyStep) -> None:
+        """What a person does about an anomaly that is known; at most one step of each in a change."""
+        self._anomaly_steps.append(step)
+        self.now = replace(self.now, anomalies=with_steps(self.now.anomalies, (step,)))
+
     def keep_text(self, subject_id: UUID, name: str, value: DataValue) -> dict[str, DataValue]:
         """Store a personal text where it can be erased; returns what the record may say of it."""
         text = PersonalText(
@@ -225,6 +226,10 @@ class ChangeBuilder:
         job_id = self.context.new_id()
         self._jobs.append(Job(id=job_id, payment_id=self.payment.id, kind=kind, provider=provider, subject_id=subject_id, run_at=run_at))
 
+    def hasten(self, leg_id: UUID) -> None:
+        """What is to be done for that leg is due now."""
+        self._hastened.append(leg_id)
+
     def build(self, refusal: Refused | None = None) -> Change:
         self._raise_versions()
         payment = self.payment
@@ -240,7 +245,9 @@ class ChangeBuilder:
             records=records,
             texts=tuple(self._texts),
             jobs=tuple(self._jobs),
+            hastened=tuple(self._hastened),
             anomalies=tuple(self._anomalies),
+            anomaly_steps=tuple(self._anomaly_steps),
             refusal=refusal,
         )
 

@@ -97,9 +97,12 @@ class LegTrigger(StrEnum):
     hold = "hold"
     release = "release"
     mark_returned = "mark_returned"  # the rail returned what it had confirmed
+    adopt = "adopt"  # a person takes a failed leg for paid, since the rail says so
 
 
 class LegKind(StrEnum):
+    """What a leg is part of: a refund moves money, a void releases what was never taken."""
+
     refund = "refund"
     void = "void"
 
@@ -270,6 +273,40 @@ class OutcomeSource(StrEnum):
     person = "person"
 
 
+class RailCall(StrEnum):
+    """How a word about a leg came about."""
+
+    send = "send"  # the order was sent, or sent again under its own key
+    ask = "ask"  # the rail was asked what became of it
+    cancel = "cancel"  # the rail was told to cancel what waits for somebody
+    notification = "notification"  # the rail told it unasked
+    person = "person"  # somebody of ours read it off the rail's own books
+
+
+class Recovery(StrEnum):
+    """What a person orders for a refund that is stuck."""
+
+    retry = "retry"  # the same source again
+    redirect = "redirect"  # the wallet's balance instead
+    close = "close"  # give it up
+
+
+class AnomalyState(StrEnum):
+    """Whether people have seen to an anomaly."""
+
+    open = "open"
+    awaiting_second_approval = "awaiting_second_approval"  # a refund was proposed; a supervisor must confirm it
+    resolved = "resolved"
+
+
+class AnomalyAction(StrEnum):
+    """What a person does about an anomaly."""
+
+    note = "note"  # it was looked into; nothing moves
+    adopt = "adopt"  # the leg that the rail paid after all counts as paid
+    refund = "refund"  # what was captured late goes back; two persons
+
+
 class AnomalyKind(StrEnum):
     """What is odd about a word that no transition allows."""
 
@@ -301,82 +338,6 @@ class JobKind(StrEnum):
     deadline = "deadline"  # strike a clock: remind, or do what silence leads to
 
 
-class RecordType(StrEnum):
-    """What a record tells. New types may be added."""
-
-    payment_registered = "payment.registered"
-    payment_completed = "payment.completed"
-    payment_failed = "payment.failed"
-    payment_modified = "payment.modified"
-    payment_fulfilment_changed = "payment.fulfilment_changed"
-    payment_dispute_opened = "payment.dispute_opened"
-    payment_dispute_closed = "payment.dispute_closed"
-    payment_voided = "payment.voided"
-    payment_refunded = "payment.refunded"
-    payment_charged_back = "payment.charged_back"
-    payment_anomaly = "payment.anomaly"
-    cancellation_requested = "cancellation.requested"
-    cancellation_refused = "cancellation.refused"
-    cancellation_handed_off = "cancellation.handed_off"
-    cancellation_merchant_accepted = "cancellation.merchant_accepted"
-    cancellation_merchant_declined = "cancellation.merchant_declined"
-    cancellation_offered = "cancellation.offered"
-    cancellation_offer_accepted = "cancellation.offer_accepted"
-    cancellation_offer_declined = "cancellation.offer_declined"
-    cancellation_return_awaited = "cancellation.return_awaited"
-    cancellation_return_shipped = "cancellation.return_shipped"
-    cancellation_return_received = "cancellation.return_received"
-    cancellation_escalated = "cancellation.escalated"
-    cancellation_assigned = "cancellation.assigned"
-    cancellation_approved = "cancellation.approved"
-    cancellation_denied = "cancellation.denied"
-    cancellation_second_approval_awaited = "cancellation.second_approval_awaited"
-    cancellation_timed_out = "cancellation.timed_out"
-    cancellation_withdrawn = "cancellation.withdrawn"
-    cancellation_overridden = "cancellation.overridden"
-    cancellation_completed = "cancellation.completed"
-    cancellation_needs_attention = "cancellation.needs_attention"
-    cancellation_failed = "cancellation.failed"
-    cancellation_closed = "cancellation.closed"
-    cancellation_reopened = "cancellation.reopened"
-    cancellation_reminded = "cancellation.reminded"
-    cancellation_callback_promised = "cancellation.callback_promised"
-    cancellation_called_back = "cancellation.called_back"
-    refund_scheduled = "refund.scheduled"
-    refund_submitted = "refund.submitted"
-    refund_processing = "refund.processing"
-    refund_succeeded = "refund.succeeded"
-    refund_failed = "refund.failed"
-    refund_unknown = "refund.unknown"
-    refund_held = "refund.held"
-    refund_released = "refund.released"
-    refund_requires_action = "refund.requires_action"
-    refund_returned = "refund.returned"
-    refund_redirected = "refund.redirected"
-    refund_enquired = "refund.enquired"
-    refund_retried = "refund.retried"
-    refund_clawed_back = "refund.clawed_back"
-    refund_forfeited = "refund.forfeited"  # a promotion's part that policy does not give back
-    void_scheduled = "void.scheduled"
-    void_submitted = "void.submitted"
-    void_processing = "void.processing"
-    void_succeeded = "void.succeeded"
-    void_failed = "void.failed"
-    void_unknown = "void.unknown"
-    void_requires_action = "void.requires_action"
-    wallet_frozen = "wallet.frozen"
-    wallet_released = "wallet.released"
-    wallet_erased = "wallet.erased"
-    policy_published = "policy.published"
-    merchant_changed = "merchant.changed"
-    bulk_previewed = "bulk.previewed"
-    bulk_confirmed = "bulk.confirmed"
-    bulk_finished = "bulk.finished"
-    endpoint_disabled = "endpoint.disabled"
-    anomaly_resolved = "anomaly.resolved"
-    history_exported = "history.exported"
-
-
 PAYMENT_FINAL = frozenset({PaymentState.cancelled, PaymentState.failed})
 CANCELLATION_OPEN = frozenset(
     {
@@ -389,9 +350,12 @@ CANCELLATION_OPEN = frozenset(
         CancellationState.needs_attention,
     }
 )
-CANCELLATION_WAITING = CANCELLATION_OPEN - {CancellationState.executing, CancellationState.needs_attention}  # for somebody
-# Those in which somebody who works for us owes a step.
-CANCELLATION_OURS = frozenset({CancellationState.awaiting_agent, CancellationState.awaiting_second_approval})
+CANCELLATION_UNFINISHED = frozenset({CancellationState.executing, CancellationState.needs_attention})  # approved; money is to move
+CANCELLATION_WAITING = CANCELLATION_OPEN - CANCELLATION_UNFINISHED  # for somebody to decide
+CANCELLATION_DECIDED_BY_US = frozenset({CancellationState.awaiting_agent, CancellationState.awaiting_second_approval})
+CANCELLATION_OURS = CANCELLATION_DECIDED_BY_US | {CancellationState.needs_attention}  # somebody who works for us owes a step
+CANCELLATION_CLOCKED = CANCELLATION_WAITING | {CancellationState.needs_attention}  # somebody owes a step, and a clock runs
 ASKS_FOR_OTHERS = frozenset({ActorRole.agent, ActorRole.supervisor})  # ours, on a customer's behalf
 LEG_IN_FLIGHT = frozenset({LegState.submitted, LegState.processing, LegState.unknown})
+LEG_ON_ITS_WAY = LEG_IN_FLIGHT | {LegState.scheduled, LegState.requires_action}  # a job carries it on
 LEG_FINAL = frozenset({LegState.failed, LegState.returned})

@@ -80,6 +80,7 @@ class FaultCode(StrEnum):
     out_of_order = "out_of_order"  # before an earlier step of the goods
     currency_withdrawn = "currency_withdrawn"
     unknown_provider = "unknown_provider"  # allowed
+    unknown_leg = "unknown_leg"
     unknown_item = "unknown_item"
     amount_not_lower = "amount_not_lower"
     funding_required = "funding_required"

@@ -38,6 +38,7 @@ class GuardFacts(Struct, frozen=True):
     on_deadline: OnDeadline | None = None
     offers: int = 0  # offers made so far
     intact: bool = False  # the goods came back whole
+    reopened_only: bool = False  # all that is unfinished of the payment is money that the rail returned
     raised: bool = False  # the agents' deadline has passed before, and a supervisor has the case
 
 
@@ -111,6 +112,10 @@ def then_decline(facts: GuardFacts) -> bool:
     return facts.on_deadline is OnDeadline.decline
 
 
+def reopened_only(facts: GuardFacts) -> bool:
+    return facts.reopened_only
+
+
 def not_raised(facts: GuardFacts) -> bool:
     return not facts.raised
 
@@ -123,6 +128,7 @@ PAYMENT_ROWS: tuple[Row[PaymentState, PaymentTrigger], ...] = (
     Row(PT.fail, P.cancel_requested, P.failed, from_pending, "while pending"),
     Row(PT.request_cancellation, P.pending, P.cancel_requested),
     Row(PT.request_cancellation, P.completed, P.cancel_requested),
+    Row(PT.request_cancellation, P.refunding, P.cancel_requested, reopened_only, "beside returned money"),
     Row(PT.keep, P.cancel_requested, P.pending, from_pending, "came from pending"),
     Row(PT.keep, P.cancel_requested, P.completed, from_completed, "came from completed"),
     Row(PT.confirm_void, P.cancel_requested, P.cancelled),
@@ -178,6 +184,7 @@ CANCELLATION_ROWS: tuple[Row[CancellationState, CancellationTrigger], ...] = (
     Row(CT.retry, C.needs_attention, C.executing),
     Row(CT.redirect, C.needs_attention, C.executing),
     Row(CT.close, C.needs_attention, C.failed),
+    Row(CT.timeout, C.needs_attention, C.needs_attention, not_raised, "raised to a supervisor"),
     Row(CT.reopen, C.completed, C.needs_attention),
     Row(CT.escalate, C.declined, C.awaiting_agent),
     *(Row(CT.end_with_payment, state, C.completed) for state in CancellationState if state in CANCELLATION_OPEN),
@@ -195,6 +202,7 @@ LEG_ROWS: tuple[Row[LegState, LegTrigger], ...] = (
     *(Row(LT.succeed, state, L.succeeded) for state in _SENT),
     *(Row(LT.fail, state, L.failed) for state in (L.scheduled, L.held, *_SENT)),
     Row(LT.mark_returned, L.succeeded, L.returned),
+    Row(LT.adopt, L.failed, L.succeeded),
 )
 
 

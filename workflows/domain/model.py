@@ -9,12 +9,13 @@ from uuid import UUID
 
 from msgspec import Struct, field
 
-from workflows.domain import ids
 from workflows.domain.agent_limits import AgentRequests
 from workflows.domain.enums import (
     CANCELLATION_OPEN,
     ActorRole,
+    AnomalyAction,
     AnomalyKind,
+    AnomalyState,
     CancellationState,
     Category,
     Channel,
@@ -25,7 +26,6 @@ from workflows.domain.enums import (
     LegState,
     MerchantDecision,
     OnDeadline,
-    OutcomeSource,
     PaymentFailure,
     PaymentState,
     Reason,
@@ -35,6 +35,7 @@ from workflows.domain.enums import (
     Source,
 )
 from workflows.domain.errors import Window
+from workflows.domain.legs import Leg
 
 DataValue = Any  # JSON that a record may hold: str, int, bool, None, and lists and objects of them; never a float
 
@@ -243,38 +244,6 @@ class Cancellation(Struct, frozen=True, kw_only=True):
     updated_at: datetime
 
 
-class Leg(Struct, frozen=True, kw_only=True):
-    """One movement at one rail: part of a refund, or the void of one source. One rail key, for ever."""
-
-    id: UUID
-    payment_id: UUID
-    cancellation_id: UUID
-    refund_id: UUID | None  # None for a void
-    kind: LegKind
-    source: Source
-    position: int  # index into the payment's funding
-    provider: str
-    provider_reference: str
-    amount: int
-    currency: str
-    state: LegState
-    outcome_source: OutcomeSource | None
-    provider_refund_id: str | None
-    rail_reference: str | None
-    attempts: int
-    failure_code: str | None
-    next_attempt_at: datetime | None
-    sent_at: datetime | None = None  # when the last attempt to send it was written down
-    replaces: UUID | None
-    created_at: datetime
-    updated_at: datetime
-
-    @property
-    def rail_key(self) -> str:
-        """64 hex digits: the payment's id, then the leg's. Made of the key, so that it can be neither chosen anew nor changed."""
-        return ids.rail_key(self.payment_id, self.id)
-
-
 class Job(Struct, frozen=True, kw_only=True):
     """Work for a worker, due at `run_at`. `subject_id` is a leg's or a notification's id."""
 
@@ -284,6 +253,19 @@ class Job(Struct, frozen=True, kw_only=True):
     provider: str  # the rail that the worker must have; empty where it needs none
     subject_id: UUID
     run_at: datetime
+
+
+class AnomalyStep(Struct, frozen=True, kw_only=True):
+    """What a person did about an anomaly, counted from one. It is resolved by the step that closes it."""
+
+    scope_id: UUID
+    anomaly_id: UUID
+    number: int
+    action: AnomalyAction
+    by: str
+    role: ActorRole
+    at: datetime
+    closes: bool  # False: a refund that another person has to confirm
 
 
 class Anomaly(Struct, frozen=True, kw_only=True):
@@ -301,6 +283,8 @@ class Anomaly(Struct, frozen=True, kw_only=True):
     leg_id: UUID | None
     data: dict[str, DataValue]
     created_at: datetime
+    state: AnomalyState = AnomalyState.open
+    steps: tuple[AnomalyStep, ...] = ()
 
 
 class PersonalText(Struct, frozen=True, kw_only=True):
@@ -308,7 +292,7 @@ class PersonalText(Struct, frozen=True, kw_only=True):
 
     id: UUID
     payment_id: UUID
-    subject_id: UUID  # the payment or the cancellation that it belongs to
+    subject_id: UUID  # the payment, the cancellation or the anomaly that it belongs to
     name: str  # metadata, item_names, note, tracking_number, …
     value: DataValue
     salt: bytes
@@ -369,6 +353,13 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
     def legs_of(self, cancellation_id: UUID, kind: LegKind) -> tuple[Leg, ...]:
         return tuple(leg for leg in self.legs if leg.cancellation_id == cancellation_id and leg.kind is kind)
+
+    def current_legs(self, cancellation_id: UUID, kind: LegKind) -> tuple[Leg, ...]:
+        """One for each source: the one that arrived, else the last of those that succeeded one another there."""
+        legs = self.legs_of(cancellation_id, kind)
+        replaced = {leg.replaces for leg in legs}
+        arrived = {leg.position for leg in legs if leg.state is LegState.succeeded}
+        return tuple(leg for leg in legs if leg.state is LegState.succeeded or (leg.id not in replaced and leg.position not in arrived))
 
     def leg(self, id: UUID) -> Leg | None:
         return next((leg for leg in self.legs if leg.id == id), None)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from workflows.domain.enums import Allocation, Source
 
 AMOUNT_MAX = 10**15  # of any payment, in minor units: every reader of JSON holds it exactly
-_PROMOTIONS = frozenset({Source.coupon, Source.points, Source.cashback})
+PROMOTIONS = frozenset({Source.coupon, Source.points, Source.cashback})
 
 
 def share(total: int, weights: Sequence[int]) -> list[int]:
@@ -43,7 +43,7 @@ def allocate(amount: int, *, capacities: Sequence[int], taken: Sequence[int], so
     if rule is Allocation.pro_rata:
         return _pro_rata(amount, capacities, taken)
     promotions_first = rule is Allocation.promotions_first
-    order = sorted(range(len(left)), key=lambda i: ((sources[i] in _PROMOTIONS) is not promotions_first, i))
+    order = sorted(range(len(left)), key=lambda i: ((sources[i] in PROMOTIONS) is not promotions_first, i))
     shares = [0] * len(left)
     for i in order:
         shares[i] = min(left[i], amount - sum(shares))

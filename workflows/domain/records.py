@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from workflows.domain import ids
 from workflows.domain.canonical import canonical, canonical_unchecked, check
-from workflows.domain.enums import RecordType
 from workflows.domain.model import Actor, DataValue
+from workflows.domain.record_types import RecordType
 from workflows.domain.times import rfc3339
 
 GENESIS = "0" * 64  # what the first record of a chain gives as the hash before it

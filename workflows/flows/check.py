@@ -14,6 +14,7 @@ from workflows.domain.canonical import DECODER, canonical_unchecked
 from workflows.domain.records import GENESIS, LEAF, chain_id
 from workflows.domain.times import rfc3339
 from workflows.storage.invariants import IN_SQL, Invariant
+from workflows.storage.notices import NOTICES
 from workflows.storage.views import Source, unchanging
 
 EXAMPLES_MAX = 20
@@ -54,6 +55,15 @@ class InvariantResult:
             self.examples.append(example[:EXAMPLE_LENGTH_MAX])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noticed:
+    """What waits for a person, and is no violation; `oldest_at` is None where there is none."""
+
+    name: str
+    count: int
+    oldest_at: datetime | None
+
+
 def _nobody_watches(_: str, __: int, ___: int) -> None:
     """Where no progress is shown."""
 
@@ -67,6 +77,13 @@ async def run_checks(source: Source, *, watch: Watch = _nobody_watches) -> list[
             watch(invariant.name, done, len(IN_SQL))
             results.append(await _check(connection, invariant, await _count(connection, invariant.looks_at, counts)))
         return results + await _check_chains(connection, await _count(connection, "record", counts), watch)
+
+
+async def notice(source: Source) -> list[Noticed]:
+    """Every count of what waits for a person, those of nothing too."""
+    async with unchanging(source) as connection:
+        rows = [(each.name, await connection.fetchrow(each.sql)) for each in NOTICES]
+    return [Noticed(name=name, count=count, oldest_at=oldest_at) for name, (count, oldest_at) in rows]
 
 
 async def _check(connection: asyncpg.Connection, invariant: Invariant, looked_at: int) -> InvariantResult:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
+from workflows.domain.decisions.outcomes import RETURNED
 from workflows.domain.ids import from_rail_key, public, rail_key
 from workflows.flows.check import InvariantResult
 
@@ -16,7 +17,7 @@ RETURN_GRACE = timedelta(minutes=5)  # how long a rail may take to tell that mon
 LEGS_AT_ONCE = 1000
 
 _LEGS = """
-select l.payment_id, l.id, l.kind, l.amount, l.currency, l.state
+select l.payment_id, l.id, l.kind, l.amount, l.currency, l.state, l.failure_code
   from unnest($1::uuid[], $2::uuid[]) as k(payment_id, id) join leg l on l.payment_id = k.payment_id and l.id = k.id"""
 _ARRIVED = "select count(*) from leg where provider = $1 and state in ('succeeded', 'returned')"
 _NEXT = """
@@ -77,6 +78,8 @@ def _wrong(movement: Moved, row: Any, now: datetime) -> str | None:
         return "leg=none"
     if (row["kind"], row["amount"], row["currency"]) != (movement.kind, movement.amount, movement.currency):
         return f"leg_kind={row['kind']} leg_currency={row['currency']} leg_amount={row['amount']}"
+    if row["state"] == "failed" and movement.returned_at is not None and (row["failure_code"] or "").startswith(RETURNED):
+        return None  # it went out and came back before anybody had told us that it had arrived
     if row["state"] in ("scheduled", "held", "failed"):
         return f"leg_state={row['state']}"
     if row["state"] == "returned" and movement.returned_at is None:

@@ -1,54 +1,53 @@
 """Carry one leg on: write the intent, call its rail, write the outcome.
 
-A crash anywhere between leaves a row that says exactly what is known. Whoever comes next asks the rail first, and sends again only
-where the rail knows of nothing, under the same rail key. That a rail knows of nothing proves nothing: a request may still be on its way,
-from a worker that was frozen, say. So a void is sent again under its own key until the rail gives a definite word, whatever the payment
-becomes meanwhile; only that word lets a refund start.
+A crash anywhere between leaves a row that says exactly what is known. Whoever comes next asks the rail first. It sends again, under the
+same rail key, where the rail knows of nothing, and where it has answered nothing for the whole of its schedule. That a rail knows of
+nothing proves nothing: a request may still be on its way, from a worker that was frozen, say. So a void is sent again under its own key
+until the rail gives a definite word, whatever the payment becomes meanwhile; only that word lets a refund start.
+
+A leg that takes the place of another is sent once the rail has been asked for the last time about the other one, and has not said that
+it paid it. What waits for somebody is cancelled at its rail where a person has ordered what is to follow.
+
+Where nobody knows for too long what became of a leg, a person is called; it is asked after all the same.
 """
 
-import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import assert_never
 
+from msgspec.structs import replace
+
 from workflows.commands import Runtime
 from workflows.domain.changes import Change
-from workflows.domain.decisions import outcomes
+from workflows.domain.decisions import attention, outcomes, recovery, successors
 from workflows.domain.decisions.execution import order
 from workflows.domain.decisions.outcomes import MAY_BE_SENT
-from workflows.domain.enums import LegKind, LegState, OutcomeSource
-from workflows.domain.model import Leg, Snapshot
-from workflows.domain.ports import Absent, Outcome, Provider
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.decisions.words import Word, heard
+from workflows.domain.enums import LegKind, LegState, RailCall
+from workflows.domain.legs import Leg
+from workflows.domain.model import Snapshot
+from workflows.domain.ports import Absent, Outcome, Provider, RailSchedule, Unknown
 from workflows.domain.ports import ProviderUnavailable as RailUnavailable
-from workflows.flows.legs import change_leg, load_leg, rail_context, worker_context
+from workflows.flows.legs import change_leg, load_leg, rail_context, successor_rules, worker_context
+from workflows.flows.rails import Rails
 from workflows.storage.apply import Fence
 from workflows.storage.jobs import Claim
 
 _ASKED = frozenset({LegState.submitted, LegState.processing, LegState.unknown, LegState.requires_action})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rails:
-    """The rails, and how patiently to ask them."""
-
-    providers: Mapping[str, Provider]
-    enquiries: Sequence[timedelta] = field(default=(timedelta(minutes=1),))  # the last one repeats
-    call_seconds_max: float = 0.0  # no call to a rail lasts longer; a worker whose lease has less left does not begin one
-
-    def wait(self, attempt: int) -> timedelta:
-        """How long until the next enquiry, a fifth more or less, so that a rail that was away is not asked by all at once."""
-        base = self.enquiries[min(max(attempt, 1), len(self.enquiries)) - 1]
-        return base * (0.8 + secrets.randbelow(401) / 1000)
-
-
 @dataclass(frozen=True, slots=True)
 class _Called:
-    """What the rail said, how it came to say so, and the payment as this step left it."""
+    """What the rail said, how it came to say so, and the payment as this step left it.
+
+    `about`: the leg that this one takes the place of, where it was that which the rail was asked about.
+    """
 
     outcome: Outcome
-    source: OutcomeSource
+    call: RailCall
     snapshot: Snapshot
+    about: Leg | None = None
 
 
 class _Overtaken(Exception):
@@ -74,19 +73,47 @@ async def execute_leg(runtime: Runtime, rails: Rails, claim: Claim) -> None:
 
 async def _call(runtime: Runtime, rails: Rails, snapshot: Snapshot, leg: Leg, claim: Claim) -> _Called:
     provider, told = rails.providers[leg.provider], order(snapshot.payment, leg)
+    if leg.state is LegState.scheduled and (open_one := await _ask_of_predecessors(rails, snapshot, leg)) is not None:
+        return open_one
+    if leg.state is LegState.requires_action and leg.recovery is not None:
+        return _Called(await provider.cancel(told), RailCall.cancel, snapshot)
     if leg.state in _ASKED:
         outcome = await provider.find(told)
-        if not isinstance(outcome, Absent) or leg.state not in MAY_BE_SENT:
-            return _Called(outcome, OutcomeSource.query, snapshot)
+        if not _may_send_after(outcome, leg, provider.schedule):
+            return _Called(outcome, RailCall.ask, snapshot)
     snapshot = await _intend(runtime, claim, snapshot)
     # A process may have been frozen since it took the job: its lease is then another's, and so is the call.
     if claim.expires - runtime.monotonic() <= rails.call_seconds_max:
         raise _Overtaken
+    return _Called(await _send(provider, snapshot, leg), RailCall.send, snapshot)
+
+
+async def _ask_of_predecessors(rails: Rails, snapshot: Snapshot, leg: Leg) -> _Called | None:
+    """The word about the leg that this one replaces, where it does not let this one be sent. Earlier ones were asked about then."""
+    for before in recovery.predecessors(snapshot, leg)[:1]:
+        provider = rails.providers.get(before.provider)
+        outcome = Unknown("no_such_rail") if provider is None else await provider.find(order(snapshot.payment, before))
+        if not successors.lets_send(before, outcome):
+            return _Called(outcome, RailCall.ask, snapshot, before)
+    return None
+
+
+def _may_send_after(outcome: Outcome, leg: Leg, schedule: RailSchedule) -> bool:
+    """Whether the order is sent (again) under its own key, now that its rail was asked."""
+    if leg.state not in MAY_BE_SENT:
+        return False
+    if isinstance(outcome, Unknown):
+        return schedule.sends_again and leg.unanswered(RailCall.ask) >= len(schedule.enquiries)
+    return isinstance(outcome, Absent)
+
+
+async def _send(provider: Provider, snapshot: Snapshot, leg: Leg) -> Outcome:
+    told = order(snapshot.payment, leg)
     match leg.kind:
         case LegKind.refund:
-            return _Called(await provider.refund(told), OutcomeSource.reply, snapshot)
+            return await provider.refund(told)
         case LegKind.void:
-            return _Called(await provider.void(told), OutcomeSource.reply, snapshot)
+            return await provider.void(told)
         case _:
             assert_never(leg.kind)
 
@@ -94,7 +121,7 @@ async def _call(runtime: Runtime, rails: Rails, snapshot: Snapshot, leg: Leg, cl
 async def _intend(runtime: Runtime, claim: Claim, known: Snapshot) -> Snapshot:
     """Write that the leg is being sent. Raises _Overtaken where it is no longer to be sent."""
 
-    def decide(snapshot: Snapshot, leg: Leg) -> Change:
+    def decide(snapshot: Snapshot, leg: Leg, _: PolicyContext) -> Change:
         if leg.state not in MAY_BE_SENT:
             raise _Overtaken
         return outcomes.submit(snapshot, leg, worker_context(runtime, snapshot.payment))
@@ -107,22 +134,42 @@ async def _intend(runtime: Runtime, claim: Claim, known: Snapshot) -> Snapshot:
 
 
 async def _learn(runtime: Runtime, rails: Rails, claim: Claim, called: _Called) -> None:
-    outcome, source = called.outcome, called.source
-    next_at = runtime.clock() + rails.wait(claim.attempt)
-    if isinstance(outcome, RailUnavailable) and outcome.retry_after_seconds is not None:
-        next_at = max(next_at, runtime.clock() + timedelta(seconds=outcome.retry_after_seconds))
+    next_at = runtime.clock() + _wait(rails, called, claim)
+    word = Word(outcome=called.outcome, call=called.call, next_attempt_at=next_at)
 
-    def decide(snapshot: Snapshot, leg: Leg) -> Change | None:
-        context = rail_context(runtime, leg.provider, snapshot.payment)
-        change = outcomes.learn(snapshot, leg, outcome, source=source, next_attempt_at=next_at, context=context)
-        if change is None and leg.state in _ASKED and leg.next_attempt_at != next_at:
-            change = outcomes.postpone(snapshot, leg, next_attempt_at=next_at, context=context)
-        return change
+    def decide(snapshot: Snapshot, leg: Leg, terms: PolicyContext) -> Change | None:
+        context, schedule = rail_context(runtime, leg.provider, snapshot.payment), rails.providers[leg.provider].schedule
+        if called.about is not None:
+            change = successors.learn_of_predecessor(snapshot, leg, called.about, word, terms=terms, context=context)
+        else:
+            change = outcomes.learn(snapshot, leg, word, terms=terms, successors=successor_rules(runtime, rails), context=context)
+        if change is not None or not _goes_on(leg):
+            return change
+        row = replace(heard(leg, word, context.now), next_attempt_at=next_at)
+        if row.recovery is not None and row.unanswered(RailCall.cancel) > len(schedule.enquiries):
+            return outcomes.give_up_recovery(snapshot, row, terms=terms, context=context)
+        called_for = attention.give_to_person(snapshot, row, schedule=schedule, terms=terms, context=context)
+        return outcomes.postpone(snapshot, row, context) if called_for is None else called_for
 
     def fate(leg: Leg) -> Fence:
-        return claim.again(next_at) if leg.state in _ASKED else claim.done()
+        if leg.recovery is not None and called.call is not RailCall.cancel:
+            return claim.again(runtime.clock())  # ordered while its rail was being asked: that is due now
+        return claim.again(next_at) if _goes_on(leg) else claim.done()
 
     key = (claim.payment_id, claim.subject_id)
     decided = await change_leg(runtime, key, decide=decide, fence=fate, known=called.snapshot)
     if decided is not None and decided.change is None:
         await runtime.store.finish_job(fate(decided.leg))
+
+
+def _goes_on(leg: Leg) -> bool:
+    return leg.state in _ASKED or leg.state is LegState.scheduled
+
+
+def _wait(rails: Rails, called: _Called, claim: Claim) -> timedelta:
+    leg = called.snapshot.leg(claim.subject_id)
+    provider = rails.providers[leg.provider] if leg is not None else next(iter(rails.providers.values()))
+    wait = rails.wait(provider.schedule, claim.attempt)
+    if isinstance(called.outcome, RailUnavailable) and called.outcome.retry_after_seconds is not None:
+        wait = max(wait, timedelta(seconds=called.outcome.retry_after_seconds))
+    return wait

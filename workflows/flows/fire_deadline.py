@@ -7,8 +7,8 @@ from workflows.domain.changes import Change
 from workflows.domain.decisions.clocks import fire_deadline, next_deadline_at
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.model import Cancellation, Snapshot
-from workflows.flows.execute_leg import Rails
 from workflows.flows.legs import CONFLICTS_MAX, worker_context
+from workflows.flows.rails import Rails
 from workflows.storage.apply import Fence
 from workflows.storage.jobs import Claim
 from workflows.storage.snapshot import SnapshotQuery

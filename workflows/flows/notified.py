@@ -3,14 +3,17 @@
 from workflows.commands import Runtime
 from workflows.domain.changes import Change
 from workflows.domain.decisions import outcomes
-from workflows.domain.enums import AnomalyKind, OutcomeSource
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.decisions.words import Word
+from workflows.domain.enums import AnomalyKind, RailCall
 from workflows.domain.errors import LeaseLost
 from workflows.domain.ids import from_rail_key
-from workflows.domain.model import Anomaly, Leg, Snapshot
+from workflows.domain.legs import Leg
+from workflows.domain.model import Anomaly, Snapshot
 from workflows.domain.ports import ProviderNotification, Unknown
 from workflows.domain.records import digest_text
-from workflows.flows.execute_leg import Rails
-from workflows.flows.legs import change_leg, rail_context
+from workflows.flows.legs import change_leg, rail_context, successor_rules
+from workflows.flows.rails import Rails
 from workflows.storage.apply import NotificationMark
 from workflows.storage.jobs import Claim
 from workflows.storage.notifications import StoredNotification
@@ -32,14 +35,14 @@ async def handle_notification(runtime: Runtime, rails: Rails, claim: Claim) -> N
         await _settle(runtime, claim, kind.value, _anomaly(runtime, claim, stored, kind, said))
         return
 
-    def decide(snapshot: Snapshot, leg: Leg) -> Change | None:
+    def decide(snapshot: Snapshot, leg: Leg, terms: PolicyContext) -> Change | None:
         context = rail_context(runtime, stored.provider, snapshot.payment)
         if leg.provider != stored.provider:  # one rail does not speak for another's leg, whatever it knows
             return outcomes.refuse_word(snapshot, leg, AnomalyKind.contradiction, f"said by {stored.provider}", context)
         if isinstance(said.outcome, Unknown):  # the leg's own job asks the rail
             return outcomes.refuse_word(snapshot, leg, AnomalyKind.unreadable, stored.rail_id, context)
-        source, next_at = OutcomeSource.notification, leg.next_attempt_at
-        return outcomes.learn(snapshot, leg, said.outcome, source=source, next_attempt_at=next_at, context=context)
+        word = Word(outcome=said.outcome, call=RailCall.notification, next_attempt_at=leg.next_attempt_at)
+        return outcomes.learn(snapshot, leg, word, terms=terms, successors=successor_rules(runtime, rails), context=context)
 
     def mark(change: Change) -> NotificationMark:
         return _mark(runtime, claim, "anomaly" if change.anomalies else "applied")

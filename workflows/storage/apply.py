@@ -15,10 +15,12 @@ from uuid import UUID
 import asyncpg
 
 from workflows.domain.changes import Change
+from workflows.domain.enums import JobKind
 from workflows.domain.model import Anomaly, Payment
 from workflows.storage.guards import IMMUTABLE
 from workflows.storage.mapping import (
     ANOMALY,
+    ANOMALY_STEP,
     CANCELLATION,
     JOB,
     LEG,
@@ -148,7 +150,10 @@ async def apply(
     statement.insert(RECORD, change.records, payment)
     statement.insert(TEXT, change.texts)
     statement.insert(JOB, change.jobs)
+    for leg_id in change.hastened:
+        statement.add(Piece("hasten"), payment.id, leg_id, payment.updated_at)
     statement.insert(ANOMALY, change.anomalies)
+    statement.insert(ANOMALY_STEP, change.anomaly_steps)
     if keep is not None:
         statement.insert(REPLY, [KeptReply(scope_id or payment.id, keep)])
     _finish(statement, fence)
@@ -204,6 +209,8 @@ CONFLICT_CONSTRAINTS = frozenset(
         "one_successor_per_leg",
         "one_job_per_subject",
         "one_anomaly_per_word",
+        "anomaly_step_pkey",
+        "one_resolution_per_anomaly",
         "record_pkey",
         "kept_reply_pkey",
         "policy_pkey",
@@ -247,7 +254,9 @@ def _rows(table: TableMapping[Any]) -> _Rows:
     return _Rows(table.writer(), tuple(f'"{name}"' for name in table.columns), table.types, mutable)
 
 
-_ROWS = {table.name: _rows(table) for table in (PAYMENT, CANCELLATION, LEG, RECORD, TEXT, JOB, ANOMALY, REPLY, POLICY, MERCHANT)}
+_ROWS = {
+    table.name: _rows(table) for table in (PAYMENT, CANCELLATION, LEG, RECORD, TEXT, JOB, ANOMALY, ANOMALY_STEP, REPLY, POLICY, MERCHANT)
+}
 
 
 class _Numbers:
@@ -320,6 +329,12 @@ def _again_sql(_: Piece, numbers: _Numbers, name: str) -> str:
     return f"{name} as (update job set run_at = {due}, leased_until = null from {_MY_JOB})"
 
 
+def _hasten_sql(_: Piece, numbers: _Numbers, name: str) -> str:
+    payment, leg, at = numbers.take(("uuid", "uuid", "timestamptz"))
+    its_job = f"payment_id = {payment} and kind = '{JobKind.move}' and subject_id = {leg} and leased_until is null"
+    return f"{name} as (update job set run_at = least(run_at, {at}) from changed where {its_job})"
+
+
 def _mark_sql(_: Piece, numbers: _Numbers, name: str) -> str:
     payment, id_, at, verdict = numbers.take(("uuid", "uuid", "timestamptz", "text"))
     heard = f"payment_id = {payment} and id = {id_} and handled_at is null"
@@ -338,5 +353,6 @@ _PIECES: dict[str, Callable[[Piece, _Numbers, str], str]] = {
     "update": _update_sql,
     "job done": lambda _, __, name: f"{name} as (delete from job using {_MY_JOB})",
     "job again": _again_sql,
+    "hasten": _hasten_sql,
     "mark": _mark_sql,
 }

@@ -69,6 +69,16 @@ class RefundFilter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnomalyFilter:
+    kind: str | None = None
+    payment_id: UUID | None = None
+    provider: str | None = None
+    state: str | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordFilter:
     from_: datetime | None = None
     to: datetime | None = None

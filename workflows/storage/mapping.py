@@ -16,7 +16,9 @@ from sqlalchemy import LargeBinary, Table
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import SQLModel
 
-from workflows.domain.model import Anomaly, Cancellation, IdempotentResponse, Job, Leg, MerchantContact, Payment, PersonalText
+from workflows.domain.enums import AnomalyState
+from workflows.domain.legs import Leg
+from workflows.domain.model import Anomaly, AnomalyStep, Cancellation, IdempotentResponse, Job, MerchantContact, Payment, PersonalText
 from workflows.domain.records import Record, chain_id
 from workflows.storage import tables
 from workflows.storage.tables.types import parameter_type, stored_type
@@ -178,7 +180,17 @@ RECORD = TableMapping(
     payments=frozenset({"merchant_id"}),
 )
 TEXT = TableMapping(PersonalText, _table(tables.PersonalTextRow))
-ANOMALY = TableMapping(Anomaly, _table(tables.AnomalyRow))
+ANOMALY_STEP = TableMapping(AnomalyStep, _table(tables.AnomalyStepRow))
+_STEPS = "from anomaly_step s where s.scope_id = {0}.scope_id and s.anomaly_id = {0}.id"
+ANOMALY = TableMapping(
+    Anomaly,
+    _table(tables.AnomalyRow),
+    parts={
+        "steps": f"coalesce((select json_agg({ANOMALY_STEP.json('s')} order by s.number) {_STEPS}), '[]')",
+        "state": f"(select case when bool_or(s.closes) then '{AnomalyState.resolved}'"
+        f" when count(*) > 0 then '{AnomalyState.awaiting_second_approval}' else '{AnomalyState.open}' end {_STEPS})",
+    },
+)
 JOB = TableMapping(Job, _table(tables.JobRow), columns_of={"attempt": lambda _: 0, "leased_until": lambda _: None})
 
 

@@ -8,11 +8,11 @@ from typing import Any
 from msgspec import convert
 
 from workflows.domain.changes import Context
-from workflows.domain.enums import RecordType
 from workflows.domain.model import MerchantContact
 from workflows.domain.policies.document import rules_data
 from workflows.domain.policies.form import parse_rules
 from workflows.domain.policies.merchants import Merchant, MerchantDetails, changed_members, parse_rules_version, terms_data
+from workflows.domain.record_types import RecordType
 from workflows.domain.records import digest_text
 from workflows.storage.mapping import MERCHANT, MerchantVersion
 from workflows.storage.service_chain import HEAD_COLUMNS, SERVICE_CHAIN_ID, ChainHead, ServiceChange, chain_head, head_of, service_record
@@ -103,7 +103,7 @@ def merchant_change(
         changed_by=made.changed_by,
     )
     record = service_record(RecordType.merchant_changed, data, after=after.head, context=context)
-    return made, ServiceChange(table=MERCHANT, row=row, record=record)
+    return made, ServiceChange(rows=((MERCHANT, row),), record=record)
 
 
 def _merchant(row: Any) -> Merchant:

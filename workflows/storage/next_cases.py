@@ -43,27 +43,28 @@ async def load(connection: Any, wanted: NextCasesQuery) -> NextCases:
 
 _OURS = ",".join(sorted(CANCELLATION_OURS))
 
-# Each queue is a part of the index `cancellation_next`, in its order. The persons who may not decide a case are few of those it holds.
-# An agent's case whose deadline has passed is a supervisor's, also before a worker has come to it.
+# Each queue is a part of the index `cancellation_next`, in its order. The persons who may not decide a case are few of those it holds;
+# of stuck money there is nothing to decide that another person must. An agent's case whose deadline has passed is a supervisor's, also
+# before a worker has come to it.
 _NEXT = f"""
     with free as (
         select c.payment_id, c.id, c.due_at
-          from (values ('awaiting_agent'::cancellation_state, false), ('awaiting_agent', true), ('awaiting_second_approval', false))
-               as queue (state, raised)
+          from (values ('awaiting_agent'::cancellation_state, false), ('awaiting_agent', true), ('awaiting_second_approval', false),
+                       ('needs_attention', false), ('needs_attention', true)) as queue (state, raised)
          cross join lateral (
                select payment_id, id, least(first_response_due_at, resolution_due_at, deadline_at) as due_at
                  from cancellation
                 where assigned_to is null and state = any ('{{{_OURS}}}'::cancellation_state[])
                   and state = queue.state and raised = queue.raised
                   and ($4::boolean or deadline_at > $5)
-                  and requester_id <> $2
-                  and merchant->>'decided_by' is distinct from $2 and merchant->>'taken_by' is distinct from $2
-                  and goods->>'received_by' is distinct from $2
-                  and not approvals @> jsonb_build_array(jsonb_build_object('by', $2::text))
+                  and (queue.state = 'needs_attention' or (requester_id <> $2
+                       and merchant->>'decided_by' is distinct from $2 and merchant->>'taken_by' is distinct from $2
+                       and goods->>'received_by' is distinct from $2
+                       and not approvals @> jsonb_build_array(jsonb_build_object('by', $2::text))))
                   and id <> all ($6::uuid[])
                 order by least(first_response_due_at, resolution_due_at, deadline_at), id
                 limit $7::integer) c
-         where $4::boolean or (queue.state = 'awaiting_agent' and not queue.raised)
+         where $4::boolean or (queue.state <> 'awaiting_second_approval' and not queue.raised)
          order by c.due_at, c.id
          limit $7::integer
     )

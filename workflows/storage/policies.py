@@ -8,13 +8,14 @@ from typing import Any
 from uuid import UUID
 
 from workflows.domain.changes import Context
-from workflows.domain.enums import ActorRole, Channel, RecordType
+from workflows.domain.enums import ActorRole, Channel
 from workflows.domain.model import Actor, IdempotentResponse
 from workflows.domain.policies.calendar import with_calendar
 from workflows.domain.policies.document import policy_data
 from workflows.domain.policies.form import parse_policy
 from workflows.domain.policies.policy import Policy
 from workflows.domain.ports import Calendar, NewId
+from workflows.domain.record_types import RecordType
 from workflows.domain.records import digest_text
 from workflows.domain.times import rfc3339
 from workflows.storage.apply import Applied
@@ -120,7 +121,7 @@ def publication(policy: Policy, after: PublicationState, *, context: Context, re
         published_by=context.actor.id,
     )
     record = service_record(RecordType.policy_published, data, after=after.head, context=context)
-    return ServiceChange(table=POLICY, row=row, record=record, reply=reply)
+    return ServiceChange(rows=((POLICY, row),), record=record, reply=reply)
 
 
 async def publish_first(connection: Any, policy: Policy, *, now: datetime, new_id: NewId, library: Callable[[str], Calendar]) -> bool:

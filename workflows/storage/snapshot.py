@@ -14,7 +14,8 @@ from uuid import UUID
 from msgspec.json import Decoder
 
 from workflows.domain.enums import CANCELLATION_OPEN
-from workflows.domain.model import Anomaly, Cancellation, IdempotentResponse, Leg, MerchantEntry, Payment, PersonalText, Snapshot
+from workflows.domain.legs import Leg
+from workflows.domain.model import Anomaly, Cancellation, IdempotentResponse, MerchantEntry, Payment, PersonalText, Snapshot
 from workflows.storage.mapping import ANOMALY, CANCELLATION, LEG, PAYMENT, TEXT
 
 _OPEN = ", ".join(f"'{state}'" for state in sorted(CANCELLATION_OPEN))

@@ -9,8 +9,24 @@ from uuid import UUID
 from workflows.domain.agent_limits import AgentRequests
 from workflows.domain.changes import Change
 from workflows.domain.model import Anomaly, Payment, Snapshot
-from workflows.storage import agent_requests, apply, jobs, merchants, next_cases, notifications, policies, service_chain, snapshot
+from workflows.domain.ports import RailSchedule
+from workflows.domain.rail_states import RailState
+from workflows.storage import (
+    agent_requests,
+    anomalies,
+    apply,
+    jobs,
+    merchants,
+    next_cases,
+    notifications,
+    policies,
+    service_chain,
+    snapshot,
+    sweeping,
+    workers,
+)
 from workflows.storage.agent_requests import AgentRequestsQuery
+from workflows.storage.anomalies import AnomalyQuery, AnomalyResolutionState, FoundAnomaly
 from workflows.storage.apply import ApplyResult, Fence, NotificationMark
 from workflows.storage.jobs import Claim, Queue
 from workflows.storage.mapping import ResponseToKeep
@@ -20,6 +36,7 @@ from workflows.storage.notifications import ReceivedNotification, StoredNotifica
 from workflows.storage.policies import Policies, PublicationQuery, PublicationState
 from workflows.storage.service_chain import ServiceChange
 from workflows.storage.snapshot import Registration, SnapshotQuery
+from workflows.storage.sweeping import JobsPutBack
 
 
 class Store:
@@ -63,6 +80,12 @@ class Store:
     async def load_for_publication(self, wanted: PublicationQuery) -> PublicationState:
         return await policies.load_for_publication(self.pool, wanted)
 
+    async def load_anomalies(self, ids: Sequence[UUID]) -> list[FoundAnomaly]:
+        return await anomalies.load(self.pool, ids)
+
+    async def load_for_resolution(self, wanted: AnomalyQuery) -> AnomalyResolutionState:
+        return await anomalies.load_for_resolution(self.pool, wanted)
+
     async def load_merchant(self, merchant_id: str) -> MerchantState:
         return await merchants.load(self.pool, merchant_id)
 
@@ -103,16 +126,20 @@ class Store:
             self._payment_of.clear()
         self._payment_of[cancellation_id] = payment_id
 
-    async def beat(self, worker_id: UUID, now: datetime) -> None:
-        """A worker's sign of life; those of workers long gone are swept away with it."""
-        await self.pool.execute(
-            "insert into worker (id, beat_at) values ($1, $2) on conflict (id) do update set beat_at = excluded.beat_at", worker_id, now
-        )
-        await self.pool.execute("delete from worker where beat_at < $1", now - timedelta(hours=1))
+    async def beat(self, worker_id: UUID, now: datetime, rails: Iterable[RailState] = ()) -> None:
+        await workers.beat(self.pool, worker_id, now, rails)
 
     async def last_beat(self) -> datetime | None:
-        beat: datetime | None = await self.pool.fetchval("select max(beat_at) from worker")
-        return beat
+        return await workers.last_beat(self.pool)
+
+    async def rail_states(self, since: datetime) -> list[RailState]:
+        return await workers.rail_states(self.pool, since)
+
+    async def unheard_legs(self, provider: str, schedule: RailSchedule, now: datetime) -> list[tuple[UUID, UUID]]:
+        return await sweeping.unheard(self.pool, provider, schedule, now)
+
+    async def put_jobs_back(self, now: datetime) -> JobsPutBack:
+        return await sweeping.put_back(self.pool, now)
 
     async def sweep_replies(self, now: datetime, *, share: timedelta = timedelta(seconds=30)) -> int:
         """Let go of replies older than thirty days, oldest first, in small batches, for no longer than `share`; how many went.

@@ -23,17 +23,18 @@ from workflows.domain.enums import (
     CancellationTrigger,
     JobKind,
     OnDeadline,
-    RecordType,
 )
 from workflows.domain.machines import CANCELLATION, GuardFacts
 from workflows.domain.model import Cancellation, Clock, DataValue, Snapshot
 from workflows.domain.policies.policy import Deadlines, Timeout
 from workflows.domain.policies.verdicts import needs_second_approval
+from workflows.domain.record_types import RecordType
 from workflows.domain.times import rfc3339
 from workflows.domain.windows import deadline
 
 # When the merchant is reminded, as shares of the time that he has.
 REMINDERS = ((1, 2), (9, 10))
+_RESOLVED_BY_AGENTS = frozenset({CancellationState.awaiting_agent, CancellationState.needs_attention})
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -126,7 +127,7 @@ def waiting(builder: ChangeBuilder, cancellation: Cancellation, terms: PolicyCon
     if row.state is not CancellationState.offered:  # kept until the customer has answered
         row = replace(row, merchant_time_left_us=None, merchant_time_us=None)
     row = with_response(row, terms, now)
-    if row.state is CancellationState.awaiting_agent and row.resolution_due_at is not None and row.resolution_due_at > now:
+    if row.state in _RESOLVED_BY_AGENTS and row.resolution_due_at is not None and row.resolution_due_at > now:
         end = min(end, row.resolution_due_at)  # what is not decided in time is a supervisor's
     row = replace(row, clock=clock, deadline_at=end, on_deadline=timeout.then, raised=False)
     builder.enqueue(JobKind.deadline, clock.id, next_deadline_at(row) or end)

@@ -7,7 +7,7 @@ from itertools import product
 from msgspec import Struct
 from msgspec.structs import replace
 
-from workflows.domain.decisions.execution import split
+from workflows.domain.decisions.execution import split, state_asked_from
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.decisions.requests import Assessment, CancellationRequest, assess, policy_facts
 from workflows.domain.enums import ActorRole, Channel, PaymentState, Reason, Refusal, Route, Source
@@ -87,7 +87,7 @@ def refundable_until(snapshot: Snapshot, terms: PolicyContext, now: datetime) ->
     An open cancellation or a dispute does not move it. None: there is nothing left to ask for, or no window with an end is left.
     """
     payment = snapshot.payment
-    state = payment.origin_state or (PaymentState.completed if payment.state is PaymentState.refunding else payment.state)
+    state = payment.origin_state or state_asked_from(payment)
     if state not in {PaymentState.pending, PaymentState.completed} or payment.amount_refundable == 0:
         return None
     facts = replace(policy_facts(snapshot, CancellationRequest(actor=_CUSTOMER, reason=None), payment.amount_refundable, now), state=state)

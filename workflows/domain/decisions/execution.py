@@ -12,9 +12,10 @@ from workflows.domain import ids
 from workflows.domain.changes import ChangeBuilder
 from workflows.domain.decisions.response import without_clocks
 from workflows.domain.enums import (
+    CANCELLATION_OPEN,
+    CANCELLATION_UNFINISHED,
     LEG_IN_FLIGHT,
     Allocation,
-    AnomalyKind,
     CancellationState,
     CancellationTrigger,
     JobKind,
@@ -23,14 +24,15 @@ from workflows.domain.enums import (
     LegTrigger,
     PaymentState,
     PaymentTrigger,
-    RecordType,
     Source,
 )
+from workflows.domain.legs import Leg
 from workflows.domain.machines import CANCELLATION, LEG, PAYMENT, GuardFacts
-from workflows.domain.model import Cancellation, DataValue, ItemQuantity, Leg, Payment, Refund
+from workflows.domain.model import Cancellation, ItemQuantity, Payment, Refund, Snapshot
 from workflows.domain.money import allocate
 from workflows.domain.policies.policy import EffectiveTerms
 from workflows.domain.ports import Order
+from workflows.domain.record_types import RecordType
 
 # A refund's state is its legs' worst; this is the order, worst first.
 _WORST = (
@@ -44,7 +46,6 @@ _WORST = (
     LegState.processing,
     LegState.succeeded,
 )
-UNFINISHED = frozenset({CancellationState.executing, CancellationState.needs_attention})
 WAITING = LEG_IN_FLIGHT | {LegState.scheduled, LegState.held}
 
 
@@ -60,29 +61,24 @@ def order(payment: Payment, leg: Leg) -> Order:
 
 
 def worst(legs: Iterable[Leg]) -> LegState:
-    """The state of a refund with these legs; a leg that was replaced no longer counts."""
-    legs = tuple(legs)
-    replaced = {leg.replaces for leg in legs}
-    return min((leg.state for leg in legs if leg.id not in replaced), key=_WORST.index)
+    """The state of a refund with these legs, of which none was replaced."""
+    return min((leg.state for leg in legs), key=_WORST.index)
+
+
+def may_still_arrive(leg: Leg) -> bool:
+    """Whether it goes on by itself. One that waits for somebody does once a person has ordered what follows its end."""
+    return leg.state in WAITING or leg.recovery is not None
 
 
 def execute(builder: ChangeBuilder, cancellation: Cancellation, effective_terms: EffectiveTerms) -> None:
     """Schedule what an approved cancellation moves, by the terms of the rule that decided it. The payment must be cancel_requested."""
-    if builder.payment.origin_state is PaymentState.pending:
-        for position, funding in enumerate(builder.payment.funding):
-            _schedule(builder, cancellation, position=position, amount=funding.amount, refund=None)
+    payment = builder.payment
+    if payment.origin_state is PaymentState.pending:
+        for position, (funding, released) in enumerate(zip(payment.funding, payment.allocated, strict=True)):
+            if released < funding.amount:  # what an earlier void released stays released
+                _schedule(builder, cancellation, position=position, amount=funding.amount - released, refund=None)
         return
     start_refund(builder, cancellation, effective_terms.allocation, effective_terms.forfeit)
-
-
-def settle_open_cancellation(builder: ChangeBuilder) -> None:
-    """The payment has just completed: a void that was not sent is dropped, and a refund takes its place unless one is under way."""
-    cancellation = builder.now.open_cancellation
-    if cancellation is None or cancellation.state not in UNFINISHED:
-        return
-    if builder.now.legs_of(cancellation.id, LegKind.void):
-        drop_unsent_voids(builder, cancellation, "payment_settled")
-        after_void(builder, cancellation)
 
 
 def end_with_payment(builder: ChangeBuilder, cancellation: Cancellation) -> None:
@@ -120,7 +116,7 @@ def cancelled_quantities(payment: Payment, items: Iterable[ItemQuantity], sign: 
 
 def others_unfinished(builder: ChangeBuilder, cancellation: Cancellation) -> bool:
     """Whether another cancellation of the payment has money on its way, or stuck."""
-    return any(c.id != cancellation.id and c.state in UNFINISHED for c in builder.now.cancellations)
+    return any(c.id != cancellation.id and c.state in CANCELLATION_UNFINISHED for c in builder.now.cancellations)
 
 
 def moved(payment: Payment, amount: int) -> Payment:
@@ -151,6 +147,26 @@ def split(payment: Payment, amount: int, effective_terms: EffectiveTerms) -> tup
     return _split(payment, amount, effective_terms.allocation, effective_terms.forfeit)
 
 
+def reopened_only(snapshot: Snapshot) -> bool:
+    """Whether all that is unfinished of the payment is money that its rail returned, and something else is refundable: that may be asked
+    for beside it.
+    """
+    unfinished = [c for c in snapshot.cancellations if c.state in CANCELLATION_OPEN]
+    return bool(unfinished) and all(c.reopened for c in unfinished) and snapshot.payment.amount_refundable > 0
+
+
+def state_asked_from(payment: Payment) -> PaymentState:
+    """The state from which a cancellation is asked for: pending or completed, also beside money that its rail returned."""
+    return PaymentState.completed if payment.state is PaymentState.refunding else payment.state
+
+
+def with_request(snapshot: Snapshot) -> Payment:
+    """The payment while a further cancellation is open. Raises InvalidState where none may be asked for."""
+    payment = snapshot.payment
+    state = PAYMENT.step(payment.state, PaymentTrigger.request_cancellation, GuardFacts(reopened_only=reopened_only(snapshot)))
+    return replace(payment, state=state, origin_state=state_asked_from(payment))
+
+
 def confirm(builder: ChangeBuilder, cancellation: Cancellation) -> None:
     """The payment's own step once a refund arrived; it goes on refunding while another cancellation of it is unfinished."""
     payment = builder.payment
@@ -166,52 +182,10 @@ def fulfil(builder: ChangeBuilder, cancellation: Cancellation) -> Cancellation:
     """All that was asked for is done, be it after a person was called."""
     if cancellation.state is CancellationState.needs_attention:
         cancellation = replace(cancellation, state=CANCELLATION.step(cancellation.state, CancellationTrigger.retry))
-    row = builder.put_cancellation(replace(cancellation, state=CANCELLATION.step(cancellation.state, CancellationTrigger.done)))
+    done = CANCELLATION.step(cancellation.state, CancellationTrigger.done)
+    row = builder.put_cancellation(without_clocks(replace(cancellation, state=done)))
     builder.record_cancellation(RecordType.cancellation_completed, row)
     return row
-
-
-def stuck(builder: ChangeBuilder, cancellation: Cancellation) -> None:
-    row = replace(cancellation, state=CANCELLATION.step(cancellation.state, CancellationTrigger.stuck))
-    builder.record_cancellation(RecordType.cancellation_needs_attention, builder.put_cancellation(row))
-
-
-def after_void(builder: ChangeBuilder, cancellation: Cancellation) -> None:
-    """Once no void of the payment is under way: cancelled if all worked, refunded if it had settled, else a person's matter."""
-    payment = builder.payment
-    legs = builder.now.legs_of(cancellation.id, LegKind.void)
-    if any(leg.state in WAITING for leg in legs):
-        return
-    if any(leg.state is LegState.requires_action for leg in legs):
-        if cancellation.state is CancellationState.executing:
-            stuck(builder, cancellation)
-        return
-    voided = [leg for leg in legs if leg.state is LegState.succeeded]
-    if len(voided) == len(payment.funding):
-        _confirm_void(builder, cancellation)
-    elif payment.origin_state is PaymentState.completed:
-        if cancellation.state is CancellationState.needs_attention:
-            state = CANCELLATION.step(cancellation.state, CancellationTrigger.retry)
-            cancellation = builder.put_cancellation(replace(cancellation, state=state))
-        for leg in voided:
-            # This source was released, not paid out: its part of the money is with the customer all the same.
-            builder.set_payment(allocated(moved(builder.payment, leg.amount), leg.position, leg.amount))
-        start_refund(builder, cancellation, Allocation.pro_rata, frozenset())  # a void gives every promotion back
-    elif cancellation.state is CancellationState.executing:
-        stuck(builder, cancellation)
-
-
-def _confirm_void(builder: ChangeBuilder, cancellation: Cancellation) -> None:
-    payment = builder.payment
-    contradicted = payment.origin_state is PaymentState.completed
-    row = fulfil(builder, cancellation)
-    state = PAYMENT.step(payment.state, PaymentTrigger.confirm_void)
-    builder.set_payment(replace(payment, state=state, origin_state=None, amount_reserved=payment.amount_reserved - row.amount))
-    data: dict[str, DataValue] = {"cancellation_id": ids.public("can", row.id)}
-    builder.record_payment(RecordType.payment_voided, data)
-    if contradicted:
-        said = "voided_after_completed"
-        builder.note_anomaly(AnomalyKind.voided_late, said, provider=None, leg=None, data=data | {"said": said})
 
 
 def start_refund(
@@ -323,11 +297,44 @@ def _schedule(builder: ChangeBuilder, cancellation: Cancellation, *, position: i
     builder.enqueue(JobKind.move, leg_id, context.now, provider=funding.provider)
 
 
+def succeed(builder: ChangeBuilder, leg: Leg, *, source: Source, provider: str, provider_reference: str) -> Leg:
+    """The leg that takes the place of one that failed or was returned: the same part of the same source, under a key of its own."""
+    context = builder.context
+    row = replace(
+        leg,
+        id=context.new_id(),
+        source=source,
+        provider=provider,
+        provider_reference=provider_reference,
+        state=LegState.scheduled,
+        outcome_source=None,
+        provider_refund_id=None,
+        rail_reference=None,
+        attempts=0,
+        failure_code=None,
+        next_attempt_at=context.now,
+        sent_at=None,
+        first_sent_at=None,
+        recovery=None,
+        answers=(),
+        replaces=leg.id,
+        created_at=context.now,
+    )
+    builder.put_leg(row)
+    builder.enqueue(JobKind.move, row.id, context.now, provider=provider)
+    refresh_refund(builder, row)
+    return row
+
+
 def drop_unsent_voids(builder: ChangeBuilder, cancellation: Cancellation, why: str) -> None:
     for leg in builder.now.legs_of(cancellation.id, LegKind.void):
         if leg.state in {LegState.scheduled, LegState.held}:
-            state = LEG.step(leg.state, LegTrigger.fail)
-            builder.put_leg(replace(leg, state=state, failure_code=why, next_attempt_at=None))
+            drop_unsent(builder, leg, why)
+
+
+def drop_unsent(builder: ChangeBuilder, leg: Leg, why: str) -> Leg:
+    """A leg that was never sent, and will not be."""
+    return builder.put_leg(replace(leg, state=LEG.step(leg.state, LegTrigger.fail), failure_code=why, next_attempt_at=None))
 
 
 def refresh_refund(builder: ChangeBuilder, leg: Leg) -> None:
@@ -335,6 +342,6 @@ def refresh_refund(builder: ChangeBuilder, leg: Leg) -> None:
     refund = next((r for r in builder.now.refunds if r.id == leg.refund_id), None)
     if refund is None:
         return
-    state = worst(builder.now.legs_of(leg.cancellation_id, LegKind.refund))
+    state = worst(builder.now.current_legs(leg.cancellation_id, LegKind.refund))
     if state is not refund.state:
         builder.put_refund(replace(refund, state=state))

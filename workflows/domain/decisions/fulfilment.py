@@ -8,10 +8,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from workflows.domain.changes import Change, ChangeBuilder, Context
-from workflows.domain.enums import CANCELLATION_OPEN, PAYMENT_FINAL, ActorRole, Fulfilment, RecordType
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.enums import CANCELLATION_OPEN, PAYMENT_FINAL, ActorRole, Fulfilment
 from workflows.domain.errors import Forbidden, Invalid, InvalidState
 from workflows.domain.faults import FaultCode
 from workflows.domain.model import DataValue, Payment, Snapshot
+from workflows.domain.record_types import RecordType
 from workflows.domain.times import rfc3339
 
 CLOCK_SKEW_MAX = timedelta(minutes=5)  # how far ahead of ours a caller's clock may run
@@ -37,7 +39,12 @@ class FulfilmentTold(Struct, frozen=True, kw_only=True):
     note: str | None = None  # why it is corrected
 
 
-def change_fulfilment(snapshot: Snapshot, told: FulfilmentTold, context: Context) -> Change | None:
+def change_fulfilment(
+    snapshot: Snapshot,
+    told: FulfilmentTold,
+    context: Context,
+    terms: PolicyContext | None = None,  # noqa: ARG001 -- every decision on a payment is called alike
+) -> Change | None:
     """The goods moved on, never backwards. The same status again only fills in what was missing; None where nothing was.
 
     A wrong time is corrected by an agent or a supervisor, and by nobody else. A window that counts from what a merchant told counts from

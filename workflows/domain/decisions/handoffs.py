@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.decisions.clocks import arrive, needs_second_person
-from workflows.domain.decisions.execution import cancelled_quantities
+from workflows.domain.decisions.execution import cancelled_quantities, with_request
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.enums import (
     PAYMENT_FINAL,
@@ -16,8 +16,6 @@ from workflows.domain.enums import (
     CancellationTrigger,
     MerchantDecision,
     PaymentState,
-    PaymentTrigger,
-    RecordType,
 )
 from workflows.domain.errors import (
     AmountExceedsRefundable,
@@ -29,9 +27,10 @@ from workflows.domain.errors import (
     Refused,
 )
 from workflows.domain.faults import FaultCode
-from workflows.domain.machines import CANCELLATION, PAYMENT, GuardFacts
+from workflows.domain.machines import CANCELLATION, GuardFacts
 from workflows.domain.model import Cancellation, DataValue, MerchantAnswer, Payment, Snapshot
 from workflows.domain.policies.verdicts import partial_limit_reached
+from workflows.domain.record_types import RecordType
 from workflows.domain.times import rfc3339
 
 ESCALATION_MAX = timedelta(days=7)  # how long after the merchant's no the customer may turn to an agent
@@ -212,8 +211,8 @@ def _check_reservable(snapshot: Snapshot, row: Cancellation) -> None:
         raise CancellationOpen(open_one.id)
     if payment.disputes_open:
         raise PaymentDisputed
-    PAYMENT.step(payment.state, PaymentTrigger.request_cancellation)
-    whole_only = payment.state is PaymentState.pending and row.amount < payment.amount
+    with_request(snapshot)
+    whole_only = payment.state is PaymentState.pending and row.amount < payment.amount_refundable
     if row.amount > payment.amount_refundable or whole_only or not _pieces_left(payment, row):
         raise AmountExceedsRefundable(payment.amount_refundable)
 
@@ -221,12 +220,9 @@ def _check_reservable(snapshot: Snapshot, row: Cancellation) -> None:
 def _reserve_anew(builder: ChangeBuilder, row: Cancellation) -> None:
     _check_reservable(builder.now, row)
     payment = builder.payment
-    state = PAYMENT.step(payment.state, PaymentTrigger.request_cancellation)
     builder.set_payment(
         replace(
-            payment,
-            state=state,
-            origin_state=payment.state,
+            with_request(builder.now),
             amount_reserved=payment.amount_reserved + row.amount,
             cancelled_quantities=cancelled_quantities(payment, row.items, 1),
         )

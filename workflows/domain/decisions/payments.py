@@ -11,24 +11,17 @@ from msgspec.structs import asdict, replace
 
 from workflows.domain.canonical import canonical
 from workflows.domain.changes import Change, ChangeBuilder, Context
-from workflows.domain.decisions.execution import end_with_payment, settle_open_cancellation
+from workflows.domain.decisions.execution import end_with_payment
 from workflows.domain.decisions.fulfilment import CLOCK_SKEW_MAX, check_order, said_authorised_at
-from workflows.domain.enums import (
-    PAYMENT_FINAL,
-    AnomalyKind,
-    Category,
-    Fulfilment,
-    PaymentFailure,
-    PaymentState,
-    PaymentTrigger,
-    RecordType,
-    Source,
-)
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.decisions.voids import settle_open_cancellation
+from workflows.domain.enums import PAYMENT_FINAL, AnomalyKind, Category, Fulfilment, PaymentFailure, PaymentState, PaymentTrigger, Source
 from workflows.domain.errors import CancellationOpen, Invalid, InvalidState, PaymentReferenceConflict
 from workflows.domain.faults import FaultCode
 from workflows.domain.ids import payment_id
 from workflows.domain.machines import PAYMENT, GuardFacts
 from workflows.domain.model import DataValue, Earned, Funding, Item, Payment, RegisteredContent, Snapshot
+from workflows.domain.record_types import RecordType
 from workflows.domain.records import GENESIS, digest_text
 from workflows.domain.times import rfc3339
 
@@ -183,7 +176,9 @@ def _first_text(snapshot: Snapshot, name: str) -> DataValue:
     return min(found, key=lambda text: text.id).value if found else None
 
 
-def complete(snapshot: Snapshot, *, completed_at: datetime | None, provider_reference: str | None, context: Context) -> Change:
+def complete(
+    snapshot: Snapshot, *, completed_at: datetime | None, provider_reference: str | None, terms: PolicyContext, context: Context
+) -> Change:
     """The payment settled. A void of it that was not sent yet becomes a refund; one under way is waited for.
 
     A capture that comes after the payment was voided or had failed changes nothing, but is kept for a person to see.
@@ -214,13 +209,20 @@ def complete(snapshot: Snapshot, *, completed_at: datetime | None, provider_refe
     if provider_reference is not None:
         data["funding"] = _funding_data(builder.payment.funding)
     builder.record_payment(RecordType.payment_completed, data)
-    settle_open_cancellation(builder)
+    settle_open_cancellation(builder, terms)
     if (open_one := builder.now.open_cancellation) is not None:
         builder.put_cancellation(open_one)  # what its customer is told depends on whether the payment has settled
     return builder.build()
 
 
-def fail(snapshot: Snapshot, *, code: PaymentFailure, detail: str | None, context: Context) -> Change:
+def fail(
+    snapshot: Snapshot,
+    *,
+    code: PaymentFailure,
+    detail: str | None,
+    context: Context,
+    terms: PolicyContext | None = None,  # noqa: ARG001 -- every decision on a payment is called alike
+) -> Change:
     """The payment itself failed. A cancellation of it has nothing left to undo, and is completed."""
     payment = snapshot.payment
     state = PAYMENT.step(payment.state, PaymentTrigger.fail, GuardFacts(origin=payment.origin_state))
@@ -249,7 +251,7 @@ def modify(  # noqa: PLR0913 -- the members of the request
     payment = snapshot.payment
     if (open_one := snapshot.open_cancellation) is not None:
         raise CancellationOpen(open_one.id)
-    if payment.state is not PaymentState.pending:
+    if payment.state is not PaymentState.pending or payment.amount_refunded:
         raise InvalidState(state=payment.state.value)
     if amount >= payment.amount:
         raise Invalid("/amount", FaultCode.amount_not_lower)

@@ -4,12 +4,14 @@ from datetime import datetime
 
 from workflows.domain.decisions.handoffs import may_escalate, may_offer, may_reserve
 from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.decisions.recorded import may_record
+from workflows.domain.decisions.recovery import may_follow, may_recover, stuck_legs
 from workflows.domain.decisions.reviews import may_approve, may_assign, may_review
-from workflows.domain.enums import CancellationState, CancellationTrigger
+from workflows.domain.enums import CancellationState, CancellationTrigger, Recovery
 from workflows.domain.machines import CANCELLATION, GuardFacts
 from workflows.domain.model import Actor, Cancellation, Snapshot
 
-ASSIGN = "assign"  # moves no state, so no machine knows it
+ASSIGN, RECORD_OUTCOME = "assign", "record_outcome"  # they move no state of a cancellation by themselves, so no machine knows them
 
 
 def actions(snapshot: Snapshot, cancellation: Cancellation, terms: PolicyContext, actor: Actor, now: datetime) -> tuple[str, ...]:
@@ -24,6 +26,8 @@ def actions(snapshot: Snapshot, cancellation: Cancellation, terms: PolicyContext
     ]
     if may_assign(cancellation, actor):
         found.append(ASSIGN)
+    if may_record(snapshot, cancellation, actor):
+        found.append(RECORD_OUTCOME)
     return tuple(found)
 
 
@@ -33,7 +37,15 @@ def _open_to(snapshot: Snapshot, cancellation: Cancellation, trigger: Cancellati
             return may_review(cancellation, actor) and may_approve(cancellation, actor)
         case CancellationTrigger.deny:
             return may_review(cancellation, actor)
+        case CancellationTrigger.retry | CancellationTrigger.redirect | CancellationTrigger.close:
+            return may_review(cancellation, actor) and _may_recover(snapshot, cancellation, Recovery(trigger.value), actor)
         case CancellationTrigger.escalate if cancellation.state is CancellationState.declined:
             return may_escalate(cancellation, now) and may_reserve(snapshot, cancellation)
         case _:
             return True
+
+
+def _may_recover(snapshot: Snapshot, cancellation: Cancellation, how: Recovery, actor: Actor) -> bool:
+    if not may_recover(snapshot, cancellation, how):
+        return False
+    return may_follow(cancellation, stuck_legs(snapshot, cancellation), actor)

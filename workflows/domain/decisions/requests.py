@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.decisions.clocks import clock_data, needs_second_person, waiting
-from workflows.domain.decisions.execution import cancelled_quantities, execute, release
+from workflows.domain.decisions.execution import cancelled_quantities, execute, release, state_asked_from, with_request
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.decisions.response import response_data, without_clocks
 from workflows.domain.decisions.velocity import check_agent_limits
@@ -20,9 +20,7 @@ from workflows.domain.enums import (
     CancellationTrigger,
     Channel,
     PaymentState,
-    PaymentTrigger,
     Reason,
-    RecordType,
     Route,
 )
 from workflows.domain.errors import (
@@ -39,11 +37,12 @@ from workflows.domain.errors import (
     RefundableAmountChanged,
 )
 from workflows.domain.faults import FaultCode
-from workflows.domain.machines import CANCELLATION, PAYMENT
+from workflows.domain.machines import CANCELLATION
 from workflows.domain.model import Actor, Cancellation, DataValue, ItemQuantity, Payment, Snapshot
 from workflows.domain.money import line_amount
 from workflows.domain.policies.facts import PolicyFacts, facts_data
 from workflows.domain.policies.verdicts import Allowed, Denied, Verdict
+from workflows.domain.record_types import RecordType
 from workflows.domain.times import rfc3339
 
 _OVER = frozenset({PaymentState.refunded, PaymentState.cancelled, PaymentState.failed})
@@ -103,15 +102,14 @@ def assess(snapshot: Snapshot, requested: CancellationRequest, terms: PolicyCont
         raise CancellationOpen(open_one.id)
     if payment.disputes_open:
         raise PaymentDisputed
-    if not PAYMENT.may(payment.state, PaymentTrigger.request_cancellation):
-        raise InvalidState(state=payment.state.value)
+    with_request(snapshot)
     refundable = payment.amount_refundable
     if requested.expected_refundable is not None and requested.expected_refundable != refundable:
         raise RefundableAmountChanged(refundable)
     amount, items = _wanted(payment, requested)
     if amount > refundable or (amount == 0 and not items):
         raise AmountExceedsRefundable(refundable)
-    if payment.state is PaymentState.pending and amount < payment.amount:
+    if payment.state is PaymentState.pending and amount < refundable:
         raise PartialNotSupported
     if requested.override is None:  # which a second person approves
         check_agent_limits(snapshot, requested.actor, amount, now)
@@ -215,7 +213,7 @@ def policy_facts(snapshot: Snapshot, requested: CancellationRequest, amount: int
         return None if at is None else min(max(at, payment.merchant_told_at.get(anchor.value, at)), now)
 
     return PolicyFacts(
-        state=payment.state,
+        state=state_asked_from(payment),
         fulfilment=payment.fulfilment,
         category=payment.category,
         merchant_id=payment.merchant_id,
@@ -226,7 +224,7 @@ def policy_facts(snapshot: Snapshot, requested: CancellationRequest, amount: int
         reason=requested.reason,
         sources=tuple(funding.source for funding in payment.funding),
         anchors={anchor: happened(anchor) for anchor in Anchor},
-        partial=amount < payment.amount,
+        partial=amount < payment.amount and payment.state is not PaymentState.pending,  # that is voided whole, or what is left of it
         partial_refunds=payment.partial_refunds,
         last_partial_at=payment.last_partial_at,
         taken=payment.amount - payment.amount_refundable,
@@ -242,7 +240,7 @@ def _refuse(builder: ChangeBuilder, requested: CancellationRequest, assessment: 
 
 
 def _open(builder: ChangeBuilder, requested: CancellationRequest, assessment: Assessment, terms: PolicyContext) -> Change:
-    verdict, payment = assessment.verdict, builder.payment
+    verdict, payment = assessment.verdict, with_request(builder.now)  # asked before the request stands among what is unfinished
     route = Route.automatic if isinstance(verdict, Denied) else verdict.route
     row = _row(builder, requested, assessment, state=CancellationState.executing, route=route)
     if requested.override is None and requested.actor.role in ASKS_FOR_OTHERS:
@@ -255,8 +253,6 @@ def _open(builder: ChangeBuilder, requested: CancellationRequest, assessment: As
     builder.set_payment(
         replace(
             payment,
-            state=PAYMENT.step(payment.state, PaymentTrigger.request_cancellation),
-            origin_state=payment.state,
             amount_reserved=payment.amount_reserved + row.amount,
             cancelled_quantities=cancelled_quantities(payment, row.items, 1),
         )

@@ -5,9 +5,10 @@ from msgspec.structs import replace
 from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.decisions.clocks import arrive, clock_data
 from workflows.domain.decisions.policy_context import PolicyContext
-from workflows.domain.enums import CancellationTrigger, RecordType, ReturnCondition
+from workflows.domain.enums import CancellationTrigger, ReturnCondition
 from workflows.domain.machines import CANCELLATION, GuardFacts
 from workflows.domain.model import Cancellation, DataValue, ReturnedGoods, Snapshot
+from workflows.domain.record_types import RecordType
 
 _NOTHING_YET = ReturnedGoods(carrier=None, shipped_at=None, received_at=None, condition=None)
 

@@ -10,10 +10,18 @@ from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.decisions.clocks import arrive
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.decisions.response import answered
-from workflows.domain.enums import CANCELLATION_OPEN, CANCELLATION_OURS, ActorRole, CancellationState, CancellationTrigger, RecordType
+from workflows.domain.enums import (
+    CANCELLATION_DECIDED_BY_US,
+    CANCELLATION_OPEN,
+    CANCELLATION_OURS,
+    ActorRole,
+    CancellationState,
+    CancellationTrigger,
+)
 from workflows.domain.errors import Forbidden, InvalidState, SecondApproverRequired
 from workflows.domain.machines import CANCELLATION, GuardFacts
 from workflows.domain.model import Actor, Approval, Cancellation, DataValue, Snapshot
+from workflows.domain.record_types import RecordType
 from workflows.domain.times import rfc3339
 
 
@@ -37,7 +45,7 @@ def assign(
     if cancellation.state in CANCELLATION_OURS:
         if is_supervisors(cancellation) and context.actor.role is not ActorRole.supervisor:
             raise Forbidden
-        if assigned_to in persons(cancellation):
+        if cancellation.state in CANCELLATION_DECIDED_BY_US and assigned_to in persons(cancellation):
             raise SecondApproverRequired
     row = builder.put_cancellation(answered(replace(cancellation, assigned_to=assigned_to), builder.context.now))
     builder.record_cancellation(RecordType.cancellation_assigned, row, {"to": assigned_to, "from": cancellation.assigned_to})
@@ -85,7 +93,7 @@ def may_assign(cancellation: Cancellation, actor: Actor) -> bool:
     """Whether this person may take the case, whoever has it."""
     if cancellation.state not in CANCELLATION_OURS:
         return cancellation.state in CANCELLATION_OPEN
-    return may_review(cancellation, actor) and may_approve(cancellation, actor)
+    return may_review(cancellation, actor) and (cancellation.state not in CANCELLATION_DECIDED_BY_US or may_approve(cancellation, actor))
 
 
 def is_supervisors(cancellation: Cancellation) -> bool:

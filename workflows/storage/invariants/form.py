@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from workflows.domain import ids
-from workflows.domain.enums import CANCELLATION_OPEN, LegState
+from workflows.domain.enums import CANCELLATION_OPEN, LEG_ON_ITS_WAY, LegState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,19 +26,23 @@ def sql_list(words: Iterable[StrEnum]) -> str:
 
 PAY, CAN, RFD, LEG = id_of("pay", "p.id"), id_of("can", "c.id"), id_of("rfd", "c.refund_id"), id_of("leg", "l.id")
 OPEN = sql_list(CANCELLATION_OPEN)
-ON_ITS_WAY = sql_list({LegState.scheduled, LegState.submitted, LegState.processing, LegState.unknown, LegState.requires_action})
+ON_ITS_WAY = sql_list(LEG_ON_ITS_WAY)
 MAY_STILL_ARRIVE = f"{ON_ITS_WAY}, '{LegState.held}'"
 WORST_FIRST = (
     "array['failed', 'returned', 'requires_action', 'unknown', 'held', 'scheduled', 'submitted', 'processing', 'succeeded']::leg_state[]"
 )
 
-# A leg that a successor replaced is history; the others are what there is of the movement.
-LIVE = "not exists (select from leg s where s.payment_id = l.payment_id and s.replaces = l.id)"
+# A leg that a successor replaced is history, and so is a successor of one that arrived after all; the others are what there is of the
+# movement.
+LIVE = """(l.state = 'succeeded' or not exists (
+    select from leg s where s.payment_id = l.payment_id and (s.replaces = l.id or (
+        s.state = 'succeeded' and (s.cancellation_id, s.kind, s.position) = (l.cancellation_id, l.kind, l.position)))))"""
 REFUNDED_TOO = (
-    "exists (select from cancellation r where r.payment_id = l.payment_id and r.id = l.cancellation_id and r.refund_id is not null)"
+    "exists (select from cancellation r where r.payment_id = l.payment_id and r.id = l.cancellation_id"
+    " and (r.refund_id is not null or r.state = 'failed'))"
 )
-# Money that is with the customer: what a refund paid out. A void counts only where a refund had to do the rest, since otherwise
-# nothing of the payment ever moved.
+# Money that is with the customer: what a refund paid out. A void counts where a refund had to do the rest, and where a person closed it
+# half done, since what was released stays so; otherwise nothing of the payment ever moved.
 COUNTS = f"l.state = 'succeeded' and (l.kind = 'refund' or {REFUNDED_TOO})"
 # Promotions that a rule did not give back: settled without a leg.
 LOST = "(select coalesce(sum(f), 0) from unnest(c.forfeited) f)"

@@ -114,7 +114,9 @@ MONEY = (
                select coalesce(sum(l.amount), 0) as amount from leg l
                 where l.payment_id = c.payment_id and l.cancellation_id = c.id and l.kind = 'void' and l.state = 'succeeded') v
          where c.refund_id is not null
-           and (c.refund_amount is distinct from g.amount or c.refund_amount + v.amount + {LOST} is distinct from c.amount
+           and (c.refund_amount is distinct from g.amount
+                -- A refund that was closed with nothing paid gives the promotions back that it had not.
+                or (c.refund_amount + v.amount + {LOST} is distinct from c.amount and not (c.state = 'failed' and c.forfeited = '{{}}'))
                 or c.refund_state is distinct from g.state)""",
     ),
     Invariant(
@@ -128,7 +130,8 @@ MONEY = (
          where l.currency is distinct from p.currency
             or (l.kind = 'refund') <> (r.id is not null)
             or (r.id is not null and (r.id <> l.cancellation_id or r.currency <> l.currency))
-            or (l.replaces is not null and (o.id is null or o.state not in ('failed', 'returned')
+            or (l.replaces is not null and (o.id is null
+                or not (o.state in ('failed', 'returned') or (o.state = 'succeeded' and l.state in ('failed', 'returned')))
                 or (o.cancellation_id, o.kind, o.position, o.amount) <> (l.cancellation_id, l.kind, l.position, l.amount)
                 or (select count(*) from leg s where s.payment_id = l.payment_id and s.replaces = l.replaces) > 1))""",
     ),

@@ -13,15 +13,15 @@ STATES = (
          where case p.state
                when 'cancel_requested' then u.asking = 1 and (p.origin_state = 'completed') = (p.completed_at is not null)
                when 'refunding' then u.moving > 0
-               when 'pending' then u.payment_id is null and p.completed_at is null and p.amount_refunded = 0
+               when 'pending' then u.payment_id is null and p.completed_at is null and p.amount_refunded < p.amount
                when 'completed' then u.payment_id is null and p.completed_at is not null
                     and p.amount_refunded + p.amount_charged_back + p.amount_forfeited < p.amount
                when 'refunded' then (u.payment_id is null or p.amount_charged_back > 0)
                     and p.amount_refunded + p.amount_charged_back + p.amount_forfeited >= p.amount
-               when 'failed' then u.payment_id is null and p.failure_code is not null and p.amount_refunded = 0
-               when 'cancelled' then u.payment_id is null and p.amount_refunded = 0 and cardinality(p.allocated) = (
+               when 'failed' then u.payment_id is null and p.failure_code is not null
+               when 'cancelled' then u.payment_id is null and cardinality(p.allocated) = (
                     select count(distinct l.position) from leg l
-                      join cancellation c on c.payment_id = l.payment_id and c.id = l.cancellation_id and c.state = 'completed'
+                      join cancellation c on c.payment_id = l.payment_id and c.id = l.cancellation_id and c.state in ('completed', 'failed')
                      where l.payment_id = p.id and l.kind = 'void' and l.state = 'succeeded')
                end is not true
             or (p.state = 'cancel_requested') <> (p.origin_state is not null)""",
@@ -92,8 +92,10 @@ STATES = (
          where not exists (select from cancellation c where c.payment_id = l.payment_id and c.id = l.cancellation_id)
         union all
         select {id_of("txt", "t.id")} from personal_text t
-         where not exists (select from payment p where p.id = t.payment_id)
+         where (not exists (select from payment p where p.id = t.payment_id)
+                and not exists (select from anomaly a where a.scope_id = t.payment_id and a.id = t.subject_id))
             or (t.subject_id <> t.payment_id
-                and not exists (select from cancellation c where c.payment_id = t.payment_id and c.id = t.subject_id))""",
+                and not exists (select from cancellation c where c.payment_id = t.payment_id and c.id = t.subject_id)
+                and not exists (select from anomaly a where a.scope_id = t.payment_id and a.id = t.subject_id))""",
     ),
 )

@@ -5,7 +5,7 @@ from workflows.domain.enums import JobKind
 from workflows.storage.invariants.form import AMOUNT_TOLD, CAN, LEG, ON_ITS_WAY, PAY, Invariant, id_of
 
 # Where replies are kept that belong to no payment: the collections whose POST takes an idempotency key.
-COLLECTIONS = ("/v1/policies", "/v1/cancellations/next", "/v1/webhook-endpoints", "/v1/bulk-cancellations")
+COLLECTIONS = ("/v1/policies", "/v1/cancellations/next", "/v1/anomalies", "/v1/webhook-endpoints", "/v1/bulk-cancellations")
 
 WORK = (
     Invariant(

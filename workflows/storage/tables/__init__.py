@@ -8,7 +8,7 @@ constraint here; what must never happen twice is a unique index.
 
 from sqlmodel import SQLModel
 
-from workflows.storage.tables.anomalies import AnomalyRow
+from workflows.storage.tables.anomalies import AnomalyRow, AnomalyStepRow
 from workflows.storage.tables.cancellations import PERSONS_DIFFER, CancellationRow
 from workflows.storage.tables.legs import LegRow
 from workflows.storage.tables.merchants import MerchantRow
@@ -22,6 +22,7 @@ from workflows.storage.tables.work import JobRow, NotificationRow, WorkerRow
 __all__ = [
     "FUNCTIONS",
     "AnomalyRow",
+    "AnomalyStepRow",
     "CancellationRow",
     "IdempotentResponseRow",
     "JobRow",

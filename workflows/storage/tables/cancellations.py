@@ -10,9 +10,10 @@ from sqlmodel import Field, SQLModel
 
 from workflows.domain.enums import (
     ASKS_FOR_OTHERS,
+    CANCELLATION_CLOCKED,
     CANCELLATION_OPEN,
     CANCELLATION_OURS,
-    CANCELLATION_WAITING,
+    CANCELLATION_UNFINISHED,
     CancellationState,
 )
 from workflows.domain.money import AMOUNT_MAX
@@ -34,8 +35,8 @@ from workflows.storage.tables.types import (
 )
 
 _FOR_NOTHING = (CancellationState.refused, CancellationState.completed)  # may be about no money
-_MOVING = (CancellationState.executing, CancellationState.needs_attention)
-_REOPENED = (*_MOVING, CancellationState.completed, CancellationState.failed)
+_REOPENED = (*CANCELLATION_UNFINISHED, CancellationState.completed, CancellationState.failed)
+_RAISED = (CancellationState.awaiting_agent, CancellationState.needs_attention)
 
 REFUND_COLUMNS = ("refund_id", "refund_version", "refund_state", "refund_amount", "refund_created_at", "refund_updated_at")
 _REFUNDED = text("refund_id is not null")
@@ -79,14 +80,16 @@ class CancellationRow(SQLModel, table=True):
             CheckConstraint("state = 'refused' or route is not null", name="has_a_route"),
             CheckConstraint("(deadline_at is null) = (on_deadline is null)", name="deadline_says_what_then"),
             CheckConstraint(
-                f"clock_id is not null or raised or state <> all ({listed(CANCELLATION_WAITING, CANCELLATION_STATE)})",
+                f"clock_id is not null or raised or state <> all ({listed(CANCELLATION_CLOCKED, CANCELLATION_STATE)})",
                 name="waits_with_a_clock",
             ),
             CheckConstraint(
                 "(clock_id is null) = (clock_started_at is null) and (clock_id is null or deadline_at >= clock_started_at)",
                 name="clock_has_an_end",
             ),
-            CheckConstraint("not raised or (state = 'awaiting_agent' and clock_id is null)", name="raised_once"),
+            CheckConstraint(
+                f"not raised or (state = any ({listed(_RAISED, CANCELLATION_STATE)}) and clock_id is null)", name="raised_once"
+            ),
             CheckConstraint(
                 "num_nonnulls(first_response_due_at, resolution_due_at) = 0"
                 f" or state = any ({listed(CANCELLATION_OURS, CANCELLATION_STATE)})",
@@ -104,12 +107,12 @@ class CancellationRow(SQLModel, table=True):
             ),
             CheckConstraint("persons_differ(requester_id, merchant, approvals)", name="three_persons"),
             CheckConstraint(
-                f"not second_approval or state <> all ({listed(_MOVING, CANCELLATION_STATE)})"
+                f"not second_approval or state <> all ({listed(CANCELLATION_UNFINISHED, CANCELLATION_STATE)})"
                 " or coalesce(approvals->-1->>'role' = 'supervisor', false)",
                 name="second_is_a_supervisor",
             ),
             CheckConstraint(
-                f"route <> 'agent' or state <> all ({listed(_MOVING, CANCELLATION_STATE)}) or approvals <> '[]'",
+                f"route <> 'agent' or state <> all ({listed(CANCELLATION_UNFINISHED, CANCELLATION_STATE)}) or approvals <> '[]'",
                 name="agent_has_approved",
             ),
             CheckConstraint(f"not reopened or state = any ({listed(_REOPENED, CANCELLATION_STATE)})", name="reopened_later"),
@@ -160,7 +163,7 @@ class CancellationRow(SQLModel, table=True):
         Index("cancellation_merchant_soonest", "merchant_id", "deadline_at", "id", "state", "route", postgresql_where=_WAITS),
         # What is late, whichever of its times has come. By its own words, so that it is taken for nothing but that.
         Index("cancellation_due", _DUE_AT, postgresql_where=text(f"{_DUE_AT} is not null")),
-        # The cases that nobody has, most urgent first: those of agents, the raised ones, the second approvals.
+        # The cases that nobody has, most urgent first: those of agents, stuck money, the raised ones, the second approvals.
         Index(
             "cancellation_next",
             "state",

@@ -1,13 +1,16 @@
 """Legs: each movement of money through a rail."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, Index, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from workflows.domain.enums import (
     LEG_FINAL,
+    LEG_ON_ITS_WAY,
 )
 from workflows.storage.tables.form import checked, guarded, listed
 from workflows.storage.tables.types import (
@@ -16,6 +19,7 @@ from workflows.storage.tables.types import (
     LEG_KIND,
     LEG_STATE,
     OUTCOME_SOURCE,
+    RECOVERY,
     SOURCE,
     Time,
 )
@@ -26,6 +30,7 @@ class LegRow(SQLModel, table=True):
     __table_args__ = (
         *checked(
             "leg",
+            CheckConstraint("recovery is null or state = 'requires_action'", name="ordered_while_it_waits"),
             CheckConstraint("(kind = 'refund') = (refund_id is not null)", name="refund_leg_has_a_refund"),
         ),
         Index(
@@ -38,6 +43,8 @@ class LegRow(SQLModel, table=True):
             postgresql_where=text(f"state <> all ({listed(LEG_FINAL, LEG_STATE)})"),
         ),
         Index("one_successor_per_leg", "payment_id", "replaces", unique=True, postgresql_where=text("replaces is not null")),
+        # What the sweep looks at. The state is known to one_live_leg_per_source already, so a change of it costs one entry more.
+        Index("leg_on_its_way", "payment_id", "id", postgresql_where=text(f"state = any ({listed(LEG_ON_ITS_WAY, LEG_STATE)})")),
         # Refunds by rail. Neither column changes, but one_live_leg_per_source knows the state: one entry for each change of a leg.
         # `nulls first`, in which order refunds themselves have no index: else all of them are merged with a rail's legs.
         Index("leg_provider", "provider", text("refund_id nulls first"), postgresql_where=text("refund_id is not null")),
@@ -74,3 +81,6 @@ class LegRow(SQLModel, table=True):
     replaces: UUID | None
     created_at: datetime = Field(sa_type=Time)
     updated_at: datetime = Field(sa_type=Time)
+    first_sent_at: datetime | None = Field(sa_type=Time)
+    recovery: str | None = Field(sa_type=RECOVERY)
+    answers: list[Any] = Field(sa_type=JSONB, sa_column_kwargs={"server_default": text("'[]'")})
