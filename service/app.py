@@ -7,7 +7,7 @@ import httpx
 from fastapi import FastAPI
 
 from service import wiring
-from service.api import cancellations, merchants, payments, policies, records, refunds, simulations, terms
+from service.api import anomalies, cancellations, merchants, payments, policies, records, refunds, simulations, terms
 from service.api import operations as service_operations
 from service.api.context import Services
 from service.api.handlers import add_handlers
@@ -26,6 +26,7 @@ ROUTERS = (
     cancellations.router,  # first, since most is asked of it: paths are tried in order
     payments.router,
     refunds.router,
+    anomalies.router,
     records.router,
     policies.router,
     merchants.router,

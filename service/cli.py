@@ -266,7 +266,10 @@ def verify(
 
 @application.command()
 def check(*, data: Data = None) -> None:
-    """Check the invariants over the whole database, and our books against the sandbox rail's."""
+    """Check the invariants over the whole database, and our books against the sandbox rail's.
+
+    What waits for a person, such as open anomalies, is told too, and is no violation.
+    """
     from service.terminal.check import run_check
 
     exit_with(run_check(with_sandbox_url(_with_database(settings_for(data_dir=data)))))

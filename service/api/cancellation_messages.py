@@ -7,10 +7,21 @@ from service.api.i18n import Language, amount_text, join, moment, refusal_messag
 from workflows.domain.decisions.eligibility import would_forfeit
 from workflows.domain.decisions.handoffs import escalate_until, may_escalate, may_reserve
 from workflows.domain.decisions.policy_context import PolicyContext
-from workflows.domain.enums import CANCELLATION_WAITING, ActorRole, CancellationState, LegKind, LegState, OnDeadline, PaymentState
-from workflows.domain.model import Cancellation, Leg, Snapshot
+from workflows.domain.enums import (
+    CANCELLATION_WAITING,
+    LEG_FINAL,
+    ActorRole,
+    CancellationState,
+    LegKind,
+    LegState,
+    OnDeadline,
+    PaymentState,
+    Recovery,
+    Source,
+)
+from workflows.domain.legs import Leg
+from workflows.domain.model import Cancellation, Snapshot
 
-_STUCK = frozenset({LegState.failed, LegState.returned, LegState.requires_action})
 _PART_ORDER = (
     LegState.processing,
     LegState.scheduled,
@@ -35,14 +46,8 @@ def cancellation_message(snapshot: Snapshot, cancellation: Cancellation, terms: 
         return _declined(snapshot, cancellation, terms, spoken=spoken, now=now)
     if state is CancellationState.withdrawn:
         return words(spoken, "cancellation")["withdrawn"]
-    return join(spoken, [*_carried_out(snapshot, cancellation, spoken), *_forfeited(cancellation, spoken)])
-
-
-def current_legs(snapshot: Snapshot, cancellation: Cancellation, kind: LegKind) -> tuple[Leg, ...]:
-    """A leg that was replaced no longer counts."""
-    legs = snapshot.legs_of(cancellation.id, kind)
-    replaced = {leg.replaces for leg in legs}
-    return tuple(leg for leg in legs if leg.id not in replaced)
+    told = [*_carried_out(snapshot, cancellation, spoken), *_forfeited(cancellation, spoken)]
+    return join(spoken, [*told, *_clock(snapshot, cancellation, terms, spoken)])
 
 
 def _waiting(snapshot: Snapshot, cancellation: Cancellation, terms: PolicyContext, spoken: Language) -> list[str]:
@@ -99,16 +104,24 @@ def _declined(snapshot: Snapshot, cancellation: Cancellation, terms: PolicyConte
 
 def _carried_out(snapshot: Snapshot, cancellation: Cancellation, spoken: Language) -> list[str]:
     """What was approved, and how far it is."""
-    legs = current_legs(snapshot, cancellation, LegKind.refund)
+    legs = snapshot.current_legs(cancellation.id, LegKind.refund)
     if legs:
         return _refund(snapshot, cancellation, legs, spoken)
     if (void := _void_key(snapshot, cancellation)) is not None:
-        return [sentence("voiding", void, spoken, amount=_text(cancellation, cancellation.amount, spoken))]
+        return _voiding(snapshot, cancellation, void, spoken)
     state, back = cancellation.state, cancellation.amount - sum(cancellation.forfeited)
     if state is CancellationState.completed and back == 0:
         key = "nothing_back" if cancellation.amount else "worth_nothing"
         return [words(spoken, "cancellation")[key]]
     return [sentence("cancellation", state, spoken, amount=_text(cancellation, back, spoken))]
+
+
+def _voiding(snapshot: Snapshot, cancellation: Cancellation, key: str, spoken: Language) -> list[str]:
+    legs = snapshot.current_legs(cancellation.id, LegKind.void)
+    released = _sum(leg for leg in legs if leg.state is LegState.succeeded)
+    if key == "failed" and released:
+        return [sentence("voiding", "failed_in_part", spoken, amount=_text(cancellation, released, spoken))]
+    return [sentence("voiding", key, spoken, amount=_text(cancellation, cancellation.amount, spoken))]
 
 
 def _void_key(snapshot: Snapshot, cancellation: Cancellation) -> str | None:
@@ -118,12 +131,12 @@ def _void_key(snapshot: Snapshot, cancellation: Cancellation) -> str | None:
         # Its void's legs are released one and all, or nothing had moved when the payment itself failed.
         if payment.state is PaymentState.failed:
             return "payment_failed"
-        return "completed" if current_legs(snapshot, cancellation, LegKind.void) else None
+        return "completed" if snapshot.current_legs(cancellation.id, LegKind.void) else None
     if state is CancellationState.failed:
-        return "failed" if payment.state is PaymentState.pending else None
+        return "failed" if payment.state is PaymentState.pending or snapshot.current_legs(cancellation.id, LegKind.void) else None
     if payment.origin_state is PaymentState.pending:
         return state.value
-    if not current_legs(snapshot, cancellation, LegKind.void):
+    if not snapshot.current_legs(cancellation.id, LegKind.void):
         return None
     return "settled" if state is CancellationState.executing else state.value
 
@@ -136,34 +149,54 @@ def _refund(snapshot: Snapshot, cancellation: Cancellation, legs: Sequence[Leg],
     if released:
         told.append(sentence("refund_lead", "released", spoken, amount=_text(cancellation, released, spoken)))
     if arrived == whole:
-        back_home = all(leg.source is snapshot.payment.funding[leg.position].source for leg in legs)
-        told.append(sentence("refunding" if back_home else "refund_lead", "succeeded", spoken, amount=_text(cancellation, whole, spoken)))
+        away = [_is_redirected(snapshot, leg) for leg in legs]
+        section, key = ("refund_lead", "to_balance") if all(away) else ("refund_lead" if any(away) else "refunding", "succeeded")
+        told.append(sentence(section, key, spoken, amount=_text(cancellation, whole, spoken)))
         return told
     given_up = cancellation.state is CancellationState.failed
-    amounts = {LegState.failed: whole - arrived} if given_up else _amounts_by_state(legs)
+    amounts = {"given_up": whole - arrived} if given_up else _amounts_by_key(snapshot, legs)
     alone = not arrived and len(amounts) == 1
     if not alone:
         values = {"amount": _text(cancellation, whole, spoken), "arrived": _text(cancellation, arrived, spoken)}
         told.append(sentence("refund_lead", "arrived" if arrived else "in_parts", spoken, **values))
-    for state, amount in amounts.items():
-        key = "given_up" if given_up else _leg_key(snapshot, state)
+    for key, amount in amounts.items():
         told.append(sentence("refunding" if alone else "refund_part", key, spoken, amount=_text(cancellation, amount, spoken)))
-    if cancellation.state is CancellationState.needs_attention and not _STUCK.isdisjoint(amounts):
+    if cancellation.state is CancellationState.needs_attention:
         told.append(words(spoken, "refund_lead")["working"])
+        if any(leg.state in LEG_FINAL and leg.source in _ELSEWHERE for leg in legs):
+            told.append(words(spoken, "refund_lead")["choose"])
     return told
 
 
-def _amounts_by_state(legs: Iterable[Leg]) -> dict[LegState, int]:
-    """What has not arrived, by where it is; what was sent and what the rail has accepted are the same to a customer."""
-    found: dict[LegState, int] = {}
-    for leg in legs:
-        state = LegState.processing if leg.state is LegState.submitted else leg.state
-        found[state] = found.get(state, 0) + leg.amount
-    return {state: found[state] for state in _PART_ORDER if state in found}
+def _amounts_by_key(snapshot: Snapshot, legs: Iterable[Leg]) -> dict[str, int]:
+    """What has not arrived, by the sentence about where it is."""
+    found: dict[str, int] = {}
+    for leg in sorted((leg for leg in legs if leg.state is not LegState.succeeded), key=lambda leg: _PART_ORDER.index(_shown_state(leg))):
+        key = _leg_key(snapshot, leg)
+        found[key] = found.get(key, 0) + leg.amount
+    return found
 
 
-def _leg_key(snapshot: Snapshot, state: LegState) -> str:
-    return "held_disputed" if state is LegState.held and snapshot.payment.disputes_open else state.value
+def _shown_state(leg: Leg) -> LegState:
+    """What was sent and what the rail has accepted are the same to a customer."""
+    return LegState.processing if leg.state is LegState.submitted else leg.state
+
+
+def _leg_key(snapshot: Snapshot, leg: Leg) -> str:
+    state = _shown_state(leg)
+    if state is LegState.held and snapshot.payment.disputes_open:
+        return "held_disputed"
+    if state is LegState.scheduled and leg.replaces is not None:
+        return "scheduled_to_balance" if _is_redirected(snapshot, leg) else "scheduled_again"
+    return "arranged_anew" if leg.recovery in _GOES_ON else state.value
+
+
+def _is_redirected(snapshot: Snapshot, leg: Leg) -> bool:
+    return leg.source is not snapshot.payment.funding[leg.position].source
+
+
+_ELSEWHERE = frozenset({Source.card, Source.bank})  # whose money can be paid into the balance instead
+_GOES_ON = frozenset({Recovery.retry, Recovery.redirect})
 
 
 def _forfeited(cancellation: Cancellation, spoken: Language) -> list[str]:

@@ -7,18 +7,22 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from service.api.commands import change_cancellation, etag, run_cancellation_request, take_next_case
-from service.api.context import CustomersStep, ForReaders, MerchantsStep, RequestContext, RequestersStep, ReviewersStep
-from service.api.conversion import merchant_response
+from service.api.context import CustomersStep, ForReaders, MerchantsStep, RequestContext, RequestersStep, ReviewersStep, SupervisorsStep
+from service.api.conversion import merchant_response, told_outcome
 from service.api.models.base import CancellationId, Page, PaymentId
 from service.api.models.cancellations import CancellationOut, ListCancellations, RequestCancellation
 from service.api.models.decisions import (
     Approve,
     Assign,
+    Close,
     DecideHandOff,
     Deny,
     Escalate,
     ReceiveReturn,
+    RecordOutcome,
+    Redirect,
     RespondToOffer,
+    Retry,
     ShipReturn,
     TakeNext,
     Withdraw,
@@ -28,7 +32,7 @@ from service.api.problem_responses import problems
 from service.api.render import cancellation_out
 from service.api.responses import CHANGED, CHANGED_OR_NOTHING, VERSIONED, created, links
 from service.api.routing import ApiRoute, action
-from workflows.domain.decisions import handoffs, requests, returns, reviews
+from workflows.domain.decisions import handoffs, recorded, recovery, requests, returns, reviews
 from workflows.domain.model import Cancellation, Snapshot
 from workflows.storage import list_filters, search
 
@@ -282,6 +286,78 @@ async def approve_cancellation(context: ReviewersStep, cancellation_id: Cancella
 async def deny_cancellation(context: ReviewersStep, cancellation_id: CancellationId, body: Deny) -> Response:
     """The answer is no: `declined`. What was reserved is refundable again, and the reason is on record."""
     return await change_cancellation(context, cancellation_id, partial(reviews.deny, reason_code=body.reason_code, note=body.note))
+
+
+@router.post(
+    "/cancellations/{cancellation_id}/retry",
+    response_model=CancellationOut,
+    summary="Retry a stuck refund",
+    responses={**CHANGED, **problems("invalid-state", "second-approver-required")},
+    openapi_extra=action("retry"),
+)
+async def retry_cancellation(context: ReviewersStep, cancellation_id: CancellationId, body: Retry = Retry()) -> Response:
+    """Each part that failed, was returned or waits for somebody goes out once more, to where it was to go: `executing`.
+
+    A leg of its own takes the place of each (`replaces`), under a new rail key, once the rail has been asked for the last time about the
+    old one. What waits for somebody at its rail is cancelled there first. 409 `invalid-state` while an outcome is open (`submitted`,
+    `processing`, `unknown`), and while an anomaly says that the part was paid after all. Whoever recorded that a part had failed does not
+    send it again: 403 `second-approver-required`. A case whose deadline the agents let pass is a supervisor's: for agents 403 `forbidden`.
+    """
+    decide = partial(recovery.retry, successors=context.successor_rules(), note=body.note)
+    return await change_cancellation(context, cancellation_id, decide)
+
+
+@router.post(
+    "/cancellations/{cancellation_id}/redirect",
+    response_model=CancellationOut,
+    summary="Redirect a stuck refund",
+    responses={**CHANGED, **problems("invalid-state", "second-approver-required")},
+    openapi_extra=action("redirect"),
+)
+async def redirect_cancellation(context: ReviewersStep, cancellation_id: CancellationId, body: Redirect) -> Response:
+    """As `retry`, but to the balance of the customer's wallet, which the customer has agreed to: the consent is on record.
+
+    Each part stays booked on the source that it was paid from, which gets no more than it paid. Promotions (`coupon`, `points`, `cashback`)
+    go back in kind: their parts are retried. A void moves no money: where nothing else is stuck, this is 409 `invalid-state`.
+    """
+    decide = partial(recovery.redirect, successors=context.successor_rules(), note=body.note)
+    return await change_cancellation(context, cancellation_id, decide, channel=body.channel)
+
+
+@router.post(
+    "/cancellations/{cancellation_id}/close",
+    response_model=CancellationOut,
+    summary="Close a stuck cancellation",
+    responses={**CHANGED, **problems("invalid-state", "second-approver-required")},
+    openapi_extra=action("close"),
+)
+async def close_cancellation(context: ReviewersStep, cancellation_id: CancellationId, body: Close = Close()) -> Response:
+    """Gives up what did not arrive: `failed`. What arrived stays paid, what was released stays released, the rest is refundable again.
+
+    409 `invalid-state` while an outcome is open, and while an anomaly says that a part was paid after all. Whoever recorded that a part
+    had failed does not close it: 403 `second-approver-required`. What waits for somebody at its rail is cancelled there first: until the
+    rail has confirmed that, the cancellation stays `needs_attention`, and offers no further step.
+    """
+    return await change_cancellation(context, cancellation_id, partial(recovery.close, note=body.note))
+
+
+@router.post(
+    "/cancellations/{cancellation_id}/outcome",
+    response_model=CancellationOut,
+    summary="Record an outcome",
+    responses={**CHANGED, **problems("invalid-state", "second-approver-required")},
+    openapi_extra=action("record_outcome"),
+)
+async def record_outcome(context: SupervisorsStep, cancellation_id: CancellationId, body: RecordOutcome) -> Response:
+    """What a supervisor read in the rail's own books about a part that its interface gives no word of, or a contradicting one.
+
+    Only for a case that needs attention, and a part that is `submitted`, `processing`, `unknown` or `requires_action`. `succeeded` counts
+    as paid; `failed` permits a `retry`, by another person, and is 409 `invalid-state` of what simply waits for somebody, since each order
+    cancels that at its rail. If the rail says otherwise later, that is an anomaly. Whoever asked for the cancellation, or approved it, is
+    403 `second-approver-required`.
+    """
+    decide = partial(recorded.record_outcome, told=told_outcome(body), successors=context.successor_rules())
+    return await change_cancellation(context, cancellation_id, decide)
 
 
 async def _shown(context: RequestContext, snapshot: Snapshot, cancellation: Cancellation) -> CancellationOut:

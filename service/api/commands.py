@@ -29,7 +29,7 @@ from workflows.flows.assign_next import AssignNext, assign_next
 from workflows.storage.agent_requests import AgentRequestsQuery
 from workflows.storage.snapshot import SnapshotQuery
 
-DecidePayment = Callable[..., Change | None]  # (snapshot, *, context)
+DecidePayment = Callable[..., Change | None]  # (snapshot, *, terms, context)
 DecideCancellation = Callable[..., Change]  # (snapshot, cancellation, *, terms, context)
 
 
@@ -63,7 +63,7 @@ async def change_payment(context: RequestContext, payment_id: UUID, decide: Deci
         context,
         StepSpec(
             query=SnapshotQuery(payment_id=payment_id, shown=True),
-            decide=lambda snapshot, _, change_context: decide(snapshot, context=change_context),
+            decide=lambda snapshot, policy, change_context: decide(snapshot, terms=policy, context=change_context),
             render=lambda snapshot, policy, _: Rendered(answer=payment_out(snapshot, policy, context), version=snapshot.payment.version),
             version=lambda snapshot: snapshot.payment.version,
             actions=lambda snapshot, _: payment_actions(snapshot),
@@ -151,7 +151,7 @@ async def take_next_case(context: RequestContext, path: str) -> Response:
     """The most urgent case that nobody has, now the caller's: 200, or 204 where there is none. `path`: the collection's."""
 
     def reply(snapshot: Snapshot, policy: PolicyContext, taken: Cancellation) -> IdempotentResponse:
-        return _reply(context, Rendered(answer=cancellation_out(snapshot, taken, policy, context), version=taken.version))
+        return reply_of(context, Rendered(answer=cancellation_out(snapshot, taken, policy, context), version=taken.version))
 
     command = AssignNext(
         path=path,
@@ -169,17 +169,16 @@ async def run(context: RequestContext, step: StepSpec) -> Response:
     caller, key = context.principal.sub, context.key
 
     def reply(snapshot: Snapshot, policy: PolicyContext, change: Change | None) -> IdempotentResponse:
-        return _reply(context, step.render(snapshot, policy, change))
+        return reply_of(context, step.render(snapshot, policy, change))
 
     def refuse(error: Exception, before: Snapshot, policy: PolicyContext) -> IdempotentResponse:
         if isinstance(error, InvalidState):
             error.available_actions = step.actions(before, policy)
         return _refusal(context, error, before, policy)
 
-    def check_version(snapshot: Snapshot) -> None:
-        current = step.version(snapshot)
-        if context.if_match is not None and current not in context.if_match and not step.repeated(snapshot):
-            raise VersionMismatch(current)
+    def check_version_of(snapshot: Snapshot) -> None:
+        if not step.repeated(snapshot):
+            check_version(context, step.version(snapshot))
 
     replied = await context.services.runner.run(
         Command(
@@ -187,7 +186,7 @@ async def run(context: RequestContext, step: StepSpec) -> Response:
             actor=lambda: context.actor(step.channel),
             request_id=context.trace_id,
             visible=context.owns,
-            version=check_version,
+            version=check_version_of,
             decide=step.decide,
             reply=reply,
             refuse=refuse,
@@ -198,11 +197,18 @@ async def run(context: RequestContext, step: StepSpec) -> Response:
     return response_of(replied)
 
 
-def _reply(context: RequestContext, rendered: Rendered) -> IdempotentResponse:
+def reply_of(context: RequestContext, rendered: Rendered) -> IdempotentResponse:
+    """The reply to keep, in the caller's language."""
     headers = {"content-type": JSON_TYPE, "content-language": context.language.value, "etag": etag(rendered.version)}
     if rendered.location is not None:
         headers["location"] = rendered.location
     return IdempotentResponse(fingerprint=context.fingerprint, status=rendered.status, body=to_json(rendered.answer), headers=headers)
+
+
+def check_version(context: RequestContext, current: int) -> None:
+    """Raises VersionMismatch where the caller looked at another version."""
+    if context.if_match is not None and current not in context.if_match:
+        raise VersionMismatch(current)
 
 
 def etag(version: int) -> str:
@@ -210,13 +216,16 @@ def etag(version: int) -> str:
 
 
 def _refusal(context: RequestContext, error: Exception, before: Snapshot, policy: PolicyContext) -> IdempotentResponse:
-    """The problem that a refusal of the domain is, to be kept. Raises the error again where it is none."""
-    told = problem_for(
+    return refusal_of(
+        context,
         error,
         Listener(language=context.language, zone=policy.policy.zone, available=context.available, merchant=before.merchant),
-        instance=instance(context),
-        trace_id=context.trace_id,
     )
+
+
+def refusal_of(context: RequestContext, error: Exception, listener: Listener) -> IdempotentResponse:
+    """The problem that a refusal of the domain is, to be kept. Raises the error again where it is none."""
+    told = problem_for(error, listener, instance=instance(context), trace_id=context.trace_id)
     if told is None:
         raise error
     return IdempotentResponse(fingerprint=context.fingerprint, status=told.status, body=told.body, headers=told.headers)

@@ -23,10 +23,13 @@ from workflows.commands import Runner
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.enums import ActorRole, Channel, Role
 from workflows.domain.errors import Forbidden, NotFound
+from workflows.domain.legs import SuccessorRules
 from workflows.domain.model import Actor, Payment, Snapshot
-from workflows.flows.execute_leg import Rails
+from workflows.flows.legs import successor_rules
+from workflows.flows.rails import Rails
 from workflows.flows.simulate import Simulations
 from workflows.flows.tell_terms import TermsAnswers
+from workflows.storage.anomalies import FoundAnomaly
 from workflows.storage.snapshot import SnapshotQuery
 from workflows.storage.store import Store
 
@@ -126,6 +129,9 @@ class RequestContext(Request):
                 usual = Channel.system
         return Actor(role=ActorRole(principal.role.value), id=principal.sub, channel=channel or usual)
 
+    def successor_rules(self) -> SuccessorRules:
+        return successor_rules(self.services.runner.runtime, self.services.rails)
+
     def owns(self, snapshot: Snapshot) -> bool:
         """Object by object: a merchant knows its own payments only."""
         principal = self.principal
@@ -161,6 +167,12 @@ class RequestContext(Request):
             raise NotFound
         return found
 
+    async def anomaly(self, anomaly_id: UUID) -> FoundAnomaly:
+        found = await self.store.load_anomalies([anomaly_id])
+        if not found:
+            raise NotFound
+        return found[0]
+
     async def parents_of_refund(self, refund_id: UUID) -> tuple[UUID, UUID]:
         """The payment and the cancellation of a refund."""
         found = await self.store.parents_of_refund(refund_id)
@@ -194,6 +206,7 @@ ForReaders = Annotated[RequestContext, Callers(_READERS)]
 ForWallet = Annotated[RequestContext, Callers(_WALLET)]
 ForOperators = Annotated[RequestContext, Callers(_OPERATOR)]
 ForImporters = Annotated[RequestContext, Callers(_WALLET | {Role.operator})]
+ForStaff = Annotated[RequestContext, Callers(_REVIEWERS | {Role.auditor})]
 ForAuditors = Annotated[RequestContext, Callers(frozenset({Role.auditor}))]
 
 WalletStep = Annotated[RequestContext, Callers(_WALLET, is_command=True)]
@@ -201,5 +214,6 @@ RequestersStep = Annotated[RequestContext, Callers(_REQUESTERS, is_command=True)
 GoodsStep = Annotated[RequestContext, Callers(_REQUESTERS, is_command=True)]  # agents correct a wrong time, and nothing else
 CustomersStep = Annotated[RequestContext, Callers(_CUSTOMER_SIDE, is_command=True)]
 MerchantsStep = Annotated[RequestContext, Callers(_MERCHANT, is_command=True)]
+SupervisorsStep = Annotated[RequestContext, Callers(frozenset({Role.supervisor}), is_command=True)]
 ReviewersStep = Annotated[RequestContext, Callers(_REVIEWERS, is_command=True)]
 OperatorsStep = Annotated[RequestContext, Callers(_OPERATOR, is_command=True)]

@@ -7,7 +7,7 @@ from typing import Final
 from service.api.currencies import valid_at
 from service.api.field_errors import field_error
 from service.api.models.cancellations import EligibilityQuery, RequestCancellation
-from service.api.models.decisions import DecideHandOff
+from service.api.models.decisions import DecideHandOff, RecordOutcome
 from service.api.models.payments import ChangeFulfilment, FundingBody, ItemBody, ModifyPayment, RegisterPayment
 from service.api.problems import RequestProblem
 from service.api.queries import item_quantities
@@ -18,6 +18,8 @@ from workflows.domain.decisions import payments, requests
 from workflows.domain.decisions.fulfilment import CLOCK_SKEW_MAX, FulfilmentTold
 from workflows.domain.decisions.handoffs import Evidence, MerchantResponse
 from workflows.domain.decisions.payments import PaymentDetails
+from workflows.domain.decisions.policy_context import PolicyContext
+from workflows.domain.decisions.recorded import ToldOutcome
 from workflows.domain.decisions.requests import CancellationRequest, OverrideRequest
 from workflows.domain.enums import ActorRole, Channel
 from workflows.domain.faults import Fault, FaultCode
@@ -44,7 +46,14 @@ def payment_details(body: RegisterPayment, *, providers: Collection[str], now: d
     return PaymentDetails(**given)
 
 
-def lowered_payment(snapshot: Snapshot, *, body: ModifyPayment, providers: Collection[str], context: Context) -> Change:
+def lowered_payment(
+    snapshot: Snapshot,
+    *,
+    body: ModifyPayment,
+    providers: Collection[str],
+    context: Context,
+    terms: PolicyContext | None = None,  # noqa: ARG001 -- every decision on a payment is called alike
+) -> Change:
     """The decision about a lowered payment. Raises RequestProblem for a rail that is not set up."""
     return payments.modify(
         snapshot,
@@ -126,6 +135,16 @@ def merchant_response(body: DecideHandOff) -> MerchantResponse:
         reason_code=body.reason_code,
         note=body.note,
         evidence=tuple(Evidence(name=one.name, sha256=one.sha256) for one in body.evidence or ()),
+    )
+
+
+def told_outcome(body: RecordOutcome) -> ToldOutcome:
+    return ToldOutcome(
+        leg_id=body.leg_id,
+        succeeded=body.outcome == "succeeded",
+        note=body.note,
+        provider_refund_id=body.provider_refund_id,
+        rail_reference=body.rail_reference,
     )
 
 

@@ -18,7 +18,7 @@ Refundry cancels and refunds payments of a digital wallet. It says what may stil
 
 **Money** is an integer in the currency's minor unit (ISO 4217: JPY 0 digits, CNY 2, KWD 3) beside `currency`. Integers are written without
 point or exponent: `100`, never `100.0` or `1e2`.
-**Times** are RFC 3339 in UTC with `Z`. **Ids** are a prefix and 32 lowercase hex digits: `pay_ can_ rfd_ leg_ rec_`.
+**Times** are RFC 3339 in UTC with `Z`. **Ids** are a prefix and 32 lowercase hex digits: `pay_ can_ rfd_ leg_ ano_ rec_`.
 
 **Pseudonyms.** `wallet_id`, `merchant_id`, `funder`, `client_reference`, `ticket` and the token's `sub` stand in records that can never
 be erased: send pseudonyms, never names, telephone numbers or e-mail addresses.
@@ -29,7 +29,7 @@ back byte for byte, with `Idempotent-Replayed: true`. A key belongs to the calle
 same key with another request is 422 `idempotency-key-reused`; while the first is still running, the second waits up to 5 seconds and is
 then answered 409 `idempotency-in-flight`.
 
-**Versions.** Payments and cancellations carry an `ETag`; with `If-Match` a step is done only while the resource has one of
+**Versions.** Payments, cancellations and anomalies carry an `ETag`; with `If-Match` a step is done only while the resource has one of
 the versions named, else 412. With `If-None-Match` a resource that still has this version is answered 304.
 
 **Errors** are RFC 9457 problems. `type` leads to a page that explains it; `Accept-Language: zh-CN` or `en` chooses the language of
@@ -46,6 +46,7 @@ TAGS: Final = {
     "payments": "Money that went from a wallet to a merchant: registered here, so that it can be undone.",
     "cancellations": "The request to undo all or part of a payment, and everything that becomes of it.",
     "refunds": "Money on its way back, in one leg per funding source.",
+    "anomalies": "Words of a rail that no transition allows: kept, shown, and resolved by people.",
     "records": "The audit trail: one chain of hashes per payment, never changed, never removed.",
     "policies": "The rules that decide, as data: versioned, never changed once published.",
     "terms": "What a customer could do about a payment, told before it is made.",

@@ -1,6 +1,5 @@
 """The service itself: what it is, whether it is well, its key, and the rails' notifications."""
 
-from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Path
@@ -12,6 +11,7 @@ from service.api.context import ForAnybody, ForEveryRole, RequestContext
 from service.api.models.operations import HealthOut, MetaOut, NotificationOut, ReadyOut
 from service.api.notifications import NOTIFICATION_BODY, store_notification
 from service.api.problem_responses import problems
+from service.api.rail_states import HEARTBEAT_AGE_MAX, current_states, publish_gauge
 from service.api.responses import streamed
 from service.api.routing import ApiRoute
 from service.migrations import at_head
@@ -19,7 +19,6 @@ from workflows.commands import TRANSIENT
 
 router = APIRouter(tags=["service"], route_class=ApiRoute)
 
-HEARTBEAT_AGE_MAX = timedelta(seconds=15)
 ProviderName = Annotated[str, Path(description="The rail.", pattern="^[a-z][a-z0-9_]{0,31}$", examples=["sandbox"])]
 
 
@@ -77,12 +76,20 @@ async def readyz(context: ForAnybody, response: Response) -> ReadyOut:
         response.status_code = 503
         response.headers["retry-after"] = "2"
     status = "ok" if all(checks.values()) else "unavailable"
-    return ReadyOut.model_validate({"status": status, "checks": {name: "ok" if good else "failed" for name, good in checks.items()}})
+    rails = await current_states(context) if checks["migrations"] else []
+    return ReadyOut.model_validate(
+        {
+            "status": status,
+            "checks": {name: "ok" if good else "failed" for name, good in checks.items()},
+            "rails": [{"name": each.name, "state": each.state, "since": each.since} for each in rails],
+        }
+    )
 
 
 @router.get("/metrics", summary="Get metrics", response_class=PlainTextResponse, responses=streamed("text/plain"))
-async def metrics(context: ForAnybody) -> Response:  # noqa: ARG001 -- says that everybody may ask
-    """Prometheus text format."""
+async def metrics(context: ForAnybody) -> Response:
+    """Prometheus text format. `refundry_rail_breaker_state` is 0 where a rail's breaker is closed, 1 half open, 2 open."""
+    publish_gauge(await current_states(context))
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

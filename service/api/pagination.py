@@ -18,6 +18,7 @@ Kind = Literal[
     "cancellations_deadline",
     "refunds",
     "refunds_updated",
+    "anomalies",
     "records",
     "payment_records",
     "policies",

@@ -126,6 +126,7 @@ Flag = Annotated[bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"}
 PaymentsCursor = Annotated[After, _list_cursor("payments", "payments_updated"), _CURSOR_FORM]
 CancellationsCursor = Annotated[After, _list_cursor("cancellations", "cancellations_updated", "cancellations_deadline"), _CURSOR_FORM]
 RefundsCursor = Annotated[After, _list_cursor("refunds", "refunds_updated"), _CURSOR_FORM]
+AnomaliesCursor = Annotated[After, PlainValidator(partial(_cursor, decode, "anomalies")), _CURSOR_FORM]
 RecordsCursor = Annotated[After, PlainValidator(partial(_cursor, decode, "records")), _CURSOR_FORM]
 PoliciesCursor = Annotated[int, PlainValidator(partial(_cursor, decode_number, "policies")), _CURSOR_FORM]
 MerchantsCursor = Annotated[str, PlainValidator(partial(_cursor, decode_text, "merchants")), _CURSOR_FORM]
@@ -140,11 +141,16 @@ class PageQuery(Query):
     limit: Whole = Field(LIMIT_DEFAULT, ge=1, le=LIMIT_MAX, description="How many at most.")
 
 
-class OrderedQuery(PageQuery):
-    """A query for a list that can be ordered. What it is given as `sort` is the list's own."""
+class CreatedQuery(PageQuery):
+    """A query for a list of what was made within a span of time."""
 
     created_from: Instant | None = Field(None, description=_FROM)
     created_to: Instant | None = Field(None, description=_TO)
+
+
+class OrderedQuery(CreatedQuery):
+    """A query for a list that can be ordered. What it is given as `sort` is the list's own."""
+
     updated_from: Instant | None = Field(None, description="Only what changed last at this time or later; oldest change first.")
 
     @property

@@ -1,7 +1,9 @@
 """What a caller is shown of a snapshot: the answers with their sentences, and the steps open to this caller now."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
+from service.api.attention import attention
 from service.api.cancellation_messages import cancellation_message
 from service.api.context import RequestContext
 from service.api.i18n import NextStep, eligibility_message, failure, next_steps
@@ -20,6 +22,7 @@ from service.api.models.refunds import RefundOut
 from service.api.problems import slug_of
 from workflows.domain.decisions import permitted
 from workflows.domain.decisions.eligibility import Outlook, Shares, refundable_until
+from workflows.domain.decisions.execution import reopened_only
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.decisions.response import needs_investigation
 from workflows.domain.enums import (
@@ -34,13 +37,14 @@ from workflows.domain.enums import (
 )
 from workflows.domain.errors import NotFound
 from workflows.domain.eta import Eta, estimate
+from workflows.domain.legs import Leg
 from workflows.domain.machines import CANCELLATION, PAYMENT, GuardFacts
-from workflows.domain.model import Approval, Cancellation, DataValue, Leg, Payment, Refund, Snapshot
+from workflows.domain.model import Approval, Cancellation, DataValue, Payment, Refund, Snapshot
 from workflows.domain.policies.verdicts import Allowed, Denied
 from workflows.domain.times import rfc3339
 
 # Free texts are for those who decide: a customer is shown none of them, a merchant those that concern it.
-_OURS = frozenset({"approval_note", "denial", "justification"})
+_OURS = frozenset({"approval_note", "denial", "justification", "recovery_note", "outcome_note"})
 _HIDDEN = {ActorRole.merchant: _OURS, ActorRole.wallet: _OURS | {"note", "merchant_note", "evidence", "return_note"}}
 _NO_ETA = frozenset({LegState.held, LegState.requires_action, LegState.failed, LegState.returned})
 _WALLETS_FROZEN = False  # no wallet can be put on hold yet, so none is
@@ -90,6 +94,9 @@ def cancellation_out(snapshot: Snapshot, cancellation: Cancellation, policy: Pol
         note=texts.get("note"),
         evidence=_of_last_answer(cancellation, texts, "evidence", "files") or [],
         forfeited=_forfeited(cancellation, snapshot.payment),
+        recovery_note=texts.get("recovery_note"),
+        outcome_note=texts.get("outcome_note"),
+        attention=attention(snapshot, cancellation, actor.role, context.language),
         refund=None if refund is None else refund_out(snapshot, refund, policy),
         message=cancellation_message(found_then, acting, policy, spoken=context.language, now=now),
         available_actions=context.available(permitted.actions(found_then, acting, policy, actor, now)),
@@ -98,7 +105,7 @@ def cancellation_out(snapshot: Snapshot, cancellation: Cancellation, policy: Pol
 
 def refund_out(snapshot: Snapshot, refund: Refund, policy: PolicyContext) -> RefundOut:
     legs = sorted(snapshot.legs_of(refund.cancellation_id, LegKind.refund), key=lambda leg: (leg.position, leg.id))
-    return RefundOut.of(refund, legs=legs, eta=_eta(refund, legs, policy))
+    return RefundOut.of(refund, legs=legs, eta=_eta(refund, snapshot.current_legs(refund.cancellation_id, LegKind.refund), policy))
 
 
 def find_refund(snapshot: Snapshot, refund_id: UUID) -> Refund:
@@ -133,15 +140,15 @@ def eligibility_out(snapshot: Snapshot, outlook: Outlook, policy: PolicyContext,
 def payment_actions(snapshot: Snapshot) -> tuple[str, ...]:
     """What the payment's state allows now, whoever asks."""
     payment = snapshot.payment
-    facts = GuardFacts(origin=payment.origin_state)
+    facts = GuardFacts(origin=payment.origin_state, reopened_only=reopened_only(snapshot))
     actions = [trigger.value for trigger in (PaymentTrigger.complete, PaymentTrigger.fail) if PAYMENT.may(payment.state, trigger, facts)]
-    if payment.state is PaymentState.pending:
+    if payment.state is PaymentState.pending and not payment.amount_refunded:
         actions.append("modify")
     if payment.state not in PAYMENT_FINAL and payment.fulfilment is not Fulfilment.returned:
         actions.append("fulfilment")
     if payment.state not in PAYMENT_FINAL and (payment.shipped_at or payment.delivered_at or payment.return_received_at):
         actions.append("correct_fulfilment")
-    if PAYMENT.may(payment.state, PaymentTrigger.request_cancellation) and payment.amount_refundable and not payment.disputes_open:
+    if PAYMENT.may(payment.state, PaymentTrigger.request_cancellation, facts) and payment.amount_refundable and not payment.disputes_open:
         actions.append(PaymentTrigger.request_cancellation.value)
     return tuple(actions)
 
@@ -180,12 +187,12 @@ _STEPS: dict[str, tuple[str, ...]] = {
 }
 
 
-def _eta(refund: Refund, legs: list[Leg], policy: PolicyContext) -> Eta | None:
+def _eta(refund: Refund, legs: Sequence[Leg], policy: PolicyContext) -> Eta | None:
     """None while a part of it waits or is stuck: nobody knows then when it will arrive."""
     if refund.state in _NO_ETA:
         return None
-    replaced = {leg.replaces for leg in legs}
-    return estimate({leg.source for leg in legs if leg.id not in replaced}, refund.created_at, policy.calendar, policy.policy.zone)
+    start = max((leg.created_at for leg in legs), default=refund.created_at)  # of one that was retried, since then
+    return estimate({leg.source for leg in legs}, start, policy.calendar, policy.policy.zone)
 
 
 def _merchant(cancellation: Cancellation, texts: dict[str, DataValue]) -> MerchantOut | None:

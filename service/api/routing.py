@@ -238,6 +238,10 @@ async def _find_refund(context: RequestContext, refund_id: str) -> None:
     await context.snapshot((await context.parents_of_refund(_uuid(refund_id)))[0])
 
 
+async def _find_anomaly(context: RequestContext, anomaly_id: str) -> None:
+    await context.anomaly(_uuid(anomaly_id))
+
+
 async def _find_policy(context: RequestContext, version: str) -> None:
     if await context.store.policies.get(version) is None:
         raise NotFound
@@ -257,6 +261,7 @@ _FINDERS: Final = {
     "payment_id": _find_payment,
     "cancellation_id": _find_cancellation,
     "refund_id": _find_refund,
+    "anomaly_id": _find_anomaly,
     "version": _find_policy,
     "merchant_id": _find_merchant,
 }

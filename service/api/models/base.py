@@ -76,6 +76,9 @@ RefundId = Annotated[
     UUID, BeforeValidator(partial(_public_id, "rfd")), PlainSerializer(partial(ids.public, "rfd")), _id_schema("rfd", "refund")
 ]
 LegId = Annotated[UUID, BeforeValidator(partial(_public_id, "leg")), PlainSerializer(partial(ids.public, "leg")), _id_schema("leg", "leg")]
+AnomalyId = Annotated[
+    UUID, BeforeValidator(partial(_public_id, "ano")), PlainSerializer(partial(ids.public, "ano")), _id_schema("ano", "anomaly")
+]
 RecordId = Annotated[str, Field(description="The record's id.", pattern=r"^rec_[0-9a-f]{32}$", examples=[f"rec_{EXAMPLE_DIGITS}"])]
 
 Time = Annotated[

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from service.api.models.attention import AttentionOut
 from service.api.models.base import (
     FREE_TEXT,
     Actions,
@@ -298,6 +299,12 @@ class CancellationOut(Out):
     note: str | None = Field(description=f"What came with the request. {FREE_TEXT}")
     evidence: list[EvidenceOut] = Field(description="Documents that support the merchant's answer; empty where a note would be null.")
     forfeited: list[ShareOut] = Field(description="Promotions that the rule does not give back.")
+    attention: list[AttentionOut] = Field(
+        description="While it needs attention, for those who work on it: each part that has not arrived, with all that was heard of it."
+        " Else empty."
+    )
+    recovery_note: str | None = Field(description=f"Why it was last retried, redirected or closed. {FREE_TEXT}")
+    outcome_note: str | None = Field(description=f"What a supervisor last read in a rail's own books. {FREE_TEXT}")
     refund: RefundOut | None = Field(description="The money on its way back; null before it is approved, and for a void.")
     message: str = Field(description="What to tell the customer.", examples=["Your refund of CNY 69.56 is on its way."])
     created_at: Time = Field(description="When it was asked for.")

@@ -1,9 +1,10 @@
 """The request bodies of decisions: what a merchant, a customer or an agent may say about a cancellation."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from service.api.models.base import LegId
 from service.api.types import Amount, Body, CustomerChannel, Digest, Label, Line, Note, Optionally, Pseudonym, ReasonCode, problem
 from workflows.domain.enums import MerchantDecision, ReturnCondition
 from workflows.domain.faults import FaultCode
@@ -116,3 +117,55 @@ class Deny(Body):
 
     reason_code: ReasonCode = Field(description="Why, as one word.")
     note: Note = Field(description="Why, for a person. Kept apart, so that it can be erased.")
+
+
+class Recover(Body):
+    """What a person does about a refund that is stuck."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"note": "the customer has a new card"}})
+
+    note: Optionally[Note] = Field(None, description="Why. Kept apart, so that it can be erased.")
+
+
+class Retry(Recover):
+    """Once more, to where it was to go."""
+
+
+class Close(Recover):
+    """What did not arrive is given up."""
+
+
+class Redirect(Recover):
+    """To the balance of the customer's wallet."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"destination": "balance", "consent": True}})
+
+    destination: Literal["balance"] = Field(description="Where the money is to go instead.")
+    consent: bool = Field(description="True: the customer has agreed to that. It is on record, with the channel.")
+    channel: Optionally[CustomerChannel] = Field(None, description="Where the customer agreed; `hotline` unless told. Never `app`.")
+
+    @model_validator(mode="after")
+    def _agreed(self) -> Self:
+        if not self.consent:
+            raise problem(FaultCode.unknown_value, "/consent", allowed=("true",))
+        return self
+
+
+class RecordOutcome(Body):
+    """What stands in the rail's own books."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "leg_id": "leg_0198f2a7c1d27a3b8c4d5e6f708192a3",
+                "outcome": "failed",
+                "note": "the rail's dashboard has it as rejected",
+            }
+        }
+    )
+
+    leg_id: LegId = Field(description="Which part.")
+    outcome: Literal["succeeded", "failed"] = Field(description="Paid, or never to be paid.")
+    note: Note = Field(description="Where it was read, for a person. Kept apart, so that it can be erased.")
+    provider_refund_id: Optionally[Label] = Field(None, description="The rail's name for the movement.")
+    rail_reference: Optionally[Label] = Field(None, description="What the customer's bank can search for.")

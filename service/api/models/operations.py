@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from service.api.models.base import Out
+from service.api.models.base import Out, Time
+from workflows.domain.rail_states import BreakerState
 
 
 class MetaOut(Out):
@@ -23,6 +24,17 @@ class HealthOut(Out):
     status: Literal["ok"] = Field(description="Always `ok`.")
 
 
+class RailStateOut(Out):
+    """How a rail's circuit breaker stands."""
+
+    name: str = Field(description="The rail.", examples=["sandbox"])
+    state: BreakerState = Field(
+        description="`closed`: it answers. `open`: it failed again and again, and its jobs wait."
+        " `half_open`: a question is asked whether it is back."
+    )
+    since: Time = Field(description="When that began.")
+
+
 class ReadyOut(Out):
     """Whether the process can serve, and what it looked at."""
 
@@ -30,6 +42,10 @@ class ReadyOut(Out):
     checks: dict[str, Literal["ok", "failed"]] = Field(
         description="By name: the database, its migrations, a worker's sign of life.",
         examples=[{"database": "ok", "migrations": "ok", "worker": "ok"}],
+    )
+    rails: list[RailStateOut] = Field(
+        description="The rails that the workers call, each with the worst state that a living worker tells of."
+        " A rail that is away makes nothing unready."
     )
 
 

@@ -7,8 +7,9 @@ from pydantic import Field, model_validator
 from service.api.models.base import Hash, Out, PaymentId, PseudonymText, RecordId, Time
 from service.api.queries import CURSOR_TEXT, ExportFormat, Flag, PageQuery, PaymentRecordsCursor, RecordsCursor, SpanQuery
 from service.api.types import Line, Pseudonym, problem
-from workflows.domain.enums import ActorRole, Channel, PaymentState, RecordType
+from workflows.domain.enums import ActorRole, Channel, PaymentState
 from workflows.domain.faults import FaultCode
+from workflows.domain.record_types import RecordType
 
 
 class SearchRecords(PageQuery, SpanQuery):
