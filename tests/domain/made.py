@@ -12,8 +12,10 @@ from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import outcomes, payments, requests
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.decisions.requests import CancellationRequest, OverrideRequest
-from workflows.domain.enums import ActorRole, Channel, LegState, OutcomeSource, Reason, Source
-from workflows.domain.model import Actor, Cancellation, Funding, Item, ItemQuantity, Leg, Payment, Refund, Snapshot
+from workflows.domain.decisions.words import Word
+from workflows.domain.enums import ActorRole, Channel, LegState, RailCall, Reason, Source
+from workflows.domain.legs import Leg, SuccessorRules
+from workflows.domain.model import Actor, Cancellation, Funding, Item, ItemQuantity, Payment, Refund, Snapshot
 from workflows.domain.policies.form import parse_policy
 from workflows.domain.policies.policy import Policy
 from workflows.domain.ports import Done, Outcome
@@ -77,6 +79,7 @@ def policy(**members: Any) -> Policy:
 
 
 TERMS = PolicyContext(policy=policy(), calendar=Weekdays())
+SUCCESSORS = SuccessorRules("sandbox", lambda _, reference: f"{reference}+")
 PENDING_TERMS = payments.PaymentDetails(
     reference="order-1", wallet_id="wallet-1", merchant_id="automatic", amount=300, currency="CNY", authorised_at=NOW - DAY
 )
@@ -147,8 +150,11 @@ def learn(snapshot: Snapshot, leg: Leg, outcome: Outcome, *, now: datetime = NOW
     """What the rail's word about this leg, as it now stands, changes."""
     current = snapshot.leg(leg.id)
     assert current is not None
-    source = OutcomeSource.notification
-    return outcomes.learn(snapshot, current, outcome, source=source, next_attempt_at=SOON, context=context(now, RAIL))
+    return outcomes.learn(snapshot, current, word(outcome), terms=TERMS, successors=SUCCESSORS, context=context(now, RAIL))
+
+
+def word(outcome: Outcome, call: RailCall = RailCall.notification) -> Word:
+    return Word(outcome=outcome, call=call, next_attempt_at=SOON)
 
 
 def told(snapshot: Snapshot, leg: Leg, outcome: Outcome, *, now: datetime = NOW) -> Snapshot:

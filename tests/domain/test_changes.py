@@ -10,10 +10,11 @@ from tests.domain.made import BOTH, DAY, NOW
 from workflows.domain import ids
 from workflows.domain.changes import _LEG_RECORDS, Change, ChangeBuilder
 from workflows.domain.decisions import payments
-from workflows.domain.enums import JobKind, LegKind, LegState, PaymentState, RecordType
+from workflows.domain.enums import JobKind, LegKind, LegState, PaymentState
 from workflows.domain.machines import LEG_ROWS
 from workflows.domain.model import Snapshot
 from workflows.domain.ports import Returned
+from workflows.domain.record_types import RecordType
 from workflows.domain.records import GENESIS, digest_text, hash_of
 
 

@@ -53,7 +53,13 @@ PAYMENTS: dict[str, dict[str, Expected]] = {
         "reopen_refund": "cancel_requested",
         "lose_dispute": "refunded",
     },
-    "refunding": {"confirm_refund": by_left, "abandon_refund": by_left, "reopen_refund": "refunding", "lose_dispute": "refunded"},
+    "refunding": {
+        "confirm_refund": by_left,
+        "abandon_refund": by_left,
+        "reopen_refund": "refunding",
+        "lose_dispute": "refunded",
+        "request_cancellation": lambda facts: "cancel_requested" if facts.reopened_only else None,
+    },
     "refunded": {"reopen_refund": "refunding"},
     "cancelled": {"refund_late_capture": "refunding"},
     "failed": {"refund_late_capture": "refunding"},
@@ -98,7 +104,13 @@ CANCELLATIONS: dict[str, dict[str, Expected]] = {
         "end_with_payment": "completed",
     },
     "executing": {"done": "completed", "stuck": "needs_attention", "end_with_payment": "completed"},
-    "needs_attention": {"retry": "executing", "redirect": "executing", "close": "failed", "end_with_payment": "completed"},
+    "needs_attention": {
+        "retry": "executing",
+        "redirect": "executing",
+        "close": "failed",
+        "timeout": lambda facts: None if facts.raised else "needs_attention",
+        "end_with_payment": "completed",
+    },
     "completed": {"reopen": "needs_attention"},
     "refused": {},
     "declined": {"escalate": "awaiting_agent"},
@@ -114,11 +126,14 @@ LEGS: dict[str, dict[str, Expected]] = {
     "unknown": {"process": "processing", "require_action": "requires_action", **_ENDS},
     "requires_action": {"process": "processing", **_ENDS},
     "succeeded": {"mark_returned": "returned"},
-    "failed": {},
+    "failed": {"adopt": "succeeded"},
     "returned": {},
 }
 
-PAYMENT_FACTS = [GuardFacts(origin=o, left=left) for o, left in product((None, PaymentState.pending, PaymentState.completed), (0, 1))]
+PAYMENT_FACTS = [
+    GuardFacts(origin=origin, left=left, reopened_only=reopened)
+    for origin, left, reopened in product((None, PaymentState.pending, PaymentState.completed), (0, 1), (False, True))
+]
 CANCELLATION_FACTS = [
     GuardFacts(second_approval=second, on_deadline=then, offers=offers, intact=intact, raised=raised)
     for second, then, offers, intact, raised in product((False, True), (None, *OnDeadline), (0, 2, 3), (False, True), (False, True))
@@ -188,8 +203,8 @@ def test_nothing_leads_out_of_a_final_state_but_money_that_a_rail_took_all_the_s
         }
     for ended in (CancellationState.refused, CancellationState.withdrawn, CancellationState.failed):
         assert reachable(CANCELLATION, ended) == {ended}
-    for leg in (LegState.failed, LegState.returned):
-        assert reachable(LEG, leg) == {leg}
+    assert reachable(LEG, LegState.returned) == {LegState.returned}
+    assert {(row.trigger, row.target) for row in LEG.rows if row.source is LegState.failed} == {(LegTrigger.adopt, LegState.succeeded)}
 
 
 def test_only_a_refund_that_was_started_or_a_lost_dispute_leads_to_refunded() -> None:

@@ -9,7 +9,8 @@ from tests.domain import made
 from tests.domain.made import BOTH, DAY, NOW, SOON
 from workflows.domain.decisions import outcomes, payments, requests
 from workflows.domain.enums import CancellationState, LegKind, LegState, OutcomeSource, PaymentState
-from workflows.domain.model import Leg, Snapshot
+from workflows.domain.legs import Leg
+from workflows.domain.model import Snapshot
 from workflows.domain.ports import Absent, Declined, Done, NeedsAction, Outcome, Pending, ProviderUnavailable, Returned, Settled, Unknown
 
 WORDS: dict[str, Outcome] = {
@@ -41,6 +42,7 @@ absent          .       .       .               .               .               
 returned        !       !       failed          failed          failed          failed   returned . .
 """
 VOID = {
+    "done": "! ! succeeded succeeded succeeded succeeded . succeeded",
     "declined": "failed failed failed failed failed failed ! .",
     "settled": "! ! failed failed failed failed ! !",
     "returned": "! ! ?! ?! ?! ! ! !",
@@ -329,7 +331,7 @@ def test_sending_is_written_before_it_is_done_and_counted_each_time() -> None:
 
 def test_asking_again_later_is_no_event() -> None:
     snapshot, leg = leg_in("refund", "processing")
-    change = outcomes.postpone(snapshot, leg, next_attempt_at=SOON, context=made.context(NOW + DAY))
+    change = outcomes.postpone(snapshot, replace(leg, next_attempt_at=SOON), made.context(NOW + DAY))
 
     assert [(one.state, one.next_attempt_at) for one in change.legs] == [("processing", SOON)]
     assert change.records == ()
@@ -394,7 +396,7 @@ def test_the_versions_of_a_cancellation_and_its_refund_move_with_everything_that
     for change in (
         outcomes.submit(snapshot, leg, made.context()),
         made.learn(made.sent(snapshot), leg, Pending()),
-        outcomes.postpone(snapshot, leg, next_attempt_at=SOON, context=made.context()),
+        outcomes.postpone(snapshot, replace(leg, next_attempt_at=SOON), made.context()),
     ):
         assert change is not None
         seen.append((made.newest(change.after(snapshot)).version, change.after(snapshot).refunds[0].version))
@@ -408,7 +410,9 @@ def test_what_the_rail_accepted_is_never_sent_again() -> None:
 
 def test_a_void_under_way_of_which_something_came_back_starts_no_refund() -> None:
     snapshot = made.sent(made.asked(made.pending()))
-    snapshot = payments.complete(snapshot, completed_at=None, provider_reference=None, context=made.context()).after(snapshot)
+    snapshot = payments.complete(snapshot, completed_at=None, provider_reference=None, terms=made.TERMS, context=made.context()).after(
+        snapshot
+    )
 
     change = made.learn(snapshot, snapshot.legs[0], Returned())
 

@@ -34,7 +34,7 @@ def register(terms: payments.PaymentDetails) -> Change:
 
 
 def complete(snapshot: Snapshot, at: datetime | None = None, reference: str | None = None) -> Change:
-    return payments.complete(snapshot, completed_at=at, provider_reference=reference, context=made.context())
+    return payments.complete(snapshot, completed_at=at, provider_reference=reference, terms=made.TERMS, context=made.context())
 
 
 def fail(snapshot: Snapshot, detail: str | None = None) -> Change:
@@ -322,7 +322,9 @@ def test_what_happened_since_makes_no_repeated_registration_another_one() -> Non
             item_names=("A", "B"),
             context=made.context(NOW),
         ),
-        lambda snapshot: payments.complete(snapshot, completed_at=None, provider_reference="cap-1", context=made.context(NOW)),
+        lambda snapshot: payments.complete(
+            snapshot, completed_at=None, provider_reference="cap-1", terms=made.TERMS, context=made.context(NOW)
+        ),
         lambda snapshot: must(fulfilment.change_fulfilment(snapshot, FulfilmentTold(status=Fulfilment.shipped, at=NOW), made.context(NOW))),
     ]
 
