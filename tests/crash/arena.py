@@ -21,7 +21,7 @@ from tests.crash.world import WALLET, World
 from workflows.domain.decisions.requests import CancellationRequest
 from workflows.domain.enums import JobKind, Reason
 from workflows.domain.model import Actor, IdempotentResponse
-from workflows.storage.jobs import Claim
+from workflows.storage.jobs import Claim, Queue
 
 SEED = 11
 PAIRS = 1_000
@@ -144,7 +144,7 @@ class Arena:
 
     async def claim_deadlines(self) -> dict[UUID, Claim]:
         """Every deadline that is due, in the hands of the one process's worker."""
-        [lane] = [lane for lane in self.one.worker.config.lanes if JobKind.deadline in lane.kinds]
+        [lane] = [lane for lane in self.one.worker.lanes if lane.queues == (Queue(JobKind.deadline),)]
         return {claim.payment_id: claim for claim in await self.one.worker.claim(lane, 10 * PAIRS)}
 
     async def assert_ended(self, told: dict[UUID, list[Any]], first: dict[str, Outcome]) -> None:

@@ -74,6 +74,7 @@ async def take(world: World, payment: UUID, step: Step, key: str, *, cancellatio
         lambda snapshot, terms_, context: step.decide(snapshot, find(snapshot), terms=terms_, context=context),
         actor=step.actor,
         cancellation=one,
+        shown=True,
         show=show,
     )
 

@@ -116,6 +116,7 @@ class SteppingProvider:
 
     def __init__(self, provider: Provider, steps: Steps) -> None:
         self.name = provider.name
+        self.schedule = provider.schedule
         self._provider = provider
         self._steps = steps
 
@@ -127,6 +128,12 @@ class SteppingProvider:
 
     async def find(self, order: Order) -> Outcome:
         return await self._steps.take("rail.find", lambda: self._provider.find(order))
+
+    async def cancel(self, order: Order) -> Outcome:
+        return await self._steps.take("rail.cancel", lambda: self._provider.cancel(order))
+
+    def successor_reference(self, provider_reference: str) -> str:
+        return self._provider.successor_reference(provider_reference)
 
     def read(self, body: bytes) -> ProviderNotification | None:
         return self._provider.read(body)

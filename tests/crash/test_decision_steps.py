@@ -177,7 +177,7 @@ async def work_to_the_end(world: World, deaths: list[str | None]) -> None:
 async def drain_in_turn(world: World) -> None:
     """All that is due, one job after the other: a refund and a clock at once would not take the same steps each time."""
     worker = world.worker
-    while claims := [claim for lane in worker.config.lanes for claim in await worker.claim(lane, lane.concurrency)]:
+    while claims := [claim for lane in worker.lanes for claim in await worker.claim(lane, lane.concurrency)]:
         for claim in claims:
             await worker.do(claim)
 

@@ -135,7 +135,7 @@ async def test_workers_whose_clocks_are_an_hour_off_strike_each_deadline_once_an
             worker.terminate()
             await worker.wait()
 
-    await world.check()
+    await world.check(book=False)
 
 
 async def test_deadlines_that_pass_while_everything_is_stopped_are_struck_afterwards(
@@ -164,7 +164,7 @@ async def test_deadlines_that_pass_while_everything_is_stopped_are_struck_afterw
         payment: ("service" if payment == quick else "worker", 1) for payment in ends
     }
     assert await take(world, quick, ACCEPT, "late") == late
-    await world.check()
+    await world.check(book=False)
 
 
 # Every clock that the service can read, set wrong before it starts. (The one place where it asks for the time of day is
@@ -252,6 +252,7 @@ def environment_of(database: Database, rail: RailProcess) -> dict[str, str]:
             "rail_timeout_seconds": RAIL_TIMEOUT_SECONDS,
             "lease_seconds": LEASE_SECONDS,
             "enquiry_seconds": (1,),
+            "breaker_pause_seconds": 0.5,
             "worker_poll_seconds": 0.05,
             "worker_concurrency": 4,
         }
@@ -275,7 +276,7 @@ async def assert_moved_once(pool: Any, world: World, rail: RailProcess, asked: d
     kinds = {"refunded": "refund", "cancelled": "void"}
     states = {row["reference"]: row["state"] for row in await pool.fetch("select reference, state from payment")}
     assert {m["payment_reference"]: m["kind"] for m in moved} == {reference: kinds[state] for reference, state in states.items()}
-    await world.check()
+    await world.check(book=False)
 
 
 async def start(environment: dict[str, str], program: tuple[str, ...] = ("-P", "-m", "service", "worker")) -> asyncio.subprocess.Process:

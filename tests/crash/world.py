@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from service import wiring
 from service.calendars import calendar
-from tests.crash.rail import Clock, InProcessRail, in_process_rail
+from service.sandbox.ledger import Movement, OwedNotification
+from tests.crash.rail import SCHEDULE, Clock, InProcessRail, in_process_rail
 from tests.crash.steps import Killed, SteppingProvider, SteppingStore, Steps
 from tests.database import Cluster
 from workflows.commands import Command, Idempotency, Runner, Runtime
@@ -24,15 +25,16 @@ from workflows.domain.enums import ActorRole, Channel, PaymentFailure, Reason, S
 from workflows.domain.errors import InvalidState, Refused
 from workflows.domain.ids import from_rail_key, payment_id
 from workflows.domain.model import Actor, Funding, IdempotentResponse, Item, Snapshot
-from workflows.flows.check import run_checks
-from workflows.flows.execute_leg import Rails
+from workflows.domain.ports import RailSchedule
+from workflows.flows.check import InvariantResult, run_checks
+from workflows.flows.check_rail import Moved, check_rail
+from workflows.flows.rails import Rails
 from workflows.storage.connections import Connections
 from workflows.storage.notifications import ReceivedNotification
 from workflows.storage.snapshot import SnapshotQuery
-from workflows.worker import Worker, WorkerConfig, lanes
+from workflows.worker import Worker, WorkerConfig
 
 LEASE = timedelta(seconds=10)
-ENQUIRIES = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 5, 10))
 WALLET = Actor(role=ActorRole.wallet, id="wallet-backend", channel=Channel.app)
 SOURCES = (Source.card, Source.balance, Source.points)
 
@@ -42,8 +44,8 @@ Decide = Callable[[Snapshot, PolicyContext, Context], Change | None]
 class EvenRails(Rails):
     """Asks at even intervals, so that a flow has the same steps each time."""
 
-    def wait(self, attempt: int) -> timedelta:
-        return self.enquiries[min(max(attempt, 1), len(self.enquiries)) - 1]
+    def wait(self, schedule: RailSchedule, attempt: int) -> timedelta:
+        return schedule.enquiries[min(max(attempt, 1), len(schedule.enquiries)) - 1]
 
 
 class Ids:
@@ -83,9 +85,9 @@ class World:
             queue_clock=self.clock,
             command_seconds_max=600,  # only bounds a hang
         )
-        rails = EvenRails(providers={"sandbox": SteppingProvider(self.rail.provider, self.steps)}, enquiries=ENQUIRIES)
+        rails = EvenRails(providers={"sandbox": SteppingProvider(self.rail.provider, self.steps)})
         self.runner = Runner(runtime)
-        self.worker = Worker(runtime, rails, WorkerConfig(lanes=lanes(concurrency, concurrency), lease=LEASE))
+        self.worker = Worker(runtime, rails, WorkerConfig(moves=concurrency, notifications=concurrency, deadlines=concurrency, lease=LEASE))
 
     def beside(self) -> "World":
         """Another process of the same service, which nobody kills."""
@@ -118,7 +120,9 @@ class World:
         return await self.command(
             payment,
             key,
-            lambda snapshot, _, context: payments.complete(snapshot, completed_at=None, provider_reference=None, context=context),
+            lambda snapshot, terms, context: payments.complete(
+                snapshot, completed_at=None, provider_reference=None, terms=terms, context=context
+            ),
         )
 
     async def fail(self, payment: UUID, key: str) -> IdempotentResponse:
@@ -134,9 +138,14 @@ class World:
         *,
         actor: Actor = WALLET,
         cancellation: UUID | None = None,
+        leg: UUID | None = None,
+        shown: bool = False,
         show: Callable[[Snapshot], str] = lambda _: "{}",
     ) -> IdempotentResponse:
         """A caller's step under a key of his own. `show`: what the answer says of the payment as it then is.
+
+        `shown`: decided on all that is shown of the payment, its anomalies too, as every step on a cancellation is; `leg`: its
+        cancellation is loaded.
 
         A refusal is 409 with its name; where it is the state that forbids the step, the header `state` tells it.
         """
@@ -152,7 +161,7 @@ class World:
 
         replied = await self.runner.run(
             Command(
-                query=SnapshotQuery(payment_id=payment, caller=actor.id, key=key, cancellation_id=cancellation),
+                query=SnapshotQuery(payment_id=payment, caller=actor.id, key=key, cancellation_id=cancellation, leg_id=leg, shown=shown),
                 actor=lambda: actor,
                 request_id=key,
                 visible=lambda _: True,
@@ -172,18 +181,23 @@ class World:
         notices = await self.rail.notices()
         for notice in reversed(notices) if newest_first else notices:
             key = from_rail_key(notice.rail_key)
-            if key is None or not only(key[0]):
-                continue
-            for _ in range(copies):
-                incoming = ReceivedNotification(
-                    payment_id=key[0],
-                    provider="sandbox",
-                    rail_id=json.loads(notice.body)["id"],
-                    body=notice.body.encode(),
-                    received_at=self.clock(),
-                )
-                await self.runner.runtime.store.store_notification(incoming, id=self._ids(), job_id=self._ids())
-            await self.rail.delivered(notice)
+            if key is not None and only(key[0]):
+                await self.tell_one(notice, copies=copies)
+
+    async def tell_one(self, notice: OwedNotification, *, copies: int) -> None:
+        """One word; `copies` 0: it is lost on the way."""
+        key = from_rail_key(notice.rail_key)
+        assert key is not None
+        for _ in range(copies):
+            incoming = ReceivedNotification(
+                payment_id=key[0],
+                provider="sandbox",
+                rail_id=json.loads(notice.body)["id"],
+                body=notice.body.encode(),
+                received_at=self.clock(),
+            )
+            await self.runner.runtime.store.store_notification(incoming, id=self._ids(), job_id=self._ids())
+        await self.rail.delivered(notice)
 
     async def forget_notices(self, only: Callable[[UUID], bool] = lambda _: True) -> None:
         for notice in await self.rail.notices():
@@ -216,16 +230,38 @@ class World:
     # -- what must hold ---------------------------------------------------------------------------------------------
 
     async def snapshot(self, payment: UUID) -> Snapshot:
-        """The payment with all its cancellations."""
+        """The payment with all its cancellations and anomalies."""
         store = SteppingStore(self.pool, Steps())
         ids = [row["id"] for row in await self.pool.fetch("select id from cancellation where payment_id = $1", payment)]
         found = (await store.load_many([payment], ids))[payment]
-        return replace(found, cancellations=tuple(sorted(found.cancellations, key=lambda each: each.id)))
+        shown = await store.load(SnapshotQuery(payment_id=payment, shown=True))
+        assert shown is not None
+        in_order = tuple(sorted(found.cancellations, key=lambda each: each.id))
+        return replace(found, cancellations=in_order, anomalies=shown.anomalies)
 
-    async def check(self) -> None:
-        """Every invariant over the whole database, chains of records included."""
-        broken = [result for result in await run_checks(self.pool) if result.broken]
+    async def check(self, *, book: bool = True) -> None:
+        """Every invariant over the whole database, chains of records included; with `book` the rail's own beside it."""
+        results = await run_checks(self.pool) + ([await self._check_rail()] if book else [])
+        broken = [result for result in results if result.broken]
         assert not broken, "\n".join(f"{result.name}: {result.examples[:3]}" for result in broken)
+
+    async def _check_rail(self) -> InvariantResult:
+        moved = await self.rail.movements()
+
+        async def pages() -> AsyncIterator[list[Moved]]:
+            yield [Moved(rail_key=m.rail_key, kind=m.kind, amount=m.amount, currency=m.currency, returned_at=_moment(m)) for m in moved]
+
+        keys = {m.rail_key for m in moved}
+
+        async def is_moved(rail_key: str) -> bool:
+            return rail_key in keys
+
+        async with self.pool.acquire() as connection:
+            return await check_rail(connection, "sandbox", pages(), is_moved)
+
+
+def _moment(movement: Movement) -> datetime | None:
+    return None if movement.returned_ms is None else datetime.fromtimestamp(movement.returned_ms / 1000, UTC)
 
 
 def terms(
@@ -256,10 +292,10 @@ def terms(
 
 
 @asynccontextmanager
-async def world_on(cluster: Cluster, folder: Path) -> AsyncIterator[World]:
+async def world_on(cluster: Cluster, folder: Path, schedule: RailSchedule = SCHEDULE) -> AsyncIterator[World]:
     async with (
         cluster.clone() as database,
         wiring.database(database.app_url, size=4) as pool,
-        in_process_rail(folder, Clock()) as rail,
+        in_process_rail(folder, Clock(), schedule) as rail,
     ):
         yield World(pool, rail)
