@@ -23,6 +23,8 @@ LONGEST = (
     "tests/crash/test_up_killed.py",
     "tests/crash/test_steps.py",
     "tests/crash/test_decision_races.py",
+    "tests/crash/test_recovery_steps.py",
+    "tests/crash/test_exactly_once.py",
     "tests/crash/test_agent_races.py",
     "tests/crash/test_decision_steps.py",
     "tests/crash/test_frozen.py",

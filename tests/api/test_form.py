@@ -3,6 +3,7 @@
 import asyncio
 import re
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -20,7 +21,7 @@ async def test_paths_that_are_not_there(world: World, path: str) -> None:
     assert_problem(await world.http.get(path), 404, "not-found")
 
 
-PLACES = dict.fromkeys(("payment_id", "cancellation_id", "refund_id", "version", "provider", "slug", "merchant_id"), "x")
+PLACES = dict.fromkeys(("payment_id", "cancellation_id", "refund_id", "anomaly_id", "version", "provider", "slug", "merchant_id"), "x")
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
@@ -230,7 +231,11 @@ async def test_unknown_query_parameters_are_refused(world: World, operation: obj
     other = await world.register()
     await world.requested(other)
     refund = (await world.get("/v1/refunds", params={"payment_id": other["id"]})).json()["data"][0]
+    await world.notify({"id": uuid4().hex, "rail_key": uuid4().hex, "status": "succeeded", "at": world.clock.ago()})
+    await world.worker.drain()
+    anomaly = (await world.get("/v1/anomalies", "auditor")).json()["data"][0]
     ids = {"payment_id": payment["id"], "cancellation_id": asked["id"], "refund_id": refund["id"], "version": "2026-11-a"}
+    ids["anomaly_id"] = anomaly["id"]
     shop = {"name": "Shop", "contact": {"url": "https://shop.example"}}
     await world.put("/v1/merchants/shop-of-form", shop)
     path = operation.path.format(**ids, merchant_id="shop-of-form")  # type: ignore[attr-defined]  # a plain parameter
@@ -248,6 +253,9 @@ async def test_unknown_query_parameters_are_refused(world: World, operation: obj
         "ship_return": {"carrier": "sf-express", "tracking_number": "SF1000"},
         "receive_return": {"condition": "intact"},
         "deny_cancellation": {"reason_code": "no_proof", "note": "x"},
+        "redirect_cancellation": {"destination": "balance", "consent": True},
+        "record_outcome": {"leg_id": f"leg_{'0' * 32}", "outcome": "failed", "note": "x"},
+        "resolve_anomaly": {"action": "note", "note": "x"},
         "publish_policy": policy,
         "simulate_policy": {"policy": policy, "from": "2026-11-01T00:00:00Z", "to": "2026-12-01T00:00:00Z"},
     }

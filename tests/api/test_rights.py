@@ -16,6 +16,7 @@ SOMETHING = {
     "payment_id": f"pay_{ZEROES}",
     "cancellation_id": f"can_{ZEROES}",
     "refund_id": f"rfd_{ZEROES}",
+    "anomaly_id": f"ano_{ZEROES}",
     "version": "2026-11-a",
     "merchant_id": "nobody",
     "provider": "sandbox",

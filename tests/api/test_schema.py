@@ -71,11 +71,16 @@ async def known(world: World) -> dict[str, list[str]]:
     await world.worker.drain()
     await world.worker.runtime.store.beat(world.worker.id, world.clock.now)
     refund = (await world.cancellation(done))["refund"]
+    for _ in range(5):
+        await world.notify({"id": uuid4().hex, "rail_key": uuid4().hex, "status": "succeeded", "at": world.clock.ago()})
+    await world.worker.drain()
+    noted = (await world.get("/v1/anomalies", "auditor", params={"limit": 5})).json()["data"]
     await world.put("/v1/merchants/shop-of-tests", {"name": "Shop", "contact": {"url": "https://shop.example/help"}})
     return {
         "payment_id": [pending["id"], waiting["id"], refunded["id"]],
         "cancellation_id": [asked["id"], done["id"]],
         "refund_id": [refund["id"]],
+        "anomaly_id": [one["id"] for one in noted],
         "version": ["2026-11-a"],
         "merchant_id": ["shop-of-tests"],
         "provider": ["sandbox"],

@@ -45,6 +45,7 @@ TABLES: Final = (
     "job",
     "notification",
     "anomaly",
+    "anomaly_step",
     "policy",
     "merchant",
 )
@@ -179,6 +180,7 @@ def settings_for(database: Database, data_dir: Path, sandbox_url: str) -> Settin
         rail_timeout_seconds=0.5,
         lease_seconds=10,
         enquiry_seconds=(30, 60),
+        breaker_failures=1000,  # what one test does to the rail pauses it for no other
     )
 
 

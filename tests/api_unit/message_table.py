@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
+from service.api.attention import advice_text
 from service.api.cancellation_messages import cancellation_message
 from service.api.i18n import Language
 from tests.domain import made
@@ -22,10 +23,12 @@ from workflows.domain.enums import (
     MerchantDecision,
     OnDeadline,
     PaymentState,
+    Recovery,
     Refusal,
     Source,
 )
-from workflows.domain.model import Cancellation, Funding, Leg, MerchantAnswer, Refund, Snapshot
+from workflows.domain.legs import Leg
+from workflows.domain.model import Cancellation, Funding, MerchantAnswer, Refund, Snapshot
 
 Situation = tuple[str, Snapshot, Cancellation]
 
@@ -82,7 +85,7 @@ def leg(row: Cancellation, position: int, state: LegState, **members: object) ->
 
 def refunding(state: CancellationState, *states: LegState, disputed: bool = False, **members: object) -> tuple[Snapshot, Cancellation]:
     """An approved refund whose legs, of 60.00 and 40.00, are so."""
-    snapshot, row = asked(state=state, deadline_at=None, on_deadline=None, **members)  # type: ignore[arg-type]  # each has its own type
+    snapshot, row = asked(**{"state": state, "deadline_at": None, "on_deadline": None, **members})  # type: ignore[arg-type]  # each has its own type
     legs = tuple(leg(row, position, each) for position, each in enumerate(states))
     refund = Refund(
         id=UUID(int=8_000),
@@ -165,6 +168,46 @@ def refunds() -> Iterator[Situation]:
     snapshot, row = refunding(CancellationState.completed, LegState.succeeded, LegState.failed)
     successor = leg(row, 1, LegState.succeeded, id=UUID(int=9_100), source=Source.balance, replaces=UUID(int=9_001))
     yield "completed, 40.00 redirected", replace(snapshot, legs=(*snapshot.legs, successor)), row
+    yield from recovered()
+
+
+def recovered() -> Iterator[Situation]:
+    """After a person has ordered what is to follow."""
+    for how, source in (("again", Source.coupon), ("to the balance", Source.balance)):
+        snapshot, row = refunding(CancellationState.executing, LegState.succeeded, LegState.failed)
+        successor = leg(row, 1, LegState.scheduled, id=UUID(int=9_100), source=source, replaces=UUID(int=9_001))
+        yield f"executing, 40.00 sent {how}", replace(snapshot, legs=(*snapshot.legs, successor)), row
+    snapshot, row = refunding(CancellationState.completed, LegState.failed, LegState.failed)
+    successors = [
+        leg(row, at, LegState.succeeded, id=UUID(int=9_100 + at), source=Source.balance, replaces=UUID(int=9_000 + at)) for at in (0, 1)
+    ]
+    yield "completed, all redirected", replace(snapshot, legs=(*snapshot.legs, *successors)), row
+    for how in Recovery:
+        state = CancellationState.needs_attention if how is Recovery.close else CancellationState.executing
+        snapshot, row = refunding(state, LegState.succeeded, LegState.requires_action)
+        legs = tuple(replace(one, recovery=how) if one.state is LegState.requires_action else one for one in snapshot.legs)
+        yield f"{state}, 40.00 requires_action, {how} ordered", replace(snapshot, legs=legs), row
+    yield "needs_attention, by a day", *refunding(CancellationState.needs_attention, LegState.returned, LegState.returned, deadline_at=AT)
+    snapshot, row = asked(pending=True, state=CancellationState.failed)
+    legs = (
+        leg(row, 0, LegState.succeeded, kind=LegKind.void, refund_id=None),
+        leg(row, 1, LegState.failed, kind=LegKind.void, refund_id=None),
+    )
+    yield "failed, 60.00 voided", replace(snapshot, payment=replace(snapshot.payment, state=PaymentState.pending), legs=legs), row
+
+
+def advice() -> Iterator[tuple[str, Leg]]:
+    """Each state of a leg that has not arrived, for what those of ours are told."""
+    _, row = asked()
+    for state in LegState:
+        if state is not LegState.succeeded:
+            yield state.value, leg(row, 0, state)
+    yield "failed, never sent", leg(row, 0, LegState.failed, attempts=0)
+    yield "requires_action, ordered", leg(row, 0, LegState.requires_action, recovery=Recovery.retry)
+
+
+def situation_of(one: Leg) -> Snapshot:
+    return replace(asked()[0], legs=(one,))
 
 
 def told(situation: Situation, spoken: Language) -> str:
@@ -177,6 +220,8 @@ def table() -> str:
     lines = []
     for situation in situations():
         lines += [f"{situation[0]}", *(f"    {told(situation, spoken)}" for spoken in Language)]
+    for name, one in advice():
+        lines += [f"for ours, {name}", *(f"    {advice_text(situation_of(one), one, spoken)}" for spoken in Language)]
     return "\n".join(lines)
 
 

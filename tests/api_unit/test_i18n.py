@@ -41,6 +41,9 @@ from workflows.domain.decisions.requests import Assessment
 from workflows.domain.enums import (
     ActorRole,
     Anchor,
+    AnomalyAction,
+    AnomalyKind,
+    AnomalyState,
     Category,
     Channel,
     Fulfilment,
@@ -169,6 +172,8 @@ VOCABULARIES: dict[str, list[str]] = {
     "on_deadline.awaiting_merchant": [*OnDeadline, "second_approval", "void"],
     "on_deadline.offered": list(OnDeadline),
     "on_deadline.awaiting_return": [*OnDeadline, "second_approval", "void"],
+    "anomaly": list(AnomalyKind),
+    "anomaly_next": [*AnomalyAction, AnomalyState.awaiting_second_approval, AnomalyState.resolved],
     "fault": list(FaultCode),
     "member": sorted({member for problem in PROBLEMS.values() for member in problem.members}),
 }

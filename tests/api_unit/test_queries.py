@@ -23,7 +23,8 @@ from service.api.pagination import After, CursorMalformed
 from service.api.problems import RequestProblem
 from service.api.queries import Query, check_query, item_quantities
 from service.api.types import CustomerChannel
-from workflows.domain.enums import CancellationState, Reason, RecordType, Route
+from workflows.domain.enums import CancellationState, Reason, Route
+from workflows.domain.record_types import RecordType
 from workflows.storage.list_filters import CancellationFilter, ListOrder
 
 MODELS: tuple[type[Query], ...] = (

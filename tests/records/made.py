@@ -7,9 +7,10 @@ from hashlib import sha256
 from uuid import UUID
 
 from workflows.domain import ids
-from workflows.domain.enums import ActorRole, Channel, RecordType
+from workflows.domain.enums import ActorRole, Channel
 from workflows.domain.exports import ExportDigest, Scope, export_line, trailer_line
 from workflows.domain.model import Actor, DataValue
+from workflows.domain.record_types import RecordType
 from workflows.domain.records import GENESIS, Record, RecordDraft, chain_id, seal
 from workflows.domain.verifying import Verdict, verify_export
 

@@ -12,9 +12,10 @@ import pytest
 
 from tests.records.made import MORNING, OURS, chain, export, sign
 from workflows.domain.canonical import canonical
-from workflows.domain.enums import ActorRole, Channel, RecordType
+from workflows.domain.enums import ActorRole, Channel
 from workflows.domain.exports import CSV_COLUMNS, ExportDigest, Scope, csv_header, csv_line
 from workflows.domain.model import Actor
+from workflows.domain.record_types import RecordType
 from workflows.domain.records import GENESIS, RecordDraft, seal
 
 RECORDS = chain("a", 2)

@@ -5,7 +5,7 @@ import pytest
 from service.api.problems import PROBLEMS
 from service.api.routing import Operation
 from service.app import declared_operations
-from workflows.domain.enums import CancellationTrigger, PaymentTrigger, Role
+from workflows.domain.enums import AnomalyAction, CancellationTrigger, PaymentTrigger, Role
 
 # One column a role: wallet, agent, supervisor, merchant, auditor, operator. A star: the call needs an Idempotency-Key.
 MATRIX = """
@@ -31,9 +31,16 @@ POST /v1/cancellations/{cancellation_id}/return-received - - - m - - *
 POST /v1/cancellations/next                         - a s - - - *
 POST /v1/cancellations/{cancellation_id}/assign     - a s - - - *
 POST /v1/cancellations/{cancellation_id}/approve    - a s - - - *
+POST /v1/cancellations/{cancellation_id}/retry      - a s - - - *
+POST /v1/cancellations/{cancellation_id}/redirect   - a s - - - *
+POST /v1/cancellations/{cancellation_id}/close      - a s - - - *
+POST /v1/cancellations/{cancellation_id}/outcome    - - s - - - *
 POST /v1/cancellations/{cancellation_id}/deny       - a s - - - *
 GET  /v1/refunds/{refund_id}                        w a s m u -
 GET  /v1/refunds                                    w a s m u -
+GET  /v1/anomalies                                  - a s - u -
+GET  /v1/anomalies/{anomaly_id}                     - a s - u -
+POST /v1/anomalies/{anomaly_id}/resolve             - a s - - - *
 GET  /v1/records                                    - - - - u -
 GET  /v1/records/export                             - - - - u -
 GET  /v1/policies                                   w a s m u o
@@ -138,7 +145,14 @@ ACTIONS = {
     "return_received": "m",
     "assign": "as",
     "approve": "as",
+    "retry": "as",
+    "redirect": "as",
+    "close": "as",
+    "record_outcome": "s",
     "deny": "as",
+    "note": "as",
+    "adopt": "as",
+    "refund": "as",
 }
 
 
@@ -150,7 +164,11 @@ def test_each_step_is_taken_by_one_operation_and_by_those_who_should() -> None:
     }
     assert len(taken) == len(ACTIONS)
     assert {method for _, method, _ in taken} == {"POST"}
-    assert set(ACTIONS) - {"modify", "fulfilment", "correct_fulfilment", "assign"} <= {*PaymentTrigger, *CancellationTrigger}
+    assert set(ACTIONS) - {"modify", "fulfilment", "correct_fulfilment", "assign", "record_outcome"} <= {
+        *PaymentTrigger,
+        *CancellationTrigger,
+        *AnomalyAction,
+    }
 
 
 def test_a_supervisor_may_what_an_agent_may() -> None:

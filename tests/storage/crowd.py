@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.storage.rows import CANCELLATION_ROW, LEG_ROW, PAYMENT_ROW, RECORD_ROW, Row
+from tests.storage.rows import ANOMALY_ROW, ANOMALY_STEP_ROW, CANCELLATION_ROW, LEG_ROW, PAYMENT_ROW, RECORD_ROW, Row
 from workflows.domain.ids import payment_id
 
 Connection = Any  # asyncpg ships no types
@@ -71,11 +71,24 @@ _RECORD = """
         case when p.n < 30 then 'clerk' when s < 3 then 'backend' else 'worker' end as actor_id
       from made_payment p, generate_series(1, p.sequence) s
 """
+# Most were resolved; what is open still, or was proposed, lies far down.
+_ANOMALY = """
+    select n, p.id as scope_id, p.id as payment_id, uuidv7(p.created_at - now()) as id, p.created_at, 'w-' || n as word,
+        case when n < 40 then 'voided_late' when n % 2 = 0 then 'contradiction' else 'amount_mismatch' end as kind,
+        case when n < 40 then 'olden' when n % 3 = 0 then null else 'sandbox' end as provider
+      from made_payment p where n < 30 or n % 10 = 0
+"""
+_ANOMALY_STEP = """
+    select n, scope_id, id as anomaly_id, n >= 20 as closes, case when n >= 20 then 'note' else 'refund' end as action, created_at as at
+      from made_anomaly where n >= 10
+"""
 _STATEMENTS: tuple[tuple[str, Row, str], ...] = (
     ("payment", PAYMENT_ROW, _PAYMENT),
     ("cancellation", CANCELLATION_ROW, _CANCELLATION),
     ("leg", LEG_ROW, _LEG),
     ("record", RECORD_ROW, _RECORD),
+    ("anomaly", ANOMALY_ROW, _ANOMALY),
+    ("anomaly_step", ANOMALY_STEP_ROW, _ANOMALY_STEP),
 )
 
 
@@ -90,7 +103,7 @@ async def fill(connection: Connection) -> None:
         values = ", ".join(f'{"m" if name in differ else "usual"}."{name}"::{type_}' for name, type_ in columns)
         usual = f"jsonb_populate_record(null::public.{table}, $1::jsonb) usual"
         await connection.execute(f"insert into {table} select {values} from made_{table} m, {usual}", json.dumps(row))  # noqa: S608 -- our own names
-    await connection.execute("vacuum analyze payment, cancellation, leg, record")
+    await connection.execute("vacuum analyze payment, cancellation, leg, record, anomaly, anomaly_step")
 
 
 _COLUMNS = """

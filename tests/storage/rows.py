@@ -46,6 +46,7 @@ LEG_ROW: Row = {
     "payment_id": id_(PAYMENT), "id": id_(LEG), "cancellation_id": id_(CANCELLATION), "refund_id": id_(REFUND), "kind": "refund",
     "source": "balance", "position": 0, "provider": "sandbox", "provider_reference": "ok", "amount": 100, "currency": "CNY",
     "state": "scheduled", "attempts": 0, "replaces": id_(NOBODY), "created_at": NOW, "updated_at": NOW,
+    "answers": [],
 }  # fmt: skip
 RECORD_ROW: Row = {
     "chain_id": id_(PAYMENT), "sequence": 1, "id": id_(5), "chain": "pay_1", "payment_id": id_(PAYMENT), "type": "payment.registered",
@@ -74,6 +75,10 @@ ANOMALY_ROW: Row = {
     "scope_id": id_(PAYMENT), "id": id_(12), "payment_id": id_(PAYMENT), "kind": "contradiction", "word": "w", "data": {},
     "created_at": NOW,
 }  # fmt: skip
+ANOMALY_STEP_ROW: Row = {
+    "scope_id": id_(PAYMENT), "anomaly_id": id_(12), "number": 1, "action": "note", "by": "a-1", "role": "agent", "at": NOW,
+    "closes": True,
+}  # fmt: skip
 POLICY_ROW: Row = {
     "version": "p", "ordinal": 101, "effective_from": NOW, "document": {}, "published_at": NOW, "published_by": "o",
 }  # fmt: skip
@@ -81,7 +86,7 @@ MERCHANT_ROW: Row = {
     "merchant_id": "m", "version": 1, "name": "Shop", "contact": {}, "rules": [], "auto_accept_up_to": {}, "changed_at": NOW,
     "changed_by": "o",
 }  # fmt: skip
-WORKER_ROW: Row = {"id": id_(9), "beat_at": NOW}
+WORKER_ROW: Row = {"id": id_(9), "beat_at": NOW, "rails": {}}
 
 # In the order in which they can be inserted.
 FIRST: dict[str, Row] = {
@@ -94,11 +99,12 @@ FIRST: dict[str, Row] = {
     "job": JOB_ROW,
     "notification": NOTIFICATION_ROW,
     "anomaly": ANOMALY_ROW,
+    "anomaly_step": ANOMALY_STEP_ROW,
     "policy": POLICY_ROW,
     "merchant": MERCHANT_ROW,
     "worker": WORKER_ROW,
 }
-ANOTHER, FREE = 11, 12
+ANOTHER, FREE, UNRESOLVED = 11, 12, 13
 SECOND: dict[str, Row] = {
     "payment": {**PAYMENT_ROW, "id": id_(ANOTHER)},
     "cancellation": {
@@ -115,6 +121,7 @@ SECOND: dict[str, Row] = {
     "job": {**JOB_ROW, "id": id_(ANOTHER), "kind": "notification"},
     "notification": {**NOTIFICATION_ROW, "id": id_(ANOTHER), "rail_id": "n-2"},
     "anomaly": {**ANOMALY_ROW, "id": id_(ANOTHER), "word": "w-2"},
+    "anomaly_step": {**ANOMALY_STEP_ROW, "anomaly_id": id_(UNRESOLVED), "action": "refund", "closes": False},
     "policy": {**POLICY_ROW, "version": "p-2", "ordinal": 102},
     "merchant": {**MERCHANT_ROW, "version": 2},
     "worker": {**WORKER_ROW, "id": id_(ANOTHER)},
@@ -126,7 +133,9 @@ async def insert(connection: Connection, table: str, row: Row) -> None:
     await connection.execute(f"insert into {table} select * from jsonb_populate_record(null::public.{table}, $1::jsonb)", json.dumps(row))  # noqa: S608 -- our own names
 
 
-async def insert_first(connection: Connection) -> None:
+async def insert_first(connection: Connection, *, without: str = "") -> None:
     for table, row in FIRST.items():
-        await insert(connection, table, row)
+        if table != without:
+            await insert(connection, table, row)
     await insert(connection, "payment", {**PAYMENT_ROW, "id": id_(FREE)})  # one without any cancellation
+    await insert(connection, "anomaly", {**ANOMALY_ROW, "id": id_(UNRESOLVED), "word": "w-3"})

@@ -4,13 +4,15 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from tests.database import Database
 from tests.storage.world import WALLET, World, world
 from workflows.domain.changes import Change
 from workflows.domain.decisions import outcomes
 from workflows.domain.enums import JobKind
-from workflows.domain.model import IdempotentResponse, Leg
+from workflows.domain.legs import Leg
+from workflows.domain.model import IdempotentResponse
 from workflows.storage.apply import Applied, Conflict, Lost
 from workflows.storage.jobs import Claim, Queue
 from workflows.storage.mapping import ResponseToKeep
@@ -28,7 +30,7 @@ async def put_off(made: World, leg: Leg, seconds: int) -> Change:
     snapshot = await made.store.load(SnapshotQuery(payment_id=leg.payment_id, leg_id=leg.id))
     assert snapshot is not None
     context = made.runner.runtime.context(WALLET, None)
-    change = outcomes.postpone(snapshot, leg, next_attempt_at=made.now + timedelta(seconds=seconds), context=context)
+    change = outcomes.postpone(snapshot, replace(leg, next_attempt_at=made.now + timedelta(seconds=seconds)), context)
     assert not change.records
     return change
 

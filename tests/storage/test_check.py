@@ -18,7 +18,8 @@ from service.terminal.check import run_check
 from service.terminal.invariant_texts import INVARIANT_TEXTS
 from tests.database import Cluster, Database, in_thread
 from tests.storage.world import WORDS, World, world
-from workflows.domain.enums import ActorRole, CancellationState, Channel, PaymentState, Reason, Source
+from workflows.domain.decisions.anomalies import Resolution, resolve
+from workflows.domain.enums import ActorRole, AnomalyAction, CancellationState, Channel, PaymentState, Reason, Source
 from workflows.domain.errors import RefundryError
 from workflows.domain.ids import payment_id, public
 from workflows.domain.model import Actor, Item, ItemQuantity, MerchantContact
@@ -27,6 +28,7 @@ from workflows.flows.change_merchant import ChangeMerchant, change_merchant
 from workflows.flows.check import COLUMNS, EXAMPLES_MAX, IN_CHAINS, LINKED, SEALED, STORY, UNBROKEN, InvariantResult, run_checks
 from workflows.flows.check_rail import MOVED
 from workflows.storage.invariants import IN_SQL
+from workflows.storage.snapshot import SnapshotQuery
 
 NAMES = {invariant.name for invariant in IN_SQL} | set(IN_CHAINS)
 ITEMS = (Item(reference="a", quantity=3, amount=700), Item(reference="b", quantity=1, amount=300))
@@ -96,6 +98,21 @@ async def populate(made: World) -> None:
     for name in ("Shop", "Newer Shop"):
         await describe(made, name)
     await made.register("pinned")
+    odd = await made.register("odd", settled=False)
+    await made.fail(odd)
+    await made.complete(odd)
+    await note(made, odd)
+
+
+async def note(made: World, payment: UUID) -> None:
+    """The payment's anomaly is resolved by an agent."""
+    actor = Actor(role=ActorRole.agent, id="anna", channel=Channel.system)
+    snapshot = await made.store.load(SnapshotQuery(payment_id=payment, shown=True))
+    assert snapshot is not None
+    terms = await made.runner.runtime.terms(snapshot.payment)
+    resolution = Resolution(action=AnomalyAction.note, note="seen")
+    context = made.runner.runtime.context(actor, "r-1", snapshot.payment.updated_at)
+    await made.store.apply(resolve(snapshot, snapshot.anomalies[0], resolution, terms=terms, context=context))
 
 
 async def describe(made: World, name: str) -> None:
@@ -245,6 +262,7 @@ BROKEN = [
     Broken(VERSIONS, "update policy set version = 'other'", {"policies_exist"}),
     Broken(VERSIONS, "update record set type = 'payment.noted' where type = 'merchant.changed' and body like '%m-1@2%'", {COLUMNS}),
     Broken("parts_belong", f"update personal_text set subject_id = '{NOBODY}' where {where('late')} and name = 'note'"),
+    Broken("parts_belong", f"update personal_text set subject_id = '{NOBODY}' where {where('odd')} and value->>'note' = 'seen'"),
     Broken("parts_belong", f"update cancellation set payment_id = '{NOBODY}' where {where('late')}"),
     Broken(
         "parts_belong", f"update leg set cancellation_id = '{NOBODY}' where {where('moving')}", {CANCELLATION, RESERVED, ALLOCATED, FOLLOW}

@@ -9,7 +9,7 @@ import pytest
 from tests.database import Database
 from tests.storage.world import World, world
 from workflows.domain.enums import LegState
-from workflows.domain.model import Leg
+from workflows.domain.legs import Leg
 from workflows.flows.check import InvariantResult
 from workflows.flows.check_rail import Moved, check_rail
 
@@ -91,3 +91,18 @@ async def test_a_return_that_was_not_told_yet_is_waited_for(made: World) -> None
     await made.work()
     assert (await made.legs(found["arrived"].payment_id))[0].state is LegState.returned
     assert (await compare(made, [moved(found["arrived"]), moved(found["void"])])).violations == 1
+
+
+async def test_what_came_back_before_anybody_heard_that_it_had_gone_agrees(made: World) -> None:
+    """The leg failed: nothing arrived. The rail's book has both, that it went out and that it came back."""
+    payment = await made.register("returned unheard", sources=("pending",), settled=True)
+    await made.request(payment)
+    await made.work()
+    (leg,) = await made.legs(payment)
+    await made.say(leg, "returned")
+    await made.work()
+    (leg,) = await made.legs(payment)
+    assert leg.state is LegState.failed
+
+    assert (await compare(made, [moved(leg, returned_at=LONG_AGO)])).violations == 0
+    assert (await compare(made, [moved(leg)])).violations == 1, "it moved and did not come back"

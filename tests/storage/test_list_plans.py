@@ -14,9 +14,9 @@ from tests.database import Cluster
 from tests.domain.made import completed
 from tests.storage import crowd
 from workflows.domain.ids import payment_id
-from workflows.storage import agent_requests, next_cases, search
+from workflows.storage import agent_requests, anomalies, next_cases, search
 from workflows.storage.agent_requests import AgentRequestsQuery
-from workflows.storage.list_filters import CancellationFilter, ListOrder, PaymentFilter, Place, RecordFilter, RefundFilter
+from workflows.storage.list_filters import AnomalyFilter, CancellationFilter, ListOrder, PaymentFilter, Place, RecordFilter, RefundFilter
 from workflows.storage.next_cases import NextCasesQuery
 
 Connection = Any  # asyncpg ships no types
@@ -112,6 +112,19 @@ REFUNDS = {
     **{f"provider {name}": RefundFilter(provider=name) for name in ("sandbox", "wallet", "olden", "none")},
     **{f"merchant_id {name}": RefundFilter(merchant_id=name) for name in ("merchant-big", "merchant-7", "merchant-quiet", "none")},
 }
+ANOMALIES = {
+    "nothing": AnomalyFilter(),
+    **{f"kind {name}": AnomalyFilter(kind=name) for name in ("contradiction", "voided_late", "unreadable")},
+    **{f"provider {name}": AnomalyFilter(provider=name) for name in ("sandbox", "olden", "none")},
+    "kind and provider": AnomalyFilter(kind="contradiction", provider="sandbox"),
+    "payment_id": AnomalyFilter(payment_id=payment_id(crowd.KNOWN)),
+    "payment_id that nobody has": AnomalyFilter(payment_id=NOBODY),
+    "state awaiting_second_approval": AnomalyFilter(state="awaiting_second_approval"),
+    "state resolved": AnomalyFilter(state="resolved"),
+    "state open of a kind": AnomalyFilter(state="open", kind="voided_late"),
+    "created_from": AnomalyFilter(created_from=crowd.LATE),
+    "created_from and created_to": AnomalyFilter(created_from=crowd.START, created_to=crowd.START + timedelta(hours=1)),
+}
 RECORDS = {
     "nothing": RecordFilter(),
     **{f"actor {name}": RecordFilter(actor=name) for name in ("backend", "clerk", "none")},
@@ -192,6 +205,32 @@ async def test_refunds(connection: Connection, after: Place | None) -> None:
 
 
 @pytest.mark.parametrize("after", [None, MIDDLE], ids=["first page", "later page"])
+async def test_anomalies(connection: Connection, after: Place | None) -> None:
+    for name, wanted in ANOMALIES.items():
+        explained = Explained(connection)
+        await anomalies.page(explained, wanted, after, LIMIT)
+        await _must_be_short(explained, f"anomalies by {name}")
+
+
+async def test_what_is_open_is_found_among_all_that_was_resolved(connection: Connection) -> None:
+    """The one list that walks what it does not show: an anomaly never changes, so that no index can hold the open ones alone."""
+    for state, count in (("open", 10), ("awaiting_second_approval", 10)):
+        found = await anomalies.page(connection, AnomalyFilter(state=state), None, LIMIT)
+        assert len(found) == count
+        assert found == sorted(found, key=lambda one: (one.at, one.id), reverse=True)
+
+
+async def test_an_anomaly_is_found_by_its_id(connection: Connection) -> None:
+    explained = Explained(connection)
+    known = await connection.fetchval("select id from anomaly where payment_id = $1", payment_id(crowd.KNOWN))
+
+    (found,) = await anomalies.load(explained, [known])
+
+    assert found.anomaly.id == known
+    await _must_be_short(explained, "an anomaly")
+
+
+@pytest.mark.parametrize("after", [None, MIDDLE], ids=["first page", "later page"])
 async def test_records(connection: Connection, after: Place | None) -> None:
     for name, wanted in RECORDS.items():
         explained = Explained(connection)
@@ -260,7 +299,7 @@ async def test_what_an_agent_asked_for(connection: Connection, sub: str) -> None
 
 
 async def test_every_member_of_a_filter_is_asked_for() -> None:
-    for cases in (PAYMENTS, CANCELLATIONS, REFUNDS, RECORDS):
+    for cases in (PAYMENTS, CANCELLATIONS, REFUNDS, ANOMALIES, RECORDS):
         usual = {one.name: one.default for wanted in cases.values() for one in fields(wanted)}
         asked = {name for wanted in cases.values() for name in usual if getattr(wanted, name) != usual[name]}
         assert asked == set(usual)

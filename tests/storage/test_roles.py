@@ -25,6 +25,7 @@ APPLICATION = {
     "job": {"select", "insert", "update", "delete"},
     "notification": {"select", "insert", "update"},
     "anomaly": {"select", "insert"},
+    "anomaly_step": {"select", "insert"},
     "policy": {"select", "insert"},
     "merchant": {"select", "insert"},
     "worker": {"select", "insert", "update", "delete"},
@@ -39,6 +40,7 @@ REFUSED = {
     "personal_text": {"update", "truncate"},
     "kept_reply": {"update", "truncate"},
     "anomaly": {"update", "delete", "truncate"},
+    "anomaly_step": {"update", "delete", "truncate"},
     "policy": {"update", "delete", "truncate"},
     "merchant": {"update", "delete", "truncate"},
 }
@@ -53,7 +55,8 @@ UPDATED = {
     " reminders merchant merchant_time_left_us offers offer_amount goods declined_by raised forfeited"
     " merchant_time_us tier first_response_due_at resolution_due_at first_responded_at"
     " refund_id refund_version refund_state refund_amount refund_created_at refund_updated_at",
-    "leg": "state outcome_source provider_refund_id rail_reference attempts failure_code next_attempt_at sent_at updated_at",
+    "leg": "state outcome_source provider_refund_id rail_reference attempts failure_code next_attempt_at sent_at updated_at "
+    "first_sent_at recovery answers",
     "notification": "handled_at verdict",
 }
 

@@ -215,12 +215,36 @@ async def test_cancellations_that_are_there_get_their_merchant(database: Databas
         await connection.close()
 
 
+@pytest.mark.parametrize("raised", [False, True])
+async def test_stuck_money_gets_its_clock_and_loses_it_on_the_way_back(database: Database, raised: bool) -> None:
+    """What is stuck has no clock before 0020. A raised case has none after it either."""
+    clock = {"clock_id": rows.id_(rows.PAYMENT), "clock_started_at": rows.NOW}
+    due = {"state": "needs_attention", "deadline_at": rows.NOW, "on_deadline": "agent", "raised": raised, **({} if raised else clock)}
+    shown = "select clock_id is not null, deadline_at is not null, raised from cancellation"
+    connection = await asyncpg.connect(database.owner_url, ssl=False)
+    try:
+        await rows.insert(connection, "payment", rows.PAYMENT_ROW)
+        await rows.insert(connection, "cancellation", {**rows.CANCELLATION_ROW, **due})
+
+        await alembic(database.owner_url, lambda config: command.downgrade(config, "0019"))
+        before = await connection.fetchrow(shown)
+        await alembic(database.owner_url, up)
+        after = await connection.fetchrow(shown)
+
+        assert (tuple(before or ()), tuple(after or ())) == ((False, False, False), (True, True, False))
+        assert await connection.fetchval(
+            "select count(*) from job j join cancellation c on j.subject_id = c.clock_id and j.kind = 'deadline' and j.attempt = 0"
+        )
+    finally:
+        await connection.close()
+
+
 async def test_what_is_there_keeps_its_words_and_its_refunds_both_ways(database: Database) -> None:
     connection = await asyncpg.connect(database.owner_url, ssl=False)
     try:
-        await rows.insert_first(connection)
+        await rows.insert_first(connection, without="anomaly_step")  # which no downgrade forgets
         await rows.insert(connection, "cancellation", {**rows.SECOND["cancellation"], **rows.NO_REFUND})
-        tables = [table for table in rows.FIRST if table not in ("policy", "merchant")]
+        tables = [table for table in rows.FIRST if table not in ("policy", "merchant", "anomaly_step")]
         before = {table: await contents(connection, table) for table in tables}
 
         await alembic(database.owner_url, lambda config: command.downgrade(config, "0011"))

@@ -20,7 +20,8 @@ from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.decisions.requests import CancellationRequest
 from workflows.domain.enums import ActorRole, Channel, PaymentFailure, Reason, Source
 from workflows.domain.ids import payment_id
-from workflows.domain.model import Actor, Funding, IdempotentResponse, Item, ItemQuantity, Leg, Snapshot
+from workflows.domain.legs import Leg
+from workflows.domain.model import Actor, Funding, IdempotentResponse, Item, ItemQuantity, Snapshot
 from workflows.domain.ports import (
     Absent,
     Declined,
@@ -32,15 +33,16 @@ from workflows.domain.ports import (
     Provider,
     ProviderNotification,
     ProviderUnavailable,
+    RailSchedule,
     Returned,
     Settled,
     Unknown,
 )
-from workflows.flows.execute_leg import Rails
+from workflows.flows.rails import Rails
 from workflows.storage.notifications import ReceivedNotification
 from workflows.storage.snapshot import SnapshotQuery
 from workflows.storage.store import Store
-from workflows.worker import Worker, WorkerConfig, lanes
+from workflows.worker import Worker, WorkerConfig
 
 WALLET = Actor(role=ActorRole.wallet, id="w-backend", channel=Channel.app)
 START = datetime(2026, 11, 2, 2, 0, tzinfo=UTC)
@@ -65,11 +67,17 @@ def outcome(word: str, amount: int, currency: str) -> Outcome:
     return others.get(word, Done(amount, currency, provider_refund_id="r-1"))
 
 
+SCHEDULE = RailSchedule(
+    enquiries=(timedelta(seconds=1),), sends_again=True, unknown_max=timedelta(hours=1), processing_max=timedelta(days=3)
+)
+
+
 @dataclass
 class Rail:
     """Answers by the provider reference: words parted by slashes, one for each call under a key, the last for all that follow."""
 
     name: str = "sandbox"
+    schedule: RailSchedule = SCHEDULE
     calls: dict[str, int] = field(default_factory=dict)
 
     async def refund(self, order: Order) -> Outcome:
@@ -81,12 +89,18 @@ class Rail:
     async def find(self, order: Order) -> Outcome:
         return self._answer(order) if order.rail_key in self.calls else Absent()
 
+    async def cancel(self, order: Order) -> Outcome:
+        return self._answer(order)
+
+    def successor_reference(self, provider_reference: str) -> str:
+        return provider_reference.partition("|")[2] or "done"
+
     def read(self, body: bytes) -> ProviderNotification | None:
         said = json.loads(body)
         return ProviderNotification(said["rail_key"], outcome(said["word"], said["amount"], said["currency"]))
 
     def _answer(self, order: Order) -> Outcome:
-        words = order.provider_reference.split("/")
+        words = order.provider_reference.partition("|")[0].split("/")
         call = self.calls.get(order.rail_key, 0)
         self.calls[order.rail_key] = call + 1
         return outcome(words[min(call, len(words) - 1)], order.amount, order.currency)
@@ -111,17 +125,24 @@ class World:
         )
         self.runner = Runner(runtime)
         provider: Provider = self.rail
-        rails = Rails(providers={provider.name: provider}, enquiries=(timedelta(seconds=1),))
-        self.worker = Worker(runtime, rails, WorkerConfig(lanes=lanes(8, 8)))
+        rails = Rails(providers={provider.name: provider})
+        self.worker = Worker(runtime, rails, WorkerConfig(moves=8))
 
     async def register(
-        self, reference: str, *, amount: int = 1000, sources: Sequence[str] = ("ok",), settled: bool = True, items: Sequence[Item] = ()
+        self,
+        reference: str,
+        *,
+        amount: int = 1000,
+        sources: Sequence[str] = ("ok",),
+        settled: bool = True,
+        items: Sequence[Item] = (),
+        provider: str = "sandbox",
     ) -> UUID:
         """A payment from as many sources as there are scripts; the last gives what the others, 300 each, leave."""
         shares = [300] * (len(sources) - 1)
         shares.append(amount - sum(shares))
         funding = [
-            Funding(source=_SOURCES[i], amount=share, provider="sandbox", provider_reference=script)
+            Funding(source=_SOURCES[i], amount=share, provider=provider, provider_reference=script)
             for i, (share, script) in enumerate(zip(shares, sources, strict=True))
         ]
         terms = payments.PaymentDetails(
@@ -167,8 +188,8 @@ class World:
         await self.do(payment, decide)
 
     async def complete(self, payment: UUID) -> None:
-        def decide(snapshot: Snapshot, _: PolicyContext, context: Context) -> Change:
-            return payments.complete(snapshot, completed_at=None, provider_reference=None, context=context)
+        def decide(snapshot: Snapshot, terms: PolicyContext, context: Context) -> Change:
+            return payments.complete(snapshot, completed_at=None, provider_reference=None, terms=terms, context=context)
 
         await self.do(payment, decide)
 
