@@ -8,9 +8,9 @@ from workflows.domain.decisions.outcomes import came_back, carry_up, other_amoun
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.decisions.words import Word
 from workflows.domain.enums import AnomalyKind, AnomalyState, LegKind, LegState
-from workflows.domain.legs import TOLD_BY_PERSON, Leg
+from workflows.domain.legs import Leg
 from workflows.domain.model import Snapshot
-from workflows.domain.ports import Absent, Declined, Done, NeedsAction, Outcome, ProviderUnavailable, Returned, Settled, Unknown
+from workflows.domain.ports import Absent, Declined, Done, Outcome, Returned, Settled
 
 PREDECESSOR_PAID = "predecessor_paid"  # the failure code of a successor that was never sent
 
@@ -19,12 +19,10 @@ def lets_send(before: Leg, outcome: Outcome) -> bool:
     """Whether what the rail says now about the leg that failed, or was returned, lets its successor be sent.
 
     Of what was returned it is no news that it had been paid. Of what had failed, that its rail knows of nothing is no word against that.
-    Where a person read in the rail's books that it had failed, and another one orders what follows, the rail need not be there at all.
+    Silence lets nothing be sent, whoever said that it had failed.
     """
     if isinstance(outcome, Done):
         return before.state is LegState.returned or came_back(before)
-    if isinstance(outcome, Unknown | ProviderUnavailable | NeedsAction):
-        return before.failure_code == TOLD_BY_PERSON
     return isinstance(outcome, Declined | Returned | Settled | Absent)
 
 
