@@ -2,21 +2,27 @@
 
 import asyncio
 import gc
+import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
 import uvicorn
 from uvicorn.loops.auto import auto_loop_factory
 
-from service.http_protocol import Http11Protocol
+from service.http_limits import HttpLimits
+from service.http_protocol import http11_protocol
+from service.settings import Settings
+from service.up.raw_problems import raw_problem
 
 ASGIApplication = Callable[..., Awaitable[Any]]
 STOP_SECONDS = 8
 _BACKLOG = 2048
+_FILES_SHARE = 3 / 4  # of the files that the process may open, for connections; the rest is for the database and the logs
 _GARBAGE_ALLOCATIONS = 50_000  # so many more objects than before: then the garbage collector looks at the youngest
 
 
@@ -40,12 +46,23 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(app: ASGIApplication, listening: socket.socket, *, interruptible: bool = True, stop_seconds: int = STOP_SECONDS) -> None:
+def serve(
+    app: ASGIApplication,
+    listening: socket.socket,
+    *,
+    limits: HttpLimits | None = None,
+    interruptible: bool = True,
+    stop_seconds: int = STOP_SECONDS,
+) -> None:
     """Answer on this socket, which other processes may share, until SIGTERM (or Ctrl-C, where `interruptible`).
 
-    Requests under way then have `stop_seconds` to end.
+    Requests under way then have `stop_seconds` to end. The process may open as many files as the system lets it, and takes fewer
+    connections than `limits` say where even that is too few.
     """
-    config = configuration(app, log_config=None, backlog=_BACKLOG, timeout_graceful_shutdown=stop_seconds)
+    limits = limits or HttpLimits()
+    connections_max = min(limits.connections_max, int(raise_open_files_limit() * _FILES_SHARE))
+    limits = replace(limits, connections_max=connections_max)
+    config = configuration(app, limits, log_config=None, backlog=_BACKLOG, timeout_graceful_shutdown=stop_seconds)
     server = _Server(config)
     server.interruptible = interruptible
     settle_garbage_collection()
@@ -54,9 +71,37 @@ def serve(app: ASGIApplication, listening: socket.socket, *, interruptible: bool
         raise SystemExit(3)  # its lifespan failed, and has logged why
 
 
-def configuration(app: ASGIApplication, **more: Any) -> uvicorn.Config:
-    """Our uvicorn settings: HTTP/1.1 only, no access log, no `Server` header."""
-    return uvicorn.Config(app, http=Http11Protocol, ws="none", access_log=False, server_header=False, proxy_headers=False, **more)
+def configuration(app: ASGIApplication, limits: HttpLimits | None = None, **more: Any) -> uvicorn.Config:
+    """Our uvicorn settings: HTTP/1.1 only, within limits, no access log, no `Server` header."""
+    protocol = http11_protocol(limits or HttpLimits(), raw_problem)
+    return uvicorn.Config(app, http=protocol, ws="none", access_log=False, server_header=False, proxy_headers=False, **more)
+
+
+def limits_from(settings: Settings) -> HttpLimits:
+    """The limits of the API's connections."""
+    return HttpLimits(
+        head_seconds=settings.head_seconds,
+        keep_alive_seconds=settings.keep_alive_seconds,
+        connections_max=settings.connections_max,
+        connections_per_address_max=settings.connections_per_address_max,
+        trusted_proxies=settings.trusted_proxies,
+    )
+
+
+def limits_for_few(settings: Settings) -> HttpLimits:
+    """The same for the rail, whose few callers may each take every connection."""
+    limits = limits_from(settings)
+    return replace(limits, connections_per_address_max=limits.connections_max)
+
+
+def raise_open_files_limit() -> int:
+    """Let this process open as many files as the system lets it; how many that are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):  # macOS calls the hard limit infinite, and takes no such soft one
+        return soft
+    return hard
 
 
 def listen(host: str, port: int) -> socket.socket:
