@@ -52,7 +52,8 @@ async def test_a_worker_takes_no_job_of_a_rail_that_it_lacks(made: World) -> Non
 async def test_leases_and_due_times_are_the_databases_whatever_the_worker_believes(made: World) -> None:
     """No moment is given: the database's own clock counts, as in production."""
     await a_leg(made)
-    await made.pool.execute("update job set run_at = clock_timestamp() + interval '1 hour'")
+    await made.pool.execute("update job set attempt = attempt + 1, leased_until = clock_timestamp()")
+    await made.pool.execute("update job set run_at = clock_timestamp() + interval '1 hour', leased_until = null")
     assert await claim(made, now=None) == []
     await made.pool.execute("update job set run_at = clock_timestamp() - interval '1 second'")
 

@@ -39,6 +39,7 @@ REFUSED = {
     "record": {"update", "delete", "truncate"},
     "personal_text": {"update", "truncate"},
     "kept_reply": {"update", "truncate"},
+    "job": {"truncate"},
     "anomaly": {"update", "delete", "truncate"},
     "anomaly_step": {"update", "delete", "truncate"},
     "policy": {"update", "delete", "truncate"},
@@ -58,6 +59,7 @@ UPDATED = {
     "leg": "state outcome_source provider_refund_id rail_reference attempts failure_code next_attempt_at sent_at updated_at "
     "first_sent_at recovery answers",
     "notification": "handled_at verdict",
+    "job": "run_at attempt leased_until",
 }
 
 
@@ -185,6 +187,8 @@ async def test_the_application_may_lock_rows_that_it_may_change(application: Con
         "create trigger intruder before insert on record for each row execute function refuse_change()",
         "alter table record disable trigger record_guard",
         "alter table record disable trigger all",
+        "alter table payment disable trigger payment_update_rules",
+        "drop function payment_update_rules() cascade",
         "alter table payment drop constraint payment_refunds_within_amount",
         "alter table record owner to refundry_app",
         "drop table record",
@@ -309,6 +313,9 @@ async def test_the_application_writes_and_changes_what_its_work_needs(database: 
             key = ", ".join(column.name for column in metadata.tables[table].primary_key)
             upsert = f"insert into {table} select * from {table} on conflict ({key}) do update set {assignments}"
             assert await connection.execute(upsert) != "INSERT 0 0"
+        await connection.execute("update leg set state = 'failed'")  # whose job is done
+        await connection.execute("update notification set handled_at = received_at, verdict = 'known' where handled_at is null")
+        await connection.execute("update job set attempt = attempt + 1, leased_until = run_at")
         for table in ("personal_text", "kept_reply", "job", "worker"):
             assert await connection.execute(f"delete from {table}") == "DELETE 2"
     finally:

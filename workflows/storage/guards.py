@@ -1,7 +1,7 @@
 """Who may do what to which table: collected from the tables as data, and the SQL of the triggers and grants.
 
 `RIGHTS` and `TRIGGERS` say how it is now; a migration spells out its own part and calls `grant` and `refuse`. A test compares
-what a migrated database really allows with them.
+what a migrated database really allows with them. What a row may become is told by `row_rules.py`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -234,7 +234,7 @@ class CancellationRow(SQLModel, table=True):
     merchant_id: str = Field(sa_type=Text)  # the payment's, copied: a merchant's cancellations in order are one index's entries
 
     # The refund, where there is one: all of these or none. Its currency and its merchant are the cancellation's. What it was made with
-    # (id, amount, time) never changes: the trigger `cancellation_refund_once` refuses it.
+    # (id, amount, time) never changes: the rule `cancellation_refund_once` refuses it.
     refund_id: UUID | None
     refund_version: int | None = Field(sa_type=Integer)
     refund_state: str | None = Field(sa_type=LEG_STATE)

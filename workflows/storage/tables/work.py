@@ -26,7 +26,7 @@ class JobRow(SQLModel, table=True):
         Index("job_due", "kind", "provider", "run_at", postgresql_where=text("leased_until is null")),
         Index("job_leased", "kind", "provider", "leased_until", postgresql_where=text("leased_until is not null")),
         {
-            **guarded("select insert update delete"),
+            **guarded("select insert update delete", refused="truncate", once="payment_id id kind subject_id provider"),
             "postgresql_with": {"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.01", "autovacuum_vacuum_threshold": "500"},
         },
     )
