@@ -91,8 +91,12 @@ BOTH = (
 LINES = (Item(reference="a", quantity=3, amount=100), Item(reference="b", quantity=2, amount=200))
 
 
+REGISTRATIONS: dict[str, tuple[Record, ...]] = {}  # the records of what was registered here, by the head of the chain
+
+
 def registered(terms: payments.PaymentDetails, now: datetime = NOW - HOUR) -> Snapshot:
     change = payments.register(terms, policy_version="v-1", uetr=UETR, default_provider="sandbox", context=context(now))
+    REGISTRATIONS[change.payment.head] = change.records
     return change.after(None)
 
 

@@ -150,6 +150,7 @@ def test_what_a_leg_record_holds() -> None:
         "leg_id": ids.public("leg", leg.id),
         "rail_key": leg.rail_key,
         "source": "balance",
+        "position": 0,
         "provider": "sandbox",
         "provider_reference": "order-1",
         "attempts": 1,

@@ -7,14 +7,14 @@ from tests.domain import made
 from tests.domain.made import AGENT, BOTH, SUCCESSORS, SUPERVISOR
 from tests.domain.test_forfeits import FORFEITING
 from workflows.domain.changes import Change
-from workflows.domain.decisions import outcomes, permitted, recovery, requests
+from workflows.domain.decisions import outcomes, permitted, recovery, requests, successors
 from workflows.domain.decisions.eligibility import foresee
 from workflows.domain.decisions.recorded import ToldOutcome, record_outcome
-from workflows.domain.enums import CancellationState, Source
+from workflows.domain.enums import CancellationState, LegKind, LegState, Source
 from workflows.domain.errors import CancellationOpen, Forbidden, Invalid, InvalidState, SecondApproverRequired
-from workflows.domain.legs import SuccessorRules
+from workflows.domain.legs import TOLD_BY_PERSON, SuccessorRules
 from workflows.domain.model import Actor, Funding, Snapshot
-from workflows.domain.ports import Declined, NeedsAction, Pending, Returned, Unknown
+from workflows.domain.ports import Declined, Done, NeedsAction, Pending, Returned, Unknown
 
 NO = Declined("account_closed")
 OTHER = replace(AGENT, id="agent-2")
@@ -314,3 +314,19 @@ def test_a_leg_that_needs_somebody_and_one_that_failed() -> None:
     assert [(leg.position, leg.recovery) for leg in change.legs] == [(0, "retry"), (1, None)]
     assert recovery.predecessors(change.after(snapshot), change.legs[1]) == (snapshot.legs[1],)
     assert outcomes.submit(change.after(snapshot), change.legs[1], made.context()).legs[0].state == "submitted"
+
+
+def test_a_refund_waits_for_the_word_about_a_void_that_only_a_person_has_called_failed() -> None:
+    """The payment settles, and the refund follows by itself: its rail may still carry the void out, and both would move."""
+    snapshot = made.sent(made.asked(made.pending()))
+    [void] = snapshot.legs
+    failed = replace(void, state=LegState.failed, failure_code=TOLD_BY_PERSON)
+    refund = replace(void, id=made.new_id(), kind=LegKind.refund, state=LegState.scheduled, attempts=0)
+
+    after = replace(snapshot, legs=(failed, refund))
+
+    assert recovery.predecessors(after, refund) == (failed,)
+    assert recovery.predecessors(replace(after, legs=(replace(failed, failure_code="declined"), refund)), refund) == ()
+    assert not successors.lets_send(failed, Pending())
+    assert not successors.lets_send(failed, Done(failed.amount, failed.currency))
+    assert successors.lets_send(failed, Declined("account_closed"))

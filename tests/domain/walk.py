@@ -55,6 +55,7 @@ from workflows.domain.ports import (
     Settled,
     Unknown,
 )
+from workflows.domain.records import Record
 
 PATIENCE = RailSchedule(enquiries=(made.MINUTE,), sends_again=True, unknown_max=0 * NOW.resolution, processing_max=0 * NOW.resolution)
 REVIEWERS = (AGENT, SUPERVISOR)
@@ -73,6 +74,7 @@ class Node:
     snapshot: Snapshot
     moves: frozenset[UUID]
     deadlines: frozenset[UUID]
+    records: tuple[Record, ...] = ()
 
     @property
     def is_final(self) -> bool:
@@ -109,7 +111,7 @@ class Walk:
     def run(self, start: Snapshot, look: Look) -> Graph:
         """Visit what can be reached: all of it in order of distance, or, of too many states, some that are drawn evenly."""
         chance, graph = Random(1), Graph()
-        first = Node(start, frozenset(), frozenset())
+        first = Node(start, frozenset(), frozenset(), made.REGISTRATIONS[start.payment.head])
         known, waiting = {fingerprint(first): 0}, [0]
         graph.nodes.append(first)
         while waiting and len(graph.expanded) < self.states_max:
@@ -342,7 +344,7 @@ def _step(name: str, node: Node, command: Callable[[], Change | None]) -> Step:
         return Step(name, None, node)
     moves = node.moves | {job.subject_id for job in change.jobs if job.kind is JobKind.move}
     deadlines = node.deadlines | {job.subject_id for job in change.jobs if job.kind is JobKind.deadline}
-    return Step(name, change, Node(change.after(node.snapshot), moves, deadlines))
+    return Step(name, change, Node(change.after(node.snapshot), moves, deadlines, node.records + change.records))
 
 
 def _worked(leg: Leg, step: Step) -> Step:
@@ -354,8 +356,8 @@ def _worked(leg: Leg, step: Step) -> Step:
 
 def replace_job(step: Step, *, moves: frozenset[UUID] | None = None, deadlines: frozenset[UUID] | None = None) -> Step:
     node = step.node
-    node = Node(node.snapshot, node.moves if moves is None else moves, node.deadlines if deadlines is None else deadlines)
-    return Step(step.name, step.change, node, step.refused)
+    moves, deadlines = node.moves if moves is None else moves, node.deadlines if deadlines is None else deadlines
+    return Step(step.name, step.change, Node(node.snapshot, moves, deadlines, node.records), step.refused)
 
 
 def _rail() -> Any:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from tests.domain import made
+from tests.domain import made, replaying
 from tests.domain.made import NOW
 from tests.domain.walk import MOVING, REVIEWERS, Node, Step
 from workflows.domain.changes import Change
@@ -37,6 +37,7 @@ def check_node(node: Node) -> None:
     check_sources(snapshot)
     check_refunds(snapshot)
     check_payment_state(snapshot)
+    assert replaying.found(snapshot, list(node.records)) == [], "the records tell another story"
     for row in snapshot.cancellations:
         check_cancellation(node, row)
     for leg in snapshot.legs:

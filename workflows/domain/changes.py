@@ -13,10 +13,23 @@ from workflows.domain.anomaly_steps import with_steps
 from workflows.domain.enums import AnomalyKind, JobKind, LegKind, LegState
 from workflows.domain.errors import Refused
 from workflows.domain.legs import Leg
-from workflows.domain.model import Actor, Anomaly, AnomalyStep, Cancellation, DataValue, Job, Payment, PersonalText, Refund, Snapshot
+from workflows.domain.model import (
+    CANCELLATIONS_SHOWN,
+    Actor,
+    Anomaly,
+    AnomalyStep,
+    Cancellation,
+    DataValue,
+    Job,
+    Payment,
+    PersonalText,
+    Refund,
+    Snapshot,
+)
 from workflows.domain.ports import NewId
 from workflows.domain.record_types import RecordType
 from workflows.domain.records import Record, RecordDraft, digest_text, seal
+from workflows.domain.standing import standing
 
 T = TypeVar("T", Cancellation, Leg)
 
@@ -61,7 +74,7 @@ class Change(Struct, frozen=True, kw_only=True):
             legs=_merged(base.legs, self.legs),
             texts=base.texts + self.texts,
             anomalies=with_steps(base.anomalies, self.anomaly_steps) + self.anomalies,
-            cancellation_ids=tuple(dict.fromkeys([*base.cancellation_ids, *(c.id for c in self.cancellations)])),
+            cancellation_ids=tuple(dict.fromkeys([*base.cancellation_ids, *(c.id for c in self.cancellations)]))[-CANCELLATIONS_SHOWN:],
         )
 
 
@@ -232,6 +245,7 @@ class ChangeBuilder:
 
     def build(self, refusal: Refused | None = None) -> Change:
         self._raise_versions()
+        self._tell_standings()
         payment = self.payment
         records = tuple(self._sealed(self._entries))
         sequence, head = (records[-1].sequence, records[-1].hash) if records else (payment.sequence, payment.head)
@@ -262,6 +276,16 @@ class ChangeBuilder:
                 cancellation = self.now.cancellation(leg.cancellation_id)
                 if cancellation is not None:
                     self.put_cancellation(cancellation)
+
+    def _tell_standings(self) -> None:
+        """Of each cancellation that stands otherwise than before, the last record that is about it says how."""
+        for row in self._cancellations.values():
+            known, now = None if self._before is None else self._before.cancellation(row.id), standing(row)
+            if known is None or standing(known) != now:
+                named = ids.public("can", row.id)
+                about = (entry for entry in reversed(self._entries) if entry.data.get("cancellation_id") == named)
+                if (last := next(about, None)) is not None:
+                    last.data["cancellation"] = now
 
     def _record(self, type_: RecordType, amount: int | None, data: dict[str, DataValue]) -> None:
         self._entries.append(_Entry(type_, amount, data))
@@ -302,9 +326,12 @@ def _leg_data(leg: Leg) -> dict[str, DataValue]:
         "leg_id": ids.public("leg", leg.id),
         "rail_key": leg.rail_key,
         "source": leg.source.value,
+        "position": leg.position,
         "provider": leg.provider,
         "provider_reference": leg.provider_reference,
     }
+    if leg.recovery is not None:
+        data["recovery"] = leg.recovery.value
     if leg.provider_refund_id is not None:
         data["provider_refund_id"] = leg.provider_refund_id
     if leg.rail_reference is not None:

@@ -12,7 +12,10 @@ import asyncpg
 
 from workflows.domain.canonical import DECODER, canonical_unchecked
 from workflows.domain.records import GENESIS, LEAF, chain_id
+from workflows.domain.replay.comparison import REPLAYED
 from workflows.domain.times import rfc3339
+from workflows.flows.replay import Replay
+from workflows.storage.catalog import catalog_differences, read_catalog, wanted_catalog
 from workflows.storage.invariants import IN_SQL, Invariant
 from workflows.storage.notices import NOTICES
 from workflows.storage.views import Source, unchanging
@@ -29,6 +32,7 @@ SEALED = "records_sealed"
 LINKED = "records_linked"
 COLUMNS = "records_match_columns"
 STORY = "records_tell_one_story"
+SCHEMA = "schema_is_as_migrated"
 IN_CHAINS = (UNBROKEN, SEALED, LINKED, COLUMNS, STORY)
 _RECORDS = """
 select chain_id, sequence, id, chain, payment_id, type, occurred_at, actor_role, actor_id, body, hash
@@ -76,7 +80,8 @@ async def run_checks(source: Source, *, watch: Watch = _nobody_watches) -> list[
         for done, invariant in enumerate(IN_SQL):
             watch(invariant.name, done, len(IN_SQL))
             results.append(await _check(connection, invariant, await _count(connection, invariant.looks_at, counts)))
-        return results + await _check_chains(connection, await _count(connection, "record", counts), watch)
+        results += await _check_chains(connection, await _count(connection, "record", counts), watch)
+    return [*results, await _check_schema(source)]
 
 
 async def notice(source: Source) -> list[Noticed]:
@@ -100,14 +105,32 @@ async def _check(connection: asyncpg.Connection, invariant: Invariant, looked_at
 
 
 async def _check_chains(connection: asyncpg.Connection, total: int, watch: Watch) -> list[InvariantResult]:
-    chains = Chains()
+    """The chains, and in the same pass what they tell of each payment."""
+    chains, told = Chains(), {name: InvariantResult(name=name, looked_at=0) for name in REPLAYED}
+    replay = Replay(lambda name, what: told[name].violated(what))
     cursor = await connection.cursor(_RECORDS)
     watch("records", 0, total)
     while rows := await cursor.fetch(FETCH_ROWS):
-        for row in rows:
-            chains.see(_Row(*row))
+        for values in rows:
+            row = _Row(*values)
+            replay.see(row.payment_id, row.sequence, chains.see(row))
+        await replay.judge(connection)
         watch("records", chains.seen, total)
-    return chains.results()
+    await replay.judge(connection, last=True)
+    for name, seen in replay.seen.items():
+        told[name].looked_at = seen
+    return [*chains.results(), *told.values()]
+
+
+async def _check_schema(source: Source) -> InvariantResult:
+    """In a transaction of its own, since it reads with another search path."""
+    async with unchanging(source) as connection:
+        found = await read_catalog(connection)
+    wanted = wanted_catalog()
+    result = InvariantResult(name=SCHEMA, looked_at=len(found.objects))
+    for difference in catalog_differences(found, wanted):
+        result.violated(difference)
+    return result
 
 
 async def _count(connection: asyncpg.Connection, table: str, counts: dict[str, int]) -> int:
@@ -146,7 +169,8 @@ class Chains:
         self._results = {name: InvariantResult(name=name, looked_at=0) for name in IN_CHAINS}
         self._before: _Before | None = None
 
-    def see(self, row: _Row) -> None:
+    def see(self, row: _Row) -> dict[str, Any]:
+        """What the record's body says."""
         self.seen += 1
         before = self._before
         if before is not None and before.row.chain_id != row.chain_id:
@@ -166,6 +190,7 @@ class Chains:
         if row.payment_id is not None and row.sequence == expected and not _follows(row, before, from_state, to_state):
             self._violated(STORY, row, f"from_state={from_state} to_state={to_state} occurred_at={row.occurred_at:%Y-%m-%dT%H:%M:%S.%fZ}")
         self._before = _Before(row, from_state, to_state)
+        return body
 
     def results(self) -> list[InvariantResult]:
         for result in self._results.values():

@@ -111,6 +111,7 @@ def _change(snapshot: Snapshot, after: Payment, texts: dict[str, str], data: dic
     for name in _MOMENTS.values():
         at: datetime | None = getattr(after, name)
         data[name] = None if at is None else rfc3339(at)
+    data["merchant_told_at"] = {name: rfc3339(at) for name, at in after.merchant_told_at.items()}
     for text, value in texts.items():
         digest = builder.keep_text(after.id, text, value)
         data |= {text: value} if text == "carrier" else digest  # a company's name is nobody's secret

@@ -317,7 +317,10 @@ def _registered_data(payment: Payment) -> dict[str, DataValue]:
         "policy_version": payment.policy_version,
         "authorised_at": rfc3339(payment.authorised_at),
         "completed_at": rfc3339(payment.completed_at) if payment.completed_at else None,
+        "shipped_at": rfc3339(payment.shipped_at) if payment.shipped_at else None,
+        "delivered_at": rfc3339(payment.delivered_at) if payment.delivered_at else None,
         "funding": _funding_data(payment.funding),
+        "earned": [asdict(one) | {"kind": one.kind.value} for one in payment.earned],
     }
     if payment.merchant_rules_version is not None:
         data["merchant_rules_version"] = payment.merchant_rules_version
@@ -343,6 +346,4 @@ def _items_digest(items: tuple[Item, ...]) -> str:
 
 
 def _funding_data(funding: tuple[Funding, ...]) -> list[DataValue]:
-    return [
-        {"source": f.source.value, "amount": f.amount, "provider": f.provider, "provider_reference": f.provider_reference} for f in funding
-    ]
+    return [asdict(each) | {"source": each.source.value} for each in funding]

@@ -6,6 +6,8 @@ from workflows.storage.invariants.form import AMOUNT_TOLD, CAN, LEG, ON_ITS_WAY,
 
 # Where replies are kept that belong to no payment: the collections whose POST takes an idempotency key.
 COLLECTIONS = ("/v1/policies", "/v1/cancellations/next", "/v1/anomalies", "/v1/webhook-endpoints", "/v1/bulk-cancellations")
+# Between two questions at a rail no more than this may lie, by the settings; a rail that wants to be left alone longer is asked then.
+ENQUIRY_DAYS_MAX = 31
 
 WORK = (
     Invariant(
@@ -35,11 +37,36 @@ WORK = (
         select format('%s kind=%s', {id_of("job", "j.id")}, j.kind) from job j
          where not case j.kind
                when '{JobKind.move}' then exists (select from leg l where l.payment_id = j.payment_id and l.id = j.subject_id)
+               when '{JobKind.recheck}' then exists (select from leg l where l.payment_id = j.payment_id and l.id = j.subject_id)
                when '{JobKind.notification}'
                then exists (select from notification n where n.payment_id = j.payment_id and n.id = j.subject_id)
                when '{JobKind.deadline}'  -- a clock that was stopped leaves its job, which then finds nothing to do
                then exists (select from cancellation c where c.payment_id = j.payment_id)
                else false end""",
+    ),
+    Invariant(
+        name="jobs_are_due_in_time",
+        looks_at="job",
+        # A job that was lost is put back as due at once, however late that is: hence the present moment beside the schedule.
+        sql=f"""
+        select format('%s kind=%s run_at=%s due_by=%s', {id_of("job", "j.id")}, j.kind, j.run_at, d.by) from job j
+          left join leg l on j.kind in ('{JobKind.move}', '{JobKind.recheck}') and l.payment_id = j.payment_id and l.id = j.subject_id
+          left join cancellation c on j.kind = '{JobKind.deadline}' and c.payment_id = j.payment_id and c.clock_id = j.subject_id
+          left join notification n on j.kind = '{JobKind.notification}' and n.payment_id = j.payment_id and n.id = j.subject_id
+          cross join lateral (select greatest(clock_timestamp(), case j.kind
+               when '{JobKind.deadline}' then c.deadline_at
+               when '{JobKind.notification}' then n.received_at + interval '{ENQUIRY_DAYS_MAX} days'
+               else least(coalesce(l.next_attempt_at, 'infinity'), l.updated_at + interval '{ENQUIRY_DAYS_MAX} days') end) as by) d
+         where coalesce(l.id, c.id, n.id) is not null and j.run_at > d.by""",
+    ),
+    Invariant(
+        name="leases_end",
+        looks_at="job",
+        sql=f"""
+        select format('%s kind=%s leased_until=%s', {id_of("job", "j.id")}, j.kind, j.leased_until)
+          from job j left join payment p on p.id = j.payment_id
+         where j.leased_until > interval '1 day' + greatest(
+               clock_timestamp(), p.updated_at, least(j.run_at, p.updated_at + interval '{ENQUIRY_DAYS_MAX} days'))""",
     ),
     Invariant(
         name="notifications_are_heard",
