@@ -18,7 +18,7 @@ from tests.crash.turns import Turns, TurnSteps
 from tests.crash.world import WALLET, World, terms
 from workflows.domain.decisions import anomalies, permitted, recovery
 from workflows.domain.decisions.requests import CancellationRequest
-from workflows.domain.enums import ActorRole, AnomalyAction, Reason
+from workflows.domain.enums import ActorRole, AnomalyAction, LegKind, Reason
 from workflows.domain.ids import rail_key
 from workflows.domain.legs import SuccessorRules
 from workflows.domain.model import IdempotentResponse, Snapshot
@@ -240,7 +240,10 @@ class Soak:
                 self.figures["looked on"] += 1
 
     async def _tell(self, place: World, found: Snapshot, cancellation: UUID, who: Step) -> None:
-        """What the rail's book says. Of what it still has before it, a person may say too early that it failed."""
+        """What the rail's book says. Of a refund that it still has before it, a person may say too early that it failed.
+
+        Not of a void: its refund then is not sent, and what the rail did after all only a person can settle (an anomaly `voided_late`).
+        """
         row = found.cancellation(cancellation)
         assert row is not None
         leg = found.leg(first_open(found, row))
@@ -251,7 +254,7 @@ class Soak:
                 succeeded = True
             case Status.declined:
                 succeeded = False
-            case Status.pending if self.chance.random() < 0.5:
+            case Status.pending if leg.kind is LegKind.refund and self.chance.random() < 0.5:
                 succeeded = False
                 self.misled.add(cancellation)
             case _:

@@ -182,6 +182,8 @@ def test_each_rail_has_its_lane(made: World) -> None:
     assert found == [
         ("rail a", "a", 3, [(JobKind.move, "a")]),
         ("rail b", "b", 3, [(JobKind.move, "b")]),
+        ("rechecks a", "a", 2, [(JobKind.recheck, "a")]),
+        ("rechecks b", "b", 2, [(JobKind.recheck, "b")]),
         ("notifications", "", 8, [(JobKind.notification, "a"), (JobKind.notification, "b")]),
         ("deadlines", "", 8, [(JobKind.deadline, "")]),
     ]

@@ -239,6 +239,24 @@ async def test_stuck_money_gets_its_clock_and_loses_it_on_the_way_back(database:
         await connection.close()
 
 
+async def test_rechecks_are_given_up_on_the_way_back(database: Database) -> None:
+    """Whether claimed or not; the version before knows no such job."""
+    connection = await asyncpg.connect(database.owner_url, ssl=False)
+    try:
+        await rows.insert(connection, "payment", rows.PAYMENT_ROW)
+        for number, leased in ((1, None), (2, rows.NOW)):
+            id_ = f"00000000-0000-7000-8000-00000000000{number}"
+            await rows.insert(connection, "job", {**rows.JOB_ROW, "id": id_, "subject_id": id_, "kind": "recheck", "leased_until": leased})
+
+        await alembic(database.owner_url, lambda config: command.downgrade(config, "0026"))
+        left = await connection.fetchval("select count(*) from job")
+        await alembic(database.owner_url, up)
+
+        assert left == 0
+    finally:
+        await connection.close()
+
+
 async def test_what_is_there_keeps_its_words_and_its_refunds_both_ways(database: Database) -> None:
     connection = await asyncpg.connect(database.owner_url, ssl=False)
     try:

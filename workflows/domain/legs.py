@@ -23,11 +23,16 @@ class RailAnswer(Struct, frozen=True, array_like=True):
     by: str | None = None  # whoever read it off the rail's books
 
 
+def _never(_: str, __: datetime) -> datetime | None:
+    return None
+
+
 class SuccessorRules(Struct, frozen=True):
-    """Where the leg goes that takes the place of one that failed."""
+    """What follows a leg: where the one goes that takes the place of a failed one, and when a confirmed one is asked after."""
 
     balance_provider: str  # through which the wallet's balance is paid
     reference: Callable[[str, str], str]  # of a provider and the failed leg's reference there: the reference in the new order
+    first_recheck: Callable[[str, datetime], datetime | None] = _never  # of a provider, and when it confirmed a refund
 
 
 class Leg(Struct, frozen=True, kw_only=True):

@@ -94,6 +94,11 @@ class RailSchedule(Struct, frozen=True, kw_only=True):
     sends_again: bool  # the rail does at most one movement under a key: what nobody answers for is sent again under its own
     unknown_max: timedelta  # after it was first sent: an outcome that nobody knows then is a person's matter, too
     processing_max: timedelta  # the same, of what the rail has accepted
+    rechecks: tuple[timedelta, ...] = ()  # after a refund was confirmed: when it is asked whether it came back, for as long as it may
+
+    def next_recheck(self, confirmed_at: datetime, now: datetime) -> datetime | None:
+        """The next moment after `now`; None where the money stays where it is."""
+        return next((at for wait in self.rechecks if (at := confirmed_at + wait) > now), None)
 
 
 class Provider(Protocol):

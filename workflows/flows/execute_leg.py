@@ -34,6 +34,8 @@ from workflows.flows.rails import Rails
 from workflows.storage.apply import Fence
 from workflows.storage.jobs import Claim
 
+RETRY_AFTER_MAX = timedelta(days=1)  # a rail that wants to be left alone for longer is asked then all the same
+
 _ASKED = frozenset({LegState.submitted, LegState.processing, LegState.unknown, LegState.requires_action})
 
 
@@ -171,5 +173,5 @@ def _wait(rails: Rails, called: _Called, claim: Claim) -> timedelta:
     provider = rails.providers[leg.provider] if leg is not None else next(iter(rails.providers.values()))
     wait = rails.wait(provider.schedule, claim.attempt)
     if isinstance(called.outcome, RailUnavailable) and called.outcome.retry_after_seconds is not None:
-        wait = max(wait, timedelta(seconds=called.outcome.retry_after_seconds))
+        wait = max(wait, min(timedelta(seconds=called.outcome.retry_after_seconds), RETRY_AFTER_MAX))
     return wait

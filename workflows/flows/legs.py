@@ -78,7 +78,7 @@ async def change_leg(
 
 
 def successor_rules(runtime: Runtime, rails: Rails) -> SuccessorRules:
-    return SuccessorRules(runtime.default_provider, rails.successor_reference)
+    return SuccessorRules(runtime.default_provider, rails.successor_reference, rails.first_recheck)
 
 
 def worker_context(runtime: Runtime, payment: Payment) -> Context:

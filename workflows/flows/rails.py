@@ -46,6 +46,11 @@ class Rails:
             for name, breaker in sorted(self.breakers.items())
         ]
 
+    def first_recheck(self, provider: str, confirmed_at: datetime) -> datetime | None:
+        """When the rail is asked again of a refund that it confirmed then; None where nobody has to, or this process does not have it."""
+        known = self.providers.get(provider)
+        return None if known is None else known.schedule.next_recheck(confirmed_at, confirmed_at)
+
     def successor_reference(self, provider: str, provider_reference: str) -> str:
         """As the rail says; the same where this process does not have it."""
         known = self.providers.get(provider)

@@ -28,6 +28,7 @@ from workflows.domain.enums import (
     PAYMENT_FINAL,
     AnomalyKind,
     CancellationState,
+    JobKind,
     LegKind,
     LegState,
     LegTrigger,
@@ -55,8 +56,8 @@ def submit(snapshot: Snapshot, leg: Leg, context: Context) -> Change:
     """The intent to send, written before the rail is called. Sending again under the same key is an attempt more."""
     builder = ChangeBuilder(snapshot, context)
     state = LEG.step(leg.state, LegTrigger.submit) if leg.state is LegState.scheduled else leg.state
-    row = replace(leg, state=state, attempts=leg.attempts + 1, next_attempt_at=None, sent_at=context.now)
-    row = replace(row, first_sent_at=leg.first_sent_at or context.now)
+    row = replace(leg, state=state, attempts=leg.attempts + 1, next_attempt_at=None, sent_at=builder.context.now)
+    row = replace(row, first_sent_at=leg.first_sent_at or builder.context.now)
     builder.put_leg(row, silent=leg.state is not LegState.scheduled)
     refresh_refund(builder, row)
     return builder.build()
@@ -181,10 +182,18 @@ def _step(hearing: _Hearing, leg: Leg, row: Leg, trigger: LegTrigger) -> Change 
     row = builder.put_leg(replace(row, state=state, recovery=None if leg.state is not state else leg.recovery), data)
     if state is LegState.succeeded:
         _note_paid_twice(builder, row)
+        _ask_again_later(hearing, row)
     if state is LegState.failed and leg.recovery is not None:
         recovery.go_on(builder, row, leg.recovery, hearing.successors)
     carry_up(builder, row, hearing.terms)
     return builder.build()
+
+
+def _ask_again_later(hearing: _Hearing, leg: Leg) -> None:
+    """A bank may send money back for weeks, and the rail's word of that may get lost."""
+    at = hearing.successors.first_recheck(leg.provider, hearing.builder.context.now)
+    if leg.kind is LegKind.refund and at is not None:
+        hearing.builder.enqueue(JobKind.recheck, leg.id, at, provider=leg.provider)
 
 
 def may_be_released_after_all(snapshot: Snapshot, leg: Leg) -> bool:
