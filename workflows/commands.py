@@ -8,8 +8,7 @@ one payment in the same process wait for each other, which only saves them a los
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -42,6 +41,7 @@ from workflows.storage.mapping import ResponseToKeep
 from workflows.storage.service_chain import ServiceChange
 from workflows.storage.snapshot import Registration, SnapshotQuery
 from workflows.storage.store import Store
+from workflows.turns import Turns
 
 L = TypeVar("L")
 R = TypeVar("R")
@@ -50,6 +50,8 @@ SECONDS_MAX = 5.0  # a command that has not come through by then is given up, an
 ATTEMPTS_MAX = 50
 _JITTER_MICROSECONDS = 20_000
 _TERMS_KEPT_MAX = 1_000
+_LOCKED_ATTEMPTS_MAX = 3  # after them a worker leaves the job to its lease, and a caller is told to try again
+_LOCKED_PAUSE_SECONDS = 0.5
 
 SERVICE = Actor(role=ActorRole.system, id="service", channel=Channel.system)  # what it does by itself in the course of a request
 
@@ -62,6 +64,7 @@ TRANSIENT = (
     asyncpg.OperatorInterventionError,
     asyncpg.TransactionRollbackError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,  # somebody holds a row for longer than a connection may wait
 )
 
 
@@ -213,9 +216,16 @@ async def execute(
 
     Raises what `load` and `decide` raise, LeaseLost where another worker has the job now, Unavailable where others are always faster.
     """
+    locked = 0
     for attempt in range(attempts):
         decision = decide(await load())
-        answer = Applied if decision.write is None else await _write(store, decision.write)
+        try:
+            answer = Applied if decision.write is None else await _write(store, decision.write)
+        except asyncpg.LockNotAvailableError:
+            if (locked := locked + 1) > _LOCKED_ATTEMPTS_MAX:
+                raise
+            await asyncio.sleep(_LOCKED_PAUSE_SECONDS * locked)  # without a connection, which others need meanwhile
+            continue
         if answer is Lost:
             raise LeaseLost
         if answer is not Applied:
@@ -242,7 +252,7 @@ class Runner:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self._queues = _Queues()
+        self.turns = Turns()
 
     async def run(self, command: Command) -> Replied:
         """The reply to a command: of this run, or the one that was kept. Raises what the command's functions raise, and
@@ -268,12 +278,14 @@ class Runner:
 
     async def in_turn(self, key: UUID, once: Callable[[], Awaitable[Replied]], idempotency: Idempotency | None) -> Replied:
         """What `once` comes to, run within the time of a command, when all others of this key in this process have had their turn."""
+        name = None if idempotency is None else (idempotency.caller, idempotency.key)
+        is_second = name is not None and self.turns.is_queued(key, name)
         try:
-            async with asyncio.timeout(self.runtime.command_seconds_max), self._queues.turn(key):
+            async with asyncio.timeout(self.runtime.command_seconds_max), self.turns.turn(key, name):
                 return await _patiently(once)
         except TimeoutError:
-            # It may have come through all the same: only the same key again can tell.
-            raise (IdempotencyInFlight if idempotency else Unavailable)() from None
+            # It may have come through all the same: only the same request again can tell.
+            raise (IdempotencyInFlight if is_second else Unavailable)() from None
 
     async def register(self, terms: payments.PaymentDetails, *, actor: Actor, request_id: str | None) -> Registered:
         """The payment of that reference, made now or found. Raises PaymentReferenceConflict, Invalid, Unavailable."""
@@ -365,22 +377,3 @@ _TRANSIENT_ATTEMPTS = 4
 async def pause(attempt: int) -> None:
     """A growing, uneven wait, so that those who lost a race do not meet again."""
     await asyncio.sleep(secrets.randbelow(_JITTER_MICROSECONDS) / 1e6 * min(attempt + 1, 10))
-
-
-class _Queues:
-    """One queue for each payment that this process is at work on."""
-
-    def __init__(self) -> None:
-        self._locks: dict[UUID, tuple[asyncio.Lock, list[int]]] = {}
-
-    @asynccontextmanager
-    async def turn(self, key: UUID) -> AsyncIterator[None]:
-        lock, waiting = self._locks.setdefault(key, (asyncio.Lock(), [0]))
-        waiting[0] += 1
-        try:
-            async with lock:
-                yield
-        finally:
-            waiting[0] -= 1
-            if not waiting[0]:
-                self._locks.pop(key, None)

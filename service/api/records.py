@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Query
@@ -16,6 +15,7 @@ from service.api.pagination import After, place
 from service.api.reading import BYTE_ORDER_MARK, NDJSON_TYPE
 from service.api.responses import streamed
 from service.api.routing import ApiRoute
+from service.api.streaming import Stream, begun
 from workflows.flows.export import export_csv, export_lines
 from workflows.storage import list_filters, search
 from workflows.storage.search import RecordText
@@ -46,8 +46,9 @@ async def export_records(context: ForAuditors, query: Annotated[ExportRecords, Q
     if context.is_head:
         return StreamingResponse(_nothing(), 200, headers, media_type)
     lines = _lines(context, query)
-    first = await anext(lines)  # before the status is sent: a database that is away is a 503, not a stream cut short
-    return StreamingResponse(_closing((BYTE_ORDER_MARK if query.bom else b"") + first, lines), 200, headers, media_type)
+    first = (BYTE_ORDER_MARK if query.bom else b"") + await begun(lines)
+    stall_seconds = context.services.settings.stream_stall_seconds
+    return Stream(first, lines, headers=headers, media_type=media_type, stall_seconds=stall_seconds)
 
 
 def record_page(kind: Literal["records", "payment_records"], found: list[RecordText], limit: int) -> Response:
@@ -63,11 +64,11 @@ def record_page(kind: Literal["records", "payment_records"], found: list[RecordT
 
 
 def _lines(context: RequestContext, query: ExportRecords) -> AsyncGenerator[bytes]:
-    reads, evidence = context.services.reads, context.services.evidence
+    source, evidence = context.services.streams, context.services.evidence
     if query.format == "csv":
-        return export_csv(reads, start=query.from_, end=query.to, merchant_id=query.merchant_id)
+        return export_csv(source, start=query.from_, end=query.to, merchant_id=query.merchant_id)
     return export_lines(
-        reads, start=query.from_, end=query.to, merchant_id=query.merchant_id, sign=evidence.sign, key=evidence.verifier_key()
+        source, start=query.from_, end=query.to, merchant_id=query.merchant_id, sign=evidence.sign, key=evidence.verifier_key()
     )
 
 
@@ -75,11 +76,3 @@ async def _nothing() -> AsyncIterator[bytes]:
     """No body, and no word about its length: that of the export is not known before it is done."""
     for chunk in tuple[bytes]():
         yield chunk
-
-
-async def _closing(first: bytes, lines: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
-    """A caller who goes away must not leave a transaction open."""
-    async with aclosing(lines):
-        yield first
-        async for chunk in lines:
-            yield chunk

@@ -5,8 +5,7 @@ from contextlib import aclosing
 
 from fastapi import APIRouter
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.responses import Response
 
 from service.api.context import ForOperators, RequestContext
 from service.api.models.base import to_json
@@ -15,6 +14,7 @@ from service.api.policies import PATH
 from service.api.reading import JSON_TYPE, NDJSON_TYPE
 from service.api.responses import streamed
 from service.api.routing import ApiRoute
+from service.api.streaming import Stream, begun
 from workflows.domain.policies.simulation import SimulationResult
 from workflows.flows.simulate import SimulatePolicySpan, SimulationProgress
 
@@ -37,7 +37,8 @@ async def simulate_policy(context: ForOperators, body: SimulatePolicy) -> Respon
     wanted = SimulatePolicySpan(candidate=body.policy.policy, start=body.from_, end=body.to)
     steps = context.services.simulations.run(context.services.runner.runtime, context.services.reads, wanted)
     if _wants_lines(context):
-        return await _Lines.begun(_lines(context, steps, wanted.candidate.version))
+        lines = _lines(context, steps, wanted.candidate.version)
+        return Stream(await begun(lines), lines, media_type=NDJSON_TYPE, stall_seconds=context.services.settings.stream_stall_seconds)
     result = await _result(context, steps)
     return Response(to_json(SimulationOut.about(result, wanted.candidate.version, context.language)), media_type=JSON_TYPE)
 
@@ -68,26 +69,3 @@ async def _lines(context: RequestContext, steps: Steps, version: str) -> AsyncGe
 
 
 _RESULT, _END = b'{"type":"result",', b"\n"  # the answer's own JSON, with its type before the other members
-
-
-class _Lines(StreamingResponse):
-    """Lines that are closed when the response is over, however it ends, even before its first byte."""
-
-    def __init__(self, first: bytes, lines: AsyncGenerator[bytes]) -> None:
-        super().__init__(_after(first, lines), media_type=NDJSON_TYPE)
-        self._lines = lines
-
-    @classmethod
-    async def begun(cls, lines: AsyncGenerator[bytes]) -> "_Lines":
-        """With the first line read before the status is sent: what is refused there is a problem, not a stream cut short."""
-        return cls(await anext(lines), lines)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with aclosing(self._lines):
-            await super().__call__(scope, receive, send)
-
-
-async def _after(first: bytes, lines: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    yield first
-    async for line in lines:
-        yield line

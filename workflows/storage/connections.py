@@ -11,25 +11,31 @@ from typing import Any
 
 import asyncpg
 
+from workflows.domain.errors import Overloaded
+
 Connect = Callable[[], Awaitable[Any]]  # an asyncpg connection
 END_SECONDS_MAX = 5.0
+_FULL_RETRY_SECONDS = 10
 
 
 class Connections:
-    """At most `size` connections, each used by one at a time. What waits for one is served in its order.
+    """At most `size` connections, each used by one at a time. What waits for one is served in its order; where nobody `waits`, Overloaded
+    is raised instead.
 
     A statement that PostgreSQL refuses leaves its connection as it was. After anything else (a time-out, a cancelled task, a broken
     connection, a fault within PostgreSQL or of its knowledge of our types) the connection is ended, and the next statement gets another.
     Its place is free once PostgreSQL has been told to cancel what may still be running: there are never more than `size` on the server.
     """
 
-    def __init__(self, connect: Connect, size: int) -> None:
+    def __init__(self, connect: Connect, size: int, *, waits: bool = True) -> None:
         self._connect = connect
         self._size = size
+        self._waits = waits
         self._free = asyncio.Semaphore(size)
         self._idle: list[Any] = []
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
+        self.disk_full_at: float | None = None  # by the event loop's clock: when PostgreSQL last had no space for something
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Any]:
@@ -82,6 +88,8 @@ class Connections:
             self._idle.pop().terminate()
 
     async def _take(self) -> Any:
+        if not self._waits and self._free.locked():
+            raise Overloaded(_FULL_RETRY_SECONDS)
         await self._free.acquire()
         try:
             if self._closed:
@@ -96,6 +104,11 @@ class Connections:
             raise
 
     def _after(self, fault: BaseException, connection: Any) -> None:
+        if isinstance(fault, asyncpg.DiskFullError):
+            self.disk_full_at = asyncio.get_running_loop().time()
+        self._end_or_keep(fault, connection)
+
+    def _end_or_keep(self, fault: BaseException, connection: Any) -> None:
         """PostgreSQL's own answer leaves the connection as it was, but for XX000: then its ids of our types may be gone for good."""
         if isinstance(fault, asyncpg.PostgresError) and not isinstance(fault, asyncpg.InternalServerError):
             self._give_back(connection)

@@ -28,6 +28,7 @@ from workflows.storage import (
 from workflows.storage.agent_requests import AgentRequestsQuery
 from workflows.storage.anomalies import AnomalyQuery, AnomalyResolutionState, FoundAnomaly
 from workflows.storage.apply import ApplyResult, Fence, NotificationMark
+from workflows.storage.figures import Figure, load_figures
 from workflows.storage.jobs import Claim, Queue
 from workflows.storage.mapping import ResponseToKeep
 from workflows.storage.merchants import Merchants, MerchantState
@@ -42,8 +43,9 @@ from workflows.storage.sweeping import JobsPutBack
 class Store:
     """Statements over one set of connections. Each method but the sweep is one statement, and so happens whole or not at all."""
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, side: Any = None) -> None:
         self.pool = pool
+        self.side = pool if side is None else side  # places of their own for claims, signs of life and what is asked of them
         self.policies = Policies(pool)
         self.merchants = Merchants(pool)
         self._payment_of: dict[UUID, UUID] = {}
@@ -93,7 +95,7 @@ class Store:
         return await service_chain.write(self.pool, change)
 
     async def claim(self, queues: Iterable[Queue], *, now: datetime | None, monotonic: float, lease: timedelta, limit: int) -> list[Claim]:
-        return await jobs.claim(self.pool, queues, now=now, monotonic=monotonic, lease=lease, limit=limit)
+        return await jobs.claim(self.side, queues, now=now, monotonic=monotonic, lease=lease, limit=limit)
 
     async def finish_job(self, fence: Fence) -> bool:
         return await apply.finish_job(self.pool, fence)
@@ -126,20 +128,23 @@ class Store:
             self._payment_of.clear()
         self._payment_of[cancellation_id] = payment_id
 
-    async def beat(self, worker_id: UUID, now: datetime, rails: Iterable[RailState] = ()) -> None:
-        await workers.beat(self.pool, worker_id, now, rails)
+    async def beat(self, worker_id: UUID, now: datetime | None, rails: Iterable[RailState] = ()) -> None:
+        await workers.beat(self.side, worker_id, now, rails)
 
-    async def last_beat(self) -> datetime | None:
-        return await workers.last_beat(self.pool)
+    async def has_living_worker(self, now: datetime | None, age_max: timedelta) -> bool:
+        return await workers.is_any_alive(self.side, now, age_max)
 
     async def rail_states(self, since: datetime) -> list[RailState]:
-        return await workers.rail_states(self.pool, since)
+        return await workers.rail_states(self.side, since)
+
+    async def figures(self, now: datetime | None) -> list[Figure]:
+        return await load_figures(self.side, now)
 
     async def unheard_legs(self, provider: str, schedule: RailSchedule, now: datetime) -> list[tuple[UUID, UUID]]:
-        return await sweeping.unheard(self.pool, provider, schedule, now)
+        return await sweeping.unheard(self.side, provider, schedule, now)
 
     async def put_jobs_back(self, now: datetime) -> JobsPutBack:
-        return await sweeping.put_back(self.pool, now)
+        return await sweeping.put_back(self.side, now)
 
     async def sweep_replies(self, now: datetime, *, share: timedelta = timedelta(seconds=30)) -> int:
         """Let go of replies older than thirty days, oldest first, in small batches, for no longer than `share`; how many went.
@@ -151,7 +156,7 @@ class Store:
         swept = 0
         oldest = _LONG_AGO
         while True:
-            count, last = await self.pool.fetchrow(_SWEEP, oldest, now - _KEPT_FOR, _SWEEP_ROWS, _SWEEPERS_LOCK)
+            count, last = await self.side.fetchrow(_SWEEP, oldest, now - _KEPT_FOR, _SWEEP_ROWS, _SWEEPERS_LOCK)
             swept += int(count)
             if count < _SWEEP_ROWS or loop.time() >= end:
                 return swept
