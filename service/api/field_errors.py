@@ -1,11 +1,12 @@
 """What pydantic finds, as faults: a pointer, a code and what is expected, never what was sent."""
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from service.api.types import EXPECTED
@@ -40,6 +41,29 @@ def field_error(pointer: str, code: FaultCode, **members: FaultMember) -> Fault:
 def field_errors(error: ValidationError, prefix: str = "") -> list[Fault]:
     """The first ERRORS_MAX findings; `prefix` is the pointer to the validated value itself."""
     return error_entries(error.errors(include_url=False, include_input=False), prefix)
+
+
+def body_errors(error: ValidationError, value: object, model: type[BaseModel]) -> list[Fault]:
+    """The same of a body. Of a list pydantic tells the first wrong entry only, since it might have thousands: those after it are looked at
+    here, as many as are told at all.
+    """
+    found: list[Any] = error.errors(include_url=False, include_input=False)
+    if isinstance(value, dict):
+        for name, first in {one["loc"][0]: one["loc"][1] for one in found if len(one["loc"]) > 1}.items():
+            entries = value.get(name)
+            if isinstance(entries, list) and isinstance(first, int):
+                found += islice(_errors_of_entries(model, name, entries, first + 1), ERRORS_MAX)
+    return error_entries(found)
+
+
+def _errors_of_entries(model: type[BaseModel], name: str, entries: Sequence[object], start: int) -> Iterator[dict[str, Any]]:
+    for position, entry in enumerate(entries[start : start + ERRORS_MAX], start):
+        try:
+            model.model_validate_json(json.dumps({name: [entry]}))
+        except ValidationError as error:
+            for one in error.errors(include_url=False, include_input=False):
+                if one["loc"][:2] == (name, 0):
+                    yield {**one, "loc": (name, position, *one["loc"][2:])}
 
 
 def error_entries(found: Sequence[ErrorDetails], prefix: str = "") -> list[Fault]:

@@ -1,11 +1,13 @@
 """Import: payments as NDJSON, any number of them, a line at a time."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from service.api.context import RequestContext
 from service.api.conversion import payment_details
+from service.api.i18n import Language
 from service.api.models.payments import ImportErrorOut, ImportOut, RegisterPayment
 from service.api.problems import RequestProblem, problem_detail
 from service.api.queries import check_query
@@ -23,7 +25,8 @@ NDJSON_BODY: Final[dict[str, Any]] = {
 }
 
 IMPORT_ERRORS_MAX = 1000
-AT_ONCE = 8  # as many as the pool has connections, or nearly
+WORK_SECONDS_MAX = 0.005  # at a stretch
+AT_ONCE = 8  # of one import
 LANE_LINES_MAX = 4  # read ahead for each
 
 
@@ -47,10 +50,22 @@ class _Tally:
         self.accepted = self.duplicates = self.rejected = 0
         self.errors: list[tuple[int, str, str]] = []
 
-    def reject(self, line: int, code: str, detail: str) -> None:
+    def reject(self, line: int, error: Exception, language: Language) -> None:
         self.rejected += 1
         if len(self.errors) < IMPORT_ERRORS_MAX:
-            self.errors.append((line, code, detail))
+            self.errors.append((line, *problem_detail(error, language)))
+
+
+class _Breath:
+    """Lets others have their turn now and then: a line that is no payment is waited for nowhere."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+
+    async def take(self) -> None:
+        if time.perf_counter() - self._since > WORK_SECONDS_MAX:
+            await asyncio.sleep(0)
+            self._since = time.perf_counter()
 
 
 async def import_lines(context: RequestContext) -> ImportOut:
@@ -75,16 +90,17 @@ async def import_lines(context: RequestContext) -> ImportOut:
 
 async def _read(context: RequestContext, tally: _Tally, lanes: Sequence[asyncio.Queue[_Line | None]]) -> None:
     """Every line into its reference's lane; what is no payment is rejected here, and holds up nothing."""
-    arrived = _Arrived()
+    arrived, breath = _Arrived(), _Breath()
     async for number, line in _lines(_without_mark(arrived.counted(context.stream()))):
         try:
             if line is None:
                 raise RequestProblem("body-too-large")
             terms = payment_details(parse_body(line, RegisterPayment), providers=context.services.rails.providers, now=context.now())
         except (RequestProblem, RefundryError) as error:
-            tally.reject(number, *problem_detail(error, context.language))
+            tally.reject(number, error, context.language)
         else:
             await lanes[hash(terms.reference) % len(lanes)].put((number, terms))
+        await breath.take()
     if not arrived.length_bytes:
         check_arrived(context.headers, 0)
     for lane in lanes:
@@ -98,11 +114,12 @@ async def _work(context: RequestContext, tally: _Tally, lane: asyncio.Queue[_Lin
 
 async def _register(context: RequestContext, tally: _Tally, number: int, terms: PaymentDetails) -> None:
     try:
-        registered = await context.services.runner.register(terms, actor=context.actor(), request_id=context.trace_id)
+        async with context.services.imports:  # the other calls' connections are not all theirs
+            registered = await context.services.runner.register(terms, actor=context.actor(), request_id=context.trace_id)
     except Unavailable:
         raise
     except RefundryError as error:
-        tally.reject(number, *problem_detail(error, context.language))
+        tally.reject(number, error, context.language)
         return
     if registered.new:
         tally.accepted += 1
@@ -112,12 +129,13 @@ async def _register(context: RequestContext, tally: _Tally, number: int, terms: 
 
 async def _lines(stream: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes | None]]:
     """Numbered lines, empty ones left out; None in place of one that is longer than a body may be, which is never held."""
-    rest = b""
+    rest = bytearray()
     number, too_long = 1, False
     async for chunk in stream:
         *whole, tail = chunk.split(b"\n")
         for piece in whole:
-            line, rest = rest + piece, b""
+            line = bytes(rest + piece) if rest else piece
+            rest.clear()
             if too_long or len(line) > BODY_BYTES_MAX:
                 yield number, None
             elif line.strip():
@@ -125,11 +143,11 @@ async def _lines(stream: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes
             number, too_long = number + 1, False
         rest += tail
         if len(rest) > BODY_BYTES_MAX:
-            rest, too_long = b"", True
+            rest, too_long = bytearray(), True
     if too_long:
         yield number, None
     elif rest.strip():
-        yield number, rest
+        yield number, bytes(rest)
 
 
 async def _without_mark(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

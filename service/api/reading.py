@@ -10,9 +10,9 @@ from typing import Final, NoReturn, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from service.api.field_errors import ERRORS_MAX, field_error, field_errors, pointer
+from service.api.field_errors import ERRORS_MAX, body_errors, field_error, pointer
 from service.api.problems import RequestProblem
-from service.api.types import BODY_BYTES_MAX, ENTRIES_MAX
+from service.api.types import BODY_BYTES_MAX, CONTAINERS_MAX, DEPTH_MAX, ENTRIES_MAX, MEMBERS_MAX
 from workflows.domain.canonical import canonical
 from workflows.domain.faults import Fault, FaultCode, FaultMember
 from workflows.domain.policies.form import PolicyInvalid
@@ -22,6 +22,10 @@ NDJSON_TYPE: Final = "application/x-ndjson"
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  # some programs begin every text with it
 POLICY_FAULTS_MAX: Final = 100
 _DIGITS_MAX: Final = 18
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_OPENING, _CLOSING = (b"[", b"{"), (b"]", b"}")
+_NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_INNERMOST: Final = re.compile(rb"\[\]|\{\}")
 
 _KEY: Final = re.compile(r"[!-~]{1,255}")
 _QUOTED: Final = re.compile(r'"((?:[!#-\[\]-~]|\\["\\])*)"')
@@ -84,7 +88,11 @@ def parse_body(raw: bytes, model: type[B]) -> B:
 
 
 def parse_json(raw: bytes) -> object:
-    """The JSON value in `raw`, in the form that I-JSON (RFC 7493) asks for: UTF-8, no name twice, no NaN; else `malformed-request`."""
+    """The JSON value in `raw`, in the form that I-JSON (RFC 7493) asks for: UTF-8, no name twice, no NaN; else `malformed-request`.
+
+    So is what has more objects, arrays, levels or members than any body needs: it is not read through.
+    """
+    _check_shape(raw)
     try:
         value: object = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
     except UnicodeDecodeError:
@@ -110,7 +118,7 @@ def validate(raw: bytes, value: object, model: type[B]) -> B:
     except ValidationError as error:
         if _unreadable(error):
             raise _malformed(FaultCode.not_unicode) from None
-        raise RequestProblem("validation-failed", members={"errors": field_errors(error)}) from None
+        raise RequestProblem("validation-failed", members={"errors": body_errors(error, value, model)}) from None
     except PolicyInvalid as invalid:  # from a body that reads itself by the policy's form
         raise RequestProblem("validation-failed", members={"errors": list(invalid.faults[:POLICY_FAULTS_MAX])}) from None
 
@@ -146,6 +154,19 @@ def fingerprint(method: str, path: str, value: object) -> str:
     return sha256(f"{method} {path}\n".encode(errors="surrogatepass") + canonical(value)).hexdigest()
 
 
+def _check_shape(raw: bytes) -> None:
+    """By its brackets alone, which takes a small part of the time that reading would."""
+    if raw.count(b"[") + raw.count(b"{") <= DEPTH_MAX:
+        return  # neither too many nor too deep
+    brackets = _STRING.sub(b"", raw).translate(None, _NO_BRACKETS)
+    if brackets.count(b"[") + brackets.count(b"{") > CONTAINERS_MAX:
+        raise _malformed(FaultCode.too_many_values, maximum=CONTAINERS_MAX)
+    for _ in range(DEPTH_MAX):
+        brackets = _INNERMOST.sub(b"", brackets)
+    if brackets and sum(map(brackets.count, _OPENING)) == sum(map(brackets.count, _CLOSING)):  # else it is no JSON, and that is said
+        raise _malformed(FaultCode.nested_too_deep)
+
+
 def _too_many(value: object) -> list[Fault]:
     """Found before pydantic sees it, which would collect an error for each of a hundred thousand wrong entries."""
     if not isinstance(value, dict):
@@ -166,6 +187,8 @@ def _unreadable(error: ValidationError) -> bool:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if len(pairs) > MEMBERS_MAX:
+        raise _malformed(FaultCode.too_many_members, maximum=MEMBERS_MAX)
     members = dict(pairs)
     if len(members) != len(pairs):
         raise _malformed(FaultCode.duplicate_member)

@@ -20,10 +20,13 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute
 
 from service.api.context import CONTEXT, Callers, RequestContext, Services
+from service.api.fixed_body import FixedResponse
+from service.api.invisible import escape_invisible
+from service.api.models.base import Page
 from service.api.problems import RequestProblem
 from service.api.queries import check_query
 from service.api.reading import (
@@ -43,6 +46,7 @@ from workflows.domain.errors import Forbidden, NotFound
 Json = dict[str, Any]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
+_LONG_BODY_BYTES: Final = 16 * 1024
 _NOTHING: Final = b"{}"  # an absent body says as much as an empty object
 
 
@@ -101,6 +105,8 @@ class ApiRoute(APIRoute):
             self.dependant.path_params
         )  # a collection has no version
         self.body_model = _body_model(self)
+        self.is_admitted = self.roles is not None and not _is_streamed(self)
+        self.is_list = self.methods == {"GET"} and _is_page(self.response_model)  # read over connections of its own
         self.own_slugs = tuple(declared_problems(self.responses))
         self.slugs = tuple(dict.fromkeys([*common_problems(self), *self.own_slugs]))
         self.actions = _actions(self)
@@ -131,15 +137,31 @@ class ApiRoute(APIRoute):
         async def handle(request: Request) -> Response:
             context = await self._admit(request)
             self._check_path(context)
-            try:
-                await self.read(context)
-                response = await call(context)
-            except (RequestProblem, RequestValidationError):
-                await _must_exist(context)  # a payment that is not there is said before a fault of the form
-                raise
-            return self._finish(context, response)
+            sent: bytes | RequestProblem = b""
+            if self.body_model is not None:
+                try:
+                    sent = await read_body(context)  # as slowly as its sender likes: a place is taken afterwards
+                except RequestProblem as fault:
+                    sent = fault
+            if not self.is_admitted:
+                return self._finish(context, await self._answer(context, sent, call))
+            services = context.services
+            async with (services.list_admission if self.is_list else services.admission).place():
+                return self._finish(context, await self._answer(context, sent, call))
 
         return handle
+
+    async def _answer(self, context: RequestContext, sent: bytes | RequestProblem, call: Handler) -> Response:
+        try:
+            if isinstance(sent, RequestProblem):
+                raise sent
+            if len(sent) > _LONG_BODY_BYTES:
+                await _must_exist(context)  # before the work that such a body makes
+            self.read(context, sent)
+            return await call(context)
+        except (RequestProblem, RequestValidationError):
+            await _must_exist(context)  # a payment that is not there is said before a fault of the form
+            raise
 
     async def _admit(self, request: Request) -> RequestContext:
         """Who calls, and whether that role may."""
@@ -158,14 +180,13 @@ class ApiRoute(APIRoute):
             if errors:
                 raise NotFound
 
-    async def read(self, context: RequestContext) -> None:
-        """The body and the headers of a command, read into the context in the promised order."""
+    def read(self, context: RequestContext, sent: bytes) -> None:
+        """The body and the headers of a command, read into the context in the promised order. `sent`: the body's bytes."""
         if self.body_model is None:
             reads_query = self.roles is not None or self.dependant.query_params  # an open call that asks for nothing takes anything
             if reads_query and context.method == "GET":  # what reads its own body asks for this itself
                 self._check_query(context)
             return
-        sent = await read_body(context)
         raw = (sent or _NOTHING).removeprefix(BYTE_ORDER_MARK)
         value = parse_json(raw)
         if self.takes_if_match:
@@ -180,6 +201,8 @@ class ApiRoute(APIRoute):
 
     def _finish(self, context: RequestContext, response: Response) -> Response:
         """The language of an answer in words; 304 where the caller has this version (RFC 9110, section 13.1.2)."""
+        if not isinstance(response, FixedResponse):
+            escape_invisible(response)
         headers = response.headers
         if self.is_in_words:
             headers.setdefault("content-language", context.language.value)
@@ -288,6 +311,17 @@ def _body_model(route: APIRoute) -> type[BaseModel] | None:
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         raise TypeError(f"the body of {route.name} must be a pydantic model")
     return model
+
+
+def _is_page(model: Any) -> bool:
+    metadata = getattr(model, "__pydantic_generic_metadata__", None) or {}
+    return metadata.get("origin") is Page
+
+
+def _is_streamed(route: ApiRoute) -> bool:
+    """Whether it takes as long as its caller likes: such calls have limits of their own, and no place among the others."""
+    reads_its_own_body = route.body_model is None and not route.is_command and route.methods != {"GET"}
+    return reads_its_own_body or route.response_class is StreamingResponse
 
 
 def _actions(route: ApiRoute) -> dict[str, frozenset[Role]]:

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, Final, Protocol, TypeVar
+from typing import Annotated, Final, Protocol, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PlainValidator, StringConstraints, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core.core_schema import TupleSchema
 
 from service.api.currencies import EXPONENTS
 from workflows.domain import money
@@ -24,12 +25,22 @@ BODY_BYTES_MAX: Final = 256 * 1024
 ENTRIES_MAX: Final = BODY_BYTES_MAX // 30
 NOTE_LENGTH_MAX: Final = 2000
 METADATA_MAX: Final = 20
+MEMBERS_MAX: Final = 250  # of one object: more than there are currencies
+DEPTH_MAX: Final = 32  # of objects and arrays within each other
+CONTAINERS_MAX: Final = 10_000  # objects and arrays of one body: more than the lines that it can hold
 
 # Each pattern, and below it the fault of what does not match. `$` is the very end here: pydantic's engine knows no trailing newline.
 REFERENCE: Final = r"^[A-Za-z0-9_.:-]+$"
 VISIBLE: Final = r"^[!-~]+$"
 ASCII: Final = r"^[ -~]+$"
 LINE: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
+# Of what identifies something, moreover nothing that nobody sees: soft hyphens, zero widths, directions of text, fillers, variation
+# selectors, tags (Unicode's Default_Ignorable_Code_Point, without those of musical notation), and the separators of lines.
+INVISIBLE: Final = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0"
+    r"\ufff0-\ufffb" + "\U000e0000-\U000e0fff"
+)
+VISIBLE_LINE: Final = rf"^[^\x00-\x1f\x7f-\x9f{INVISIBLE}]*$"
 LINES: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 SLUG: Final = r"^[a-z][a-z0-9_]*$"
 WORD: Final = r"^[a-z_]+$"
@@ -52,6 +63,7 @@ EXPECTED: Final[Mapping[str, FaultCode]] = MappingProxyType(
         VISIBLE: FaultCode.not_visible_ascii,
         ASCII: FaultCode.not_printable_ascii,
         LINE: FaultCode.control_characters,
+        VISIBLE_LINE: FaultCode.invisible_characters,
         LINES: FaultCode.control_characters_in_text,
         SLUG: FaultCode.invalid_slug,
         WORD: FaultCode.invalid_word,
@@ -81,6 +93,18 @@ class _NotNull:
 # A member that may be left out, and is None then. Null is refused: leaving out says it already, and often means more ("all of it"),
 # so that a client's null by accident would ask for what nobody meant.
 Optionally = Annotated[T | None, _NotNull()]
+
+
+class _StopsAtFirstFault:
+    """Has pydantic stop at the first entry of an array that is wrong: it would collect the faults of ten thousand, some 10 µs each."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = cast(TupleSchema, handler(source))
+        schema["fail_fast"] = True
+        return schema
+
+
+STOPS_AT_FIRST_FAULT: Final = _StopsAtFirstFault()
 
 
 def problem(code: FaultCode, pointer: str = "", **members: FaultMember) -> PydanticCustomError:
@@ -120,7 +144,8 @@ Quantity = Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
 Currency = Annotated[str, AfterValidator(_currency), WithJsonSchema({"type": "string", "enum": sorted(EXPONENTS)})]
 Reference = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=REFERENCE)]
 Pseudonym = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=VISIBLE)]
-Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=LINE)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=VISIBLE_LINE)]
+LongLabel = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=VISIBLE_LINE)]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=LINE)]
 Note = Annotated[
     str,

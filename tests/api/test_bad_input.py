@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -117,18 +118,51 @@ async def test_names_in_odd_letters_are_refused(world: World, member: str, text:
 
 
 async def test_texts_in_all_letters_come_back_as_they_went(world: World) -> None:
-    strange = "caf\u00e9 \U0001f4b8 \u4e2d\u6587 \u202e\u0301 \ufeff"
+    label = "caf\u00e9 \U0001f4b8 \u4e2d\u6587 e\u0301"
+    text = f"{label} \u202e\u0301 \ufeff\u200d"
 
     payment = await world.register(
-        order_reference=strange, metadata={"k": strange}, items=[{"reference": strange, "name": strange, "quantity": 1, "amount": 10_000}]
+        order_reference=label, metadata={"k": text}, items=[{"reference": label, "name": text, "quantity": 1, "amount": 10_000}]
     )
 
-    assert (
-        payment["order_reference"] == payment["metadata"]["k"] == payment["items"][0]["name"] == payment["items"][0]["reference"] == strange
-    )
+    assert payment["order_reference"] == payment["items"][0]["reference"] == label
+    assert payment["metadata"]["k"] == payment["items"][0]["name"] == text
     assert (await world.payment(payment))["items"] == payment["items"]
-    asked = await world.requested(payment, items=[{"reference": strange, "quantity": 1}], note=strange)
+    asked = await world.requested(payment, items=[{"reference": label, "quantity": 1}], note=text)
     assert asked.json()["amount"] == 10_000
+
+
+async def test_what_nobody_sees_in_a_text_is_shown_as_what_it_is(world: World) -> None:
+    """To whoever reads the answer itself, in a terminal or a log: `\u202e` there would turn the rest of the line."""
+    wallet = f"wallet-{uuid4().hex}"
+    items = [{"reference": "a", "name": "\u202ecod\u200b", "quantity": 1, "amount": 10_000}]
+    payment = await world.register(wallet_id=wallet, items=items)
+
+    shown, listed = await world.get(f"/v1/payments/{payment['id']}"), await world.get("/v1/payments", params={"wallet_id": wallet})
+
+    for response in (shown, listed):
+        assert b"\\u202ecod\\u200b" in response.content
+        assert "\u202e" not in response.text
+        assert int(response.headers["content-length"]) == len(response.content)
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    ["\u00ad", "\u061c", "\u180e", "\u3164", "\ufe0f", "\u2028", "\u200b", "\u200f", "\u202e", "\u2066", "\ufeff", "\U000e0041"],
+    ids=ascii,
+)
+async def test_what_nobody_sees_is_no_part_of_an_identifier(world: World, hidden: str) -> None:
+    name, items = f"a{hidden}b", [{"reference": f"a{hidden}b", "name": "A", "quantity": 1, "amount": 10_000}]
+    funding = [{"source": "balance", "amount": 10_000, "provider": "sandbox", "provider_reference": name}]
+
+    said = await refused(world, "/v1/payments", world.terms(order_reference=name, items=items, funding=funding), key=None)
+
+    assert {error["pointer"] for error in said["errors"]} == {"/order_reference", "/items/0/reference", "/funding/0/provider_reference"}
+    assert all("nobody sees" in error["detail"] for error in said["errors"])
+    payment = await world.register()
+    await refused(
+        world, f"/v1/payments/{payment['id']}/cancellations", {"reason": "damaged", "items": [{"reference": name, "quantity": 1}]}
+    )
 
 
 @pytest.mark.parametrize(

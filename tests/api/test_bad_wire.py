@@ -1,5 +1,6 @@
 """Bytes, types, addresses, queries and imports that are none: a promised no, and nothing stored."""
 
+import asyncio
 import json
 from collections.abc import Callable
 
@@ -186,6 +187,32 @@ async def test_an_import_names_its_first_thousand_errors(world: World) -> None:
     said = (await world.post("/v1/payments/import", b"{}\n" * 1_200, key=None, headers={"content-type": "application/x-ndjson"})).json()
 
     assert (said["rejected"], len(said["errors"])) == (1_200, 1_000)
+
+
+async def test_an_import_of_rubbish_lets_others_have_their_turn(world: World) -> None:
+    """However many lines one packet brings."""
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    waiting = asyncio.create_task(others())
+    said = await world.post("/v1/payments/import", b"?\n" * 60_000, key=None, headers={"content-type": "application/x-ndjson"})
+    waiting.cancel()
+
+    assert said.json()["rejected"] == 60_000
+    assert turns > 50, "some tens of microseconds a line, and five milliseconds at a stretch"
+
+
+async def test_of_a_payment_that_is_not_there_no_long_body_is_read(world: World) -> None:
+    body = json.dumps({f"m{number}": 1 for number in range(20_000)}).encode()
+
+    for role in ("wallet", "merchant"):
+        absent = await world.post(f"/v1/payments/pay_{'0' * 32}/cancellations", body, role=role)
+        assert_problem(absent, 404, "not-found")
 
 
 async def test_an_import_of_json_is_refused(world: World) -> None:

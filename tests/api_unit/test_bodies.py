@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from service.api import conversion
 from service.api.currencies import EXPONENTS
-from service.api.field_errors import ERRORS_MAX, field_errors, pointer
+from service.api.field_errors import ERRORS_MAX, body_errors, pointer
 from service.api.i18n import Language, fault_message
 from service.api.models import cancellations, decisions, payments
 from service.api.types import AMOUNT_MAX, Body
@@ -32,10 +32,15 @@ FUNDING = {"source": "card", "amount": 600, "provider": "stripe", "provider_refe
 
 def errors_of(model: type[Body], body: Any) -> dict[str, str]:
     """The findings by pointer; empty where the body is taken."""
+    text = body if isinstance(body, bytes | str) else json.dumps(body)
     try:
-        model.model_validate_json(body if isinstance(body, bytes | str) else json.dumps(body))
+        model.model_validate_json(text)
     except ValidationError as error:
-        return {fault.pointer: fault_message(fault, Language.en) for fault in field_errors(error)}
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = None
+        return {fault.pointer: fault_message(fault, Language.en) for fault in body_errors(error, value, model)}
     return {}
 
 
@@ -360,7 +365,8 @@ def test_no_more_errors_are_told_than_a_person_reads() -> None:
     with pytest.raises(ValidationError) as raised:
         payments.RegisterPayment.model_validate_json(json.dumps(body))
 
-    assert len(field_errors(raised.value)) == ERRORS_MAX
+    assert raised.value.error_count() < ERRORS_MAX, "pydantic stops at the first wrong line"
+    assert len(body_errors(raised.value, body, payments.RegisterPayment)) == ERRORS_MAX
 
 
 def test_what_was_sent_is_not_sent_back() -> None:

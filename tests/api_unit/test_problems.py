@@ -20,13 +20,16 @@ from workflows.domain.faults import Fault, FaultCode
 # Written down a second time by hand: status by slug.
 STATUSES = {
     "malformed-request": 400,
+    "invalid-http": 400,
     "idempotency-key-missing": 400,
     "unauthenticated": 401,
     "forbidden": 403,
     "second-approver-required": 403,
     "not-found": 404,
     "method-not-allowed": 405,
+    "request-timeout": 408,
     "body-too-large": 413,
+    "uri-too-long": 414,
     "unsupported-media-type": 415,
     "payment-reference-conflict": 409,
     "client-reference-conflict": 409,
@@ -46,6 +49,8 @@ STATUSES = {
     "currency-mismatch": 422,
     "partial-not-supported": 422,
     "rate-limited": 429,
+    "headers-too-large": 431,
+    "too-many-connections": 503,
     "unavailable": 503,
 }
 COMMON = ["type", "title", "status", "detail", "instance", "code", "trace_id"]
@@ -122,6 +127,8 @@ _CASES: list[tuple[Exception, str, dict[str, object]]] = [
     ),
     (errors.IdempotencyKeyReused(), "idempotency-key-reused", {}),
     (errors.IdempotencyInFlight(), "idempotency-in-flight", {}),
+    (errors.Overloaded(2), "unavailable", {}),
+    (errors.TooManyRequests(3600), "rate-limited", {}),
     (errors.Unavailable(), "unavailable", {}),
     (Unauthenticated(TokenFault.expired), "unauthenticated", {}),
     (KeysUnavailable(), "unavailable", {}),
@@ -288,6 +295,7 @@ def test_only_those_who_should_come_again_are_told_when() -> None:
     assert {slug for slug in PROBLEMS if slug != "policy-refused" and "retry-after" in reply_to(RequestProblem(slug)).headers} == {
         "rate-limited",
         "unavailable",
+        "too-many-connections",
         "idempotency-in-flight",
     }
 

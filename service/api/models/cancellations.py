@@ -1,6 +1,6 @@
 """Cancellations: what is asked, which are listed, what would come of a request, and how they are shown."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -27,6 +27,7 @@ from service.api.queries import CURSOR_TEXT, CancellationsCursor, CancellationSo
 from service.api.types import (
     AMOUNT_MAX,
     ENTRIES_MAX,
+    STOPS_AT_FIRST_FAULT,
     Amount,
     Body,
     CustomerChannel,
@@ -93,8 +94,8 @@ class RequestCancellation(Body):
 
     reason: Reason = Field(description="Why; `other` needs a note.")
     amount: Optionally[Amount] = Field(None, description="How much, in minor units; all that is refundable unless told.")
-    items: Optionally[tuple[ItemQuantityBody, ...]] = Field(
-        None, min_length=1, max_length=ENTRIES_MAX, description="Which lines; computes the amount. Not together with `amount`."
+    items: Optionally[Annotated[tuple[ItemQuantityBody, ...], Field(min_length=1, max_length=ENTRIES_MAX), STOPS_AT_FIRST_FAULT]] = Field(
+        None, description="Which lines; computes the amount. Not together with `amount`."
     )
     channel: Optionally[CustomerChannel] = Field(
         None, description="Where the customer asked; `app` for a wallet, `merchant` for a merchant unless told."

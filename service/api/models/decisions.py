@@ -1,11 +1,24 @@
 """The request bodies of decisions: what a merchant, a customer or an agent may say about a cancellation."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
 from service.api.models.base import LegId
-from service.api.types import Amount, Body, CustomerChannel, Digest, Label, Line, Note, Optionally, Pseudonym, ReasonCode, problem
+from service.api.types import (
+    STOPS_AT_FIRST_FAULT,
+    Amount,
+    Body,
+    CustomerChannel,
+    Digest,
+    Label,
+    Line,
+    Note,
+    Optionally,
+    Pseudonym,
+    ReasonCode,
+    problem,
+)
 from workflows.domain.enums import MerchantDecision, ReturnCondition
 from workflows.domain.faults import FaultCode
 
@@ -50,7 +63,9 @@ class DecideHandOff(Body):
     amount: Optionally[Amount] = Field(None, description="Of an offer: less than what was asked for, in minor units.")
     reason_code: Optionally[ReasonCode] = Field(None, description="Why, as one word of the merchant's own vocabulary.")
     note: Optionally[Note] = Field(None, description="More, for those who decide. Kept apart, so that it can be erased.")
-    evidence: Optionally[tuple[EvidenceBody, ...]] = Field(None, max_length=EVIDENCE_MAX, description="Documents that bear the answer out.")
+    evidence: Optionally[Annotated[tuple[EvidenceBody, ...], Field(max_length=EVIDENCE_MAX), STOPS_AT_FIRST_FAULT]] = Field(
+        None, description="Documents that bear the answer out."
+    )
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:

@@ -40,8 +40,9 @@ class ReadyOut(Out):
 
     status: Literal["ok", "unavailable"] = Field(description="`ok` when every check is.")
     checks: dict[str, Literal["ok", "failed"]] = Field(
-        description="By name: the database, its migrations, a worker's sign of life.",
-        examples=[{"database": "ok", "migrations": "ok", "worker": "ok"}],
+        description="By name: the database, its migrations, a worker's sign of life, room to write, keys to check tokens with."
+        " More may be added.",
+        examples=[{"database": "ok", "migrations": "ok", "worker": "ok", "disk": "ok", "keys": "ok"}],
     )
     rails: list[RailStateOut] = Field(
         description="The rails that the workers call, each with the worst state that a living worker tells of."

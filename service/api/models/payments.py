@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field, model_validator
 
 from service.api.models.base import (
+    EXAMPLE_DIGITS,
     Actions,
     CancellationId,
     CurrencyCode,
@@ -22,6 +23,7 @@ from service.api.models.base import (
 from service.api.queries import CURSOR_TEXT, ListQuery, PaymentsCursor
 from service.api.types import (
     ENTRIES_MAX,
+    STOPS_AT_FIRST_FAULT,
     Amount,
     Body,
     Currency,
@@ -29,6 +31,7 @@ from service.api.types import (
     Label,
     Line,
     LineAmount,
+    LongLabel,
     Metadata,
     Note,
     Optionally,
@@ -43,7 +46,7 @@ from workflows.domain.enums import Category, EarnedKind, Fulfilment, PaymentFail
 from workflows.domain.faults import FaultCode
 
 ProviderReference = Annotated[
-    Line, Field(description="The provider's own name for its part of the payment; on the sandbox, its behaviour.")
+    LongLabel, Field(description="The provider's own name for its part of the payment; on the sandbox, its behaviour.")
 ]
 
 
@@ -75,8 +78,9 @@ class EarnedBody(Body):
     provider_reference: ProviderReference
 
 
-FundingList = Annotated[tuple[FundingBody, ...], Field(min_length=1, max_length=10)]
-ItemList = Annotated[tuple[ItemBody, ...], Field(max_length=ENTRIES_MAX)]
+FundingList = Annotated[tuple[FundingBody, ...], Field(min_length=1, max_length=10), STOPS_AT_FIRST_FAULT]
+ItemList = Annotated[tuple[ItemBody, ...], Field(max_length=ENTRIES_MAX), STOPS_AT_FIRST_FAULT]
+EarnedList = Annotated[tuple[EarnedBody, ...], Field(max_length=10), STOPS_AT_FIRST_FAULT]
 
 
 class RegisterPayment(Body):
@@ -108,13 +112,13 @@ class RegisterPayment(Body):
     currency: Currency = Field(
         description="ISO 4217, alphabetic, with a minor unit; one that was withdrawn must have been valid at `authorised_at`."
     )
-    order_reference: Optionally[Line] = Field(
+    order_reference: Optionally[LongLabel] = Field(
         None, description="The merchant's name for the order. Must be a pseudonym: it stands in records."
     )
     category: Optionally[Category] = Field(None, description="What kind of goods; policies may exclude some. `general` unless told.")
     funding: Optionally[FundingList] = Field(None, description="Sums to `amount`. One `balance` leg of the default provider unless told.")
     items: Optionally[ItemList] = Field(None, description="The order's lines; they sum to `amount`.")
-    earned: Optionally[tuple[EarnedBody, ...]] = Field(None, max_length=10, description="What the payment earned its user.")
+    earned: Optionally[EarnedList] = Field(None, description="What the payment earned its user.")
     fulfilment: Optionally[Fulfilment] = Field(None, description="How far the goods have come; `none` unless told.")
     shipped_at: Optionally[Instant] = Field(None, description="When the goods were sent.")
     delivered_at: Optionally[Instant] = Field(None, description="When the goods arrived.")
@@ -284,7 +288,10 @@ class PaymentOut(Out):
     )
     metadata: dict[str, str] = Field(description="As it came; empty once erased.", examples=[{"city": "Hangzhou"}])
     open_cancellation: CancellationId | None = Field(description="The one that is open.")
-    cancellations: list[CancellationId] = Field(description="All of them, newest last.")
+    cancellations: list[CancellationId] = Field(description="The last 20, newest last.")
+    cancellations_url: str = Field(
+        description="Where all of them are listed.", examples=[f"/v1/cancellations?payment_id=pay_{EXAMPLE_DIGITS}"]
+    )
     created_at: Time = Field(description="When it was registered here.")
     updated_at: Time = Field(description="When it changed last.")
     available_actions: Actions
