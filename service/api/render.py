@@ -20,6 +20,7 @@ from service.api.models.cancellations import (
 from service.api.models.payments import ItemOut, PaymentOut
 from service.api.models.refunds import RefundOut
 from service.api.problems import slug_of
+from workflows.domain import ids
 from workflows.domain.decisions import permitted
 from workflows.domain.decisions.eligibility import Outlook, Shares, refundable_until
 from workflows.domain.decisions.execution import reopened_only
@@ -60,6 +61,7 @@ def payment_out(snapshot: Snapshot, policy: PolicyContext, context: RequestConte
         payment,
         items=[ItemOut.of(item, name=_nth(names, position)) for position, item in enumerate(payment.items)],
         cancellations=snapshot.cancellation_ids,
+        cancellations_url=f"/v1/cancellations?payment_id={ids.public('pay', payment.id)}",
         open_cancellation=None if open_one is None else open_one.id,
         available_actions=context.available(payment_actions(context.struck(snapshot, policy))),
         carrier=texts.get("carrier"),

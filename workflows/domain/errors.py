@@ -16,6 +16,7 @@
     ├─ Forbidden
     ├─ SecondApproverRequired       another person must approve
     ├─ AgentLimitReached            one of ours has asked for as much as policy allows within 24 hours
+    ├─ TooManyRequests              of one caller for one payment within 24 hours; not even put on record
     ├─ SimulationRunning            one at a time in a process
     ├─ TermsBusy                    too many wait for terms that have to be worked out
     ├─ VersionMismatch              the caller looked at an older version
@@ -24,7 +25,8 @@
     ├─ IdempotencyKeyReused
     ├─ IdempotencyInFlight
     ├─ LeaseLost                    another worker took the job over; write nothing
-    └─ Unavailable                  the database is away or too busy; whether anything was done, the same request again tells
+    ├─ Unavailable                  the database is away or too busy; whether anything was done, the same request again tells
+    └─ Overloaded                   too much is asked at once; nothing was done
 
 They carry data, not sentences, and know nothing of HTTP.
 """
@@ -127,6 +129,13 @@ class AgentLimitReached(RefundryError):
 
 
 @dataclass
+class TooManyRequests(RefundryError):
+    """More requests of one caller for one payment within 24 hours than anybody has a reason for."""
+
+    retry_after_seconds: int
+
+
+@dataclass
 class TermsBusy(RefundryError):
     """Too many different terms are being worked out in this process."""
 
@@ -188,3 +197,10 @@ class LeaseLost(RefundryError):
 
 class Unavailable(RefundryError):
     pass
+
+
+@dataclass
+class Overloaded(RefundryError):
+    """More is asked of this process than it can do. Nothing was begun."""
+
+    retry_after_seconds: int = 1

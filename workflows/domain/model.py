@@ -322,6 +322,9 @@ class MerchantEntry(Struct, frozen=True, kw_only=True):
     contact: MerchantContact
 
 
+CANCELLATIONS_SHOWN = 20  # with a payment: the others are in the list of its cancellations
+
+
 class Snapshot(Struct, frozen=True, kw_only=True):
     """All that one decision needs of a payment, as it stood at one moment.
 
@@ -333,8 +336,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     legs: tuple[Leg, ...] = ()
     texts: tuple[PersonalText, ...] = ()
     anomalies: tuple[Anomaly, ...] = ()  # loaded where a rail's word, or the wallet's, is heard
-    cancellation_ids: tuple[UUID, ...] = ()  # all of the payment's, oldest first; loaded where the payment itself is shown
-    requests_last_day: int = 0
+    cancellation_ids: tuple[UUID, ...] = ()  # the newest CANCELLATIONS_SHOWN, oldest first; loaded where the payment itself is shown
+    requests_last_day: int = 0  # without those that policy's limits refused
+    requests_made: int = 0  # by whoever asks now, with them
     agent_requests: AgentRequests | None = None  # of whoever of ours asks; loaded where policy limits them
     reply: IdempotentResponse | None = None
     merchant: MerchantEntry | None = None  # None: nobody has described it

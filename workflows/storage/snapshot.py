@@ -15,7 +15,16 @@ from msgspec.json import Decoder
 
 from workflows.domain.enums import CANCELLATION_OPEN
 from workflows.domain.legs import Leg
-from workflows.domain.model import Anomaly, Cancellation, IdempotentResponse, MerchantEntry, Payment, PersonalText, Snapshot
+from workflows.domain.model import (
+    CANCELLATIONS_SHOWN,
+    Anomaly,
+    Cancellation,
+    IdempotentResponse,
+    MerchantEntry,
+    Payment,
+    PersonalText,
+    Snapshot,
+)
 from workflows.storage.mapping import ANOMALY, CANCELLATION, LEG, PAYMENT, TEXT
 
 _OPEN = ", ".join(f"'{state}'" for state in sorted(CANCELLATION_OPEN))
@@ -40,11 +49,22 @@ def _merchant(merchant_id: str) -> str:
          where m.merchant_id = {merchant_id} order by m.version desc limit 1) as merchant"""
 
 
-def _shown(payment: str) -> str:
-    """What only showing a payment needs."""
+def _shown(payment: str, wanted: str) -> str:
+    """What only showing a payment needs: its own texts and those of the cancellations that are loaded, and the ids of the newest ones.
+
+    However often a customer was refused, what is read of it stays as much.
+    """
     return f"""
-        (select json_agg({TEXT.json("t")}) from personal_text t where t.payment_id = {payment}) as texts,
-        array(select c.id from cancellation c where c.payment_id = {payment} order by c.created_at, c.id) as cancellation_ids"""
+        (select json_agg({TEXT.json("t")}) from personal_text t
+          where t.payment_id = {payment} and (t.subject_id = {payment}
+             or exists (select from anomaly a where a.scope_id = {payment} and a.id = t.subject_id)
+             or exists (
+                select from cancellation c
+                 where c.payment_id = {payment} and c.id = t.subject_id and (c.state in ({_OPEN}) or {wanted})))) as texts,
+        array(select n.id from (
+                select c.id, c.created_at from cancellation c
+                 where c.payment_id = {payment} order by c.id desc limit {CANCELLATIONS_SHOWN}) n
+               order by n.created_at, n.id) as cancellation_ids"""
 
 
 _PAYMENT = f"{PAYMENT.json('p')} as payment, parts.cancellations, parts.legs"
@@ -52,9 +72,7 @@ _ANOMALIES = f"(select json_agg({ANOMALY.json('a')}) from anomaly a where a.scop
 _OF_LEG = "(select l.cancellation_id from leg l where l.payment_id = $1 and l.id = $7)"
 _WANTED = f"c.id = $2 or c.client_reference = $3 or c.id = {_OF_LEG}"
 REPLY_COLUMNS = "k.fingerprint as reply_fingerprint, k.status as reply_status, k.body as reply_body, k.headers as reply_headers"
-_REQUESTS = """
-        (select count(*) from cancellation c where c.payment_id = $1 and c.created_at > $6
-           and c.refusal is distinct from 'limit-reached') as requests_last_day"""
+_REQUESTS = "r.requests_last_day, r.requests_made"
 
 
 def _one(*also: str) -> str:
@@ -63,15 +81,19 @@ def _one(*also: str) -> str:
     select {", ".join((_PAYMENT, REPLY_COLUMNS, _REQUESTS, *also))}
       from payment p {_parts("$1", _WANTED)}
       left join kept_reply k on k.scope_id = $8 and k.caller = $4 and k.key = $5
+      cross join lateral (
+           select count(*) filter (where c.refusal is distinct from 'limit-reached') as requests_last_day,
+                  count(*) filter (where c.requester_id = $4) as requests_made
+             from cancellation c where c.payment_id = $1 and c.created_at > $6) r
      where p.id = $1"""
 
 
 # The wallet's word on a payment that is over may be an anomaly too, and one word makes one. Nobody else's request asks for them.
 DECIDE = _one(_merchant("p.merchant_id"), f"case when p.state in ('cancelled', 'failed') then {_ANOMALIES} end as anomalies")
 LEARN = _one(f"{_ANOMALIES} as anomalies")
-SHOW = _one(_merchant("p.merchant_id"), _shown("$1"), f"{_ANOMALIES} as anomalies")
+SHOW = _one(_merchant("p.merchant_id"), _shown("$1", _WANTED), f"{_ANOMALIES} as anomalies")
 MANY = f"""
-    select p.id, {_PAYMENT}, {_merchant("p.merchant_id")}, {_shown("p.id")}
+    select p.id, {_PAYMENT}, {_merchant("p.merchant_id")}, {_shown("p.id", "c.id = any($2)")}
       from payment p {_parts("p.id", "c.id = any($2)")} where p.id = any($1)"""
 
 
@@ -91,7 +113,7 @@ def merchant_in_force(merchant_id: str, moment: str) -> str:
 
 REGISTER = f"""
     select {policy_in_force("$2")} as policy_in_force, {merchant_in_force("$3", "$2")} as merchant_in_force, {_merchant("$3")},
-        case when p.id is not null then {PAYMENT.json("p")} end as payment, {_shown("$1")}
+        case when p.id is not null then {PAYMENT.json("p")} end as payment, {_shown("$1", "false")}
       from (select 1) as one left join payment p on p.id = $1"""
 
 
@@ -107,7 +129,7 @@ class SnapshotQuery:
     key: str | None = None
     scope_id: UUID | None = None  # what the reply to `key` is kept under; None: the payment
     requests_since: datetime | None = None
-    shown: bool = False  # with texts and the ids of all cancellations
+    shown: bool = False  # with texts and the ids of the newest cancellations
 
 
 async def load(connection: Any, wanted: SnapshotQuery) -> Snapshot | None:
@@ -181,6 +203,7 @@ def _snapshot(row: Any) -> Snapshot:
         anomalies=_anomalies(anomalies) if anomalies else (),
         cancellation_ids=tuple(get("cancellation_ids") or ()),
         requests_last_day=get("requests_last_day") or 0,
+        requests_made=get("requests_made") or 0,
         reply=kept_reply(row),
         merchant=_merchant_of(row),
     )

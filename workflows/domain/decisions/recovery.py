@@ -31,7 +31,7 @@ from workflows.domain.enums import (
     Source,
 )
 from workflows.domain.errors import InvalidState, SecondApproverRequired
-from workflows.domain.legs import Leg, SuccessorRules
+from workflows.domain.legs import TOLD_BY_PERSON, Leg, SuccessorRules
 from workflows.domain.machines import CANCELLATION
 from workflows.domain.model import Actor, Cancellation, DataValue, Snapshot
 from workflows.domain.money import PROMOTIONS
@@ -143,13 +143,20 @@ def go_on(builder: ChangeBuilder, leg: Leg, how: Recovery, successors: Successor
 
 
 def predecessors(snapshot: Snapshot, leg: Leg) -> tuple[Leg, ...]:
-    """The legs that this one takes the place of and that were sent, the last one first."""
+    """The legs that this one takes the place of and that were sent, the last one first.
+
+    Among them is the void of the same source that only a person has called failed: its rail may carry it out after all, also where the
+    payment settled meanwhile and a refund followed by itself.
+    """
     found: list[Leg] = []
     before = snapshot.leg(leg.replaces) if leg.replaces else None
     while before is not None:
         if before.attempts:
             found.append(before)
         before = snapshot.leg(before.replaces) if before.replaces else None
+    if leg.kind is LegKind.refund:
+        voids = (each for each in snapshot.legs if each.kind is LegKind.void and each.position == leg.position and each.attempts)
+        found += [each for each in voids if each.state is LegState.failed and each.failure_code == TOLD_BY_PERSON]
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ from workflows.domain.decisions.clocks import clock_data, needs_second_person, w
 from workflows.domain.decisions.execution import cancelled_quantities, execute, release, state_asked_from, with_request
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.decisions.response import response_data, without_clocks
-from workflows.domain.decisions.velocity import check_agent_limits
+from workflows.domain.decisions.velocity import check_agent_limits, check_flood
 from workflows.domain.enums import (
     ASKS_FOR_OTHERS,
     CANCELLATION_WAITING,
@@ -93,7 +93,7 @@ def assess(snapshot: Snapshot, requested: CancellationRequest, terms: PolicyCont
     """Everything that decides about a wish, in the order in which the refusals are promised; no side effect.
 
     Raises InvalidState, CancellationOpen, PaymentDisputed, RefundableAmountChanged, PartialNotSupported, AmountExceedsRefundable,
-    AgentLimitReached, Invalid. Policy's own no is a verdict, not an exception.
+    AgentLimitReached, TooManyRequests, Invalid. Policy's own no is a verdict, not an exception.
     """
     payment = snapshot.payment
     if payment.state in _OVER:
@@ -111,6 +111,7 @@ def assess(snapshot: Snapshot, requested: CancellationRequest, terms: PolicyCont
         raise AmountExceedsRefundable(refundable)
     if payment.state is PaymentState.pending and amount < refundable:
         raise PartialNotSupported
+    check_flood(snapshot)
     if requested.override is None:  # which a second person approves
         check_agent_limits(snapshot, requested.actor, amount, now)
     facts = policy_facts(snapshot, requested, amount, now)
