@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.settings import environment_for_child
+from service.settings import DATABASES, Settings, environment_for_child
 from service.up import embedded
+from service.up.supervisor import environments
 
 STANDIN = str(Path(__file__).with_name("standin.py"))
 PATIENCE_SECONDS = 240  # only bounds a hang: a busy machine starts slowly
@@ -270,3 +271,54 @@ def test_secrets_are_closed_to_others_and_not_in_the_arguments(shared: Up) -> No
     assert len(commands) == 5
     assert not any(secret in command for secret in secrets for command in commands)
     assert (directory / "sandbox.secret").stat().st_mode & 0o077 == 0
+
+
+def environment_of(process: int) -> dict[str, str]:
+    lines = Path(f"/proc/{process}/environ").read_bytes().decode().split("\0")
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def test_each_child_is_given_the_secrets_that_it_needs(shared: Up) -> None:
+    password = (shared.directory / "postgres" / "app.password").read_text()
+    signed_with = (shared.directory / "sandbox.secret").read_text()
+    children = {process: Path(f"/proc/{process}/cmdline").read_bytes().decode().split("\0") for process in shared.group()}
+
+    def holds(kind: str, secret: str) -> set[bool]:
+        found = [environment_of(process) for process, command in children.items() if kind in command]
+        assert found
+        return {any(secret in value for value in environment.values()) for environment in found}
+
+    assert {kind: holds(kind, password) for kind in ("sandbox", "serve", "worker")} == {
+        "sandbox": {False},
+        "serve": {True},
+        "worker": {True},
+    }
+    assert {kind: holds(kind, signed_with) for kind in ("sandbox", "serve", "worker")} == {
+        "sandbox": {True},
+        "serve": {True},
+        "worker": {False},
+    }
+
+
+def test_no_address_of_a_database_reaches_the_rail(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*(f"REFUNDRY_{name.upper()}" for name in DATABASES), "PGPASSWORD", "refundry_database_owner_url"):
+        monkeypatch.setenv(name, "postgresql://u:hidden@127.0.0.1/x")
+
+    given = environments({"database_url": "postgresql://u:hidden@127.0.0.1/x", "sandbox_secret": "s", "port": 8000})
+
+    assert "hidden" not in " ".join(given["sandbox"].values())
+    assert given["sandbox"]["REFUNDRY_DATABASE_URL"] == "", "and none is read from .env"
+    assert given["sandbox"]["REFUNDRY_SANDBOX_SECRET"] == "s"
+    assert "PATH" in given["sandbox"]
+    for kind in ("api", "worker"):
+        assert given[kind]["REFUNDRY_DATABASE_URL"].startswith("postgresql://")
+        assert [value for name, value in given[kind].items() if name.upper() == "REFUNDRY_DATABASE_OWNER_URL"] == [""]
+        assert given[kind]["REFUNDRY_PORT"] == "8000"
+    assert given["worker"]["REFUNDRY_REPLICA_URL"] == ""
+    assert given["worker"]["REFUNDRY_SANDBOX_SECRET"] == ""
+
+
+def test_every_address_of_a_database_is_known_as_one() -> None:
+    hidden = {name for name, field in Settings.model_fields.items() if not field.repr}
+
+    assert set(DATABASES) == hidden

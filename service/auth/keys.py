@@ -28,6 +28,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
+from service.private_files import FileUnusable, close_to_others, unusable, write_private
 from workflows.domain.enums import Role
 
 ISSUER = "refundry-local"
@@ -148,22 +149,53 @@ class LocalKeys:
 
 
 def load_or_create_keys(data_dir: Path, *, issuer: str = ISSUER, audience: str = AUDIENCE) -> LocalKeys:
-    """The keys of `data_dir`, made at the first call. Raises KeysUnusable where they are incomplete or unreadable."""
+    """The keys of `data_dir`, made at the first call. Raises KeysUnusable where they are incomplete or unreadable.
+
+    Only the public half may be lost: it is made anew from the private one.
+    """
     folder = data_dir / "keys"
-    if not _is_filled(folder):
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _create(folder)
-    if folder.stat().st_mode & 0o077:
-        folder.chmod(0o700)
+    try:
+        if not _is_filled(folder):
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _create(folder)
+        close_to_others(folder)
+    except OSError as error:
+        raise KeysUnusable(str(unusable(folder, error))) from error
     token = _read(folder / TOKEN_FILE)
     evidence = _read(folder / EVIDENCE_FILE)
-    if not (folder / JWKS_FILE).is_file():
-        raise KeysUnusable(f"{JWKS_FILE} is missing in {folder}")
     private = evidence.private_key
     if not isinstance(private, Ed25519PrivateKey) or not isinstance(token.private_key, Ed25519PrivateKey):
-        raise KeysUnusable(f"the keys in {folder} are not private Ed25519 keys")
+        raise KeysUnusable(f"The keys in {folder} are not private Ed25519 keys. {_restore(folder)}")
+    _complete(folder / JWKS_FILE, token)
     name = evidence.kid or EVIDENCE_NAME
     return LocalKeys(folder=folder, token=token, evidence=EvidenceKey(private, name), issuer=issuer, audience=audience)
+
+
+def _complete(path: Path, token: OKPKey) -> None:
+    """The set of public keys, unless it is there: it may hold others' keys too."""
+    from service.auth.jwks import JwksUnreadable, parse_jwks  # noqa: PLC0415 -- it brings an HTTP client, for which a command would wait
+
+    try:
+        close_to_others(path)
+        if parse_jwks(path.read_bytes()).keys:
+            return
+    except (OSError, JwksUnreadable):
+        pass
+    try:
+        write_private(path, _as_text(_public_set(token)))
+    except FileUnusable as error:
+        raise KeysUnusable(str(error)) from error
+
+
+def _public_set(token: OKPKey) -> dict[str, object]:
+    return {"keys": [token.as_dict(private=False)]}
+
+
+def _restore(folder: Path) -> str:
+    return (
+        f"Restore {folder} from a backup; or move it away: new keys are then made, by which old tokens are refused "
+        "and old exports are no longer known as ours."
+    )
 
 
 def _is_filled(folder: Path) -> bool:
@@ -177,7 +209,7 @@ def _create(folder: Path) -> None:
     draft = Path(tempfile.mkdtemp(prefix=".keys-", dir=folder.parent))  # mkdtemp makes it 0700 whatever the umask
     try:
         _write(draft / TOKEN_FILE, token.as_dict(private=True))
-        _write(draft / JWKS_FILE, {"keys": [token.as_dict(private=False)]})
+        _write(draft / JWKS_FILE, _public_set(token))
         _write(draft / EVIDENCE_FILE, evidence.as_dict(private=True))
         draft.rename(folder)  # onto a folder that has files in it this fails, everywhere
     except OSError:
@@ -191,10 +223,13 @@ def _create(folder: Path) -> None:
 def _write(path: Path, content: object) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2, sort_keys=True)
-        file.write("\n")
+        file.write(_as_text(content))
         file.flush()
         os.fsync(file.fileno())
+
+
+def _as_text(content: object) -> str:
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
 def _flush_folder(folder: Path) -> None:
@@ -211,8 +246,9 @@ def _flush_folder(folder: Path) -> None:
 
 def _read(path: Path) -> OKPKey:
     try:
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)  # restored from a backup, perhaps; others may not read it
+        close_to_others(path)  # restored from a backup, perhaps
         return OKPKey.import_key(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, JoseError) as error:
-        raise KeysUnusable(f"cannot read {path.name} in {path.parent}: {type(error).__name__}") from error
+    except OSError as error:
+        raise KeysUnusable(f"{path} cannot be read: {error.strerror}. {_restore(path.parent)}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, JoseError) as error:
+        raise KeysUnusable(f"{path} holds no private Ed25519 key. {_restore(path.parent)}") from error

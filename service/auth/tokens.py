@@ -22,6 +22,7 @@ from joserfc.jws import JWSRegistry
 from joserfc.jwt import Claims, JWTClaimsRegistry
 
 from service.auth.jwks import KeySource, KeysUnavailable, VerificationKeys, algorithms_of
+from service.auth.key_sources import is_usable
 from service.auth.keys import MERCHANT_ID_LENGTH_MAX, SUB_LENGTH_MAX, is_name
 from workflows.domain.enums import Role
 from workflows.domain.ports import Clock
@@ -98,6 +99,10 @@ class Authenticator:
         )
         self._cache_entries_max = cache_entries_max
         self._cache: OrderedDict[bytes, tuple[Principal, str]] = OrderedDict()  # SHA-256 of the token: principal, thumbprint of its key
+
+    async def has_keys(self) -> bool:
+        """Whether there is a key at hand that a token could be checked with."""
+        return await is_usable(self._keys)
 
     async def authenticate(self, authorization_header: str | None) -> Principal:
         """The principal behind `Authorization: Bearer …`. Raises Unauthenticated, or KeysUnavailable."""

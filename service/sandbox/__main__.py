@@ -7,7 +7,8 @@ from pathlib import Path
 
 import uvicorn
 
-from service.http_protocol import Http11Protocol
+from service.http_limits import HttpLimits
+from service.http_protocol import http11_protocol
 from service.sandbox.server import create_app
 
 SHUTDOWN_SECONDS_MAX = 2  # a hanging fault must not keep the process
@@ -30,7 +31,7 @@ def main() -> None:
     app = create_app(options.ledger, notify_url=options.notify_url, secret=secret)
     config = uvicorn.Config(
         app,
-        http=Http11Protocol,
+        http=http11_protocol(HttpLimits()),
         ws="none",
         access_log=False,
         server_header=False,

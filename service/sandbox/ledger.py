@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from service.private_files import make_private
 from service.sandbox.faults import NONE, Faults, RandomFaults, for_attempt, parse_faults
 from service.sandbox.schema import SCHEMA
 
@@ -110,6 +111,9 @@ class Ledger:
     """The ledger in SQLite. Every method is one short piece of work, to be run by `commit`."""
 
     def __init__(self, path: Path, *, notifies: bool) -> None:
+        for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+            if file == path or file.exists():
+                make_private(file)  # SQLite gives the other two the rights of the first when it makes them
         self._sql = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)  # by one thread at a time
         self._sql.row_factory = sqlite3.Row
         self._sql.execute("pragma journal_mode = wal")

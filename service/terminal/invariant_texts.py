@@ -32,6 +32,8 @@ INVARIANT_TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         "legs_have_a_next_step": "every leg that is on its way has exactly one job: nothing is forgotten",
         "clocks_have_a_job": "every clock that runs has exactly one job: no deadline is forgotten",
         "jobs_have_a_subject": "every job is about a leg or a notification that exists, or about a deadline of a payment that does",
+        "jobs_are_due_in_time": "no job is put off further than its clock, or the schedule of its leg, says",
+        "leases_end": "no job is leased for more than a day",
         "notifications_are_heard": "a rail's word was handled, with a verdict, or has a job: none is dropped",
         "replies_belong": "a kept reply belongs to a payment or to a collection",
         "payment_holds_the_head": "a payment's sequence, head and state are its last record's",
@@ -44,6 +46,17 @@ INVARIANT_TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         "records_linked": "every record names the hash of the one before it",
         "records_match_columns": "what stands beside a record's body is what the body says",
         "records_tell_one_story": "each record of a payment begins in the state in which the one before it ended, and no earlier",
+        "payment_id_is_its_reference": "a payment's id is made of its reference",
+        "records_tell_the_payment": "a payment is, field by field, what its records tell of it",
+        "records_tell_the_cancellations": (
+            "a cancellation is what the records tell of it: who asked for what, who decided, by which rule, and until when"
+        ),
+        "records_tell_the_legs": "a leg is what the records tell of it: how much, to where, under which key, and what became of it",
+        "records_tell_the_anomalies": "an anomaly, and each step of a person about it, is what the records tell of it",
+        "texts_have_their_digests": "every personal text that is still there has the salted digest that a record holds of it",
+        "schema_is_as_migrated": (
+            "tables, constraints, indexes, triggers, functions and rights are those of this version; `do` says what puts one right"
+        ),
         "rail_moved_what_the_books_say": (
             "each movement in the rail's own book is a leg that may have moved it, and each leg that succeeded is a movement there"
         ),
@@ -53,6 +66,10 @@ INVARIANT_TEXTS: Final[Mapping[str, str]] = MappingProxyType(
 # What waits for a person, after its number.
 NOTICE_TEXTS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "jobs_overdue": "jobs that were due more than five minutes ago, and that nobody does: is a worker running that has their rail?",
+        "outcomes_unknown": "legs of which nobody knows whether the money moved; they are asked after until the rail answers",
+        "cases_need_attention": "cancellations that only a person can carry on (`GET /v1/cancellations?state=needs_attention`)",
+        "cases_overdue": "cancellations whose deadline, or whose time to answer, is over (`GET /v1/cancellations?overdue=true`)",
         "anomalies_open": "words of a rail that no transition allows, and that nobody has resolved",
         "anomalies_awaiting_second_approval": "refunds of late captures that a supervisor has to confirm",
     }

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from service.log_file import LOG_BYTES_MAX, rotate
+from service.settings import environment_of
+
 _BACKOFF_SECONDS_MIN = 0.2
 _BACKOFF_SECONDS_MAX = 10.0
 _STABLE_SECONDS = 30  # a process that ran this long did not fail because of its configuration
 _STOP_SECONDS_MAX = 12
-_LOG_BYTES_MAX = 10_000_000
 _LOG_TAIL_BYTES = 1500
 
 
@@ -104,12 +106,12 @@ class ChildProcesses:
 
     async def _run_once(self, supervised: _Supervised) -> int:
         child, path = supervised.child, self.log_path(supervised.child.name)
-        if path.exists() and path.stat().st_size > _LOG_BYTES_MAX:
-            path.replace(path.with_suffix(".log.1"))
+        if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
+            rotate(path)
         with path.open("ab") as log:
             supervised.process = await asyncio.create_subprocess_exec(
                 *child.command,
-                env=dict(child.environment),
+                env={**child.environment, **environment_of({"log_file": path.resolve()})},  # a child rotates its own file
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

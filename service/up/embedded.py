@@ -8,6 +8,7 @@ killed parent, and the next start on the same DIR adopts it.
 import asyncio
 import fcntl
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -27,6 +28,8 @@ from typing import Any, TypeVar
 import asyncpg
 
 from service.database_role import prepare_role
+from service.private_files import FileUnusable, close_to_others, open_private, read_port, read_word, unusable, write_private
+from service.up.postmaster import is_running, postmaster, processes_in
 from service.up.user_namespace import NOBODY
 from workflows.storage.guards import APP_ROLE
 
@@ -48,6 +51,7 @@ _SETTINGS: Mapping[str, str] = {
     "autovacuum_naptime": "15s",
     "jit": "off",
 }
+_IN_NAMESPACE = (sys.executable, "-I", "-S", str(Path(__file__).with_name("user_namespace.py")))
 T = TypeVar("T")
 
 
@@ -84,6 +88,8 @@ class Server:
             _stop(self.home / "data")
 
     def _url(self, role: str, secret: str, database: str) -> str:
+        if not self.port:
+            raise EmbeddedError(f"{self.home / 'port'} names no port. Start `refundry up`, which writes it anew.")
         return f"postgresql://{role}:{_password(self.home, secret)}@{_HOST}:{self.port}/{database}"
 
     async def _ensure_database(self, name: str) -> None:
@@ -108,23 +114,72 @@ def start(data_dir: Path, settings: Mapping[str, str] | None = None) -> Server:
     `settings` are PostgreSQL's own, over ours; a server that is adopted keeps those it was started with.
     Raises EmbeddedError.
     """
-    data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)  # to be passed through, not listed: `nobody` may have to
     home = data_dir.resolve() / "postgres"
-    home.mkdir(mode=0o700, exist_ok=True)
+    try:
+        data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)  # to be passed through, not listed: `nobody` may have to
+        home.mkdir(mode=0o700, exist_ok=True)
+        close_to_others(home)
+    except OSError as error:
+        raise unusable(home, error) from error
     with _locked(home):
-        if (adopted := _adopt_running(home)) is not None:
-            return adopted
-        account = _account(home)
-        if not (home / "data").exists():
-            _initialise(home, account)
-        return _launch(home, account, {**_SETTINGS, **(settings or {})})
+        try:
+            _check_passwords(home)
+            server = _adopt_running(home) or _begin(home, {**_SETTINGS, **(settings or {})})
+            write_private(home / "port", str(server.port))
+        except (EmbeddedError, FileUnusable, OSError):
+            _stop(home / "data")  # also one that an earlier `up` has left: nobody else would end it
+            raise
+    return server
 
 
 def find(data_dir: Path) -> Server | None:
     """The server that `start` made in this directory, running or not; None where there never was one."""
     home = data_dir.resolve() / "postgres"
     remembered = home / "port"
-    return Server(home, int(remembered.read_text())) if remembered.exists() else None
+    if not remembered.exists():
+        return None
+    running = postmaster(home / "data")
+    return Server(home, read_port(remembered) or (running[1] if running else 0))
+
+
+def _begin(home: Path, settings: Mapping[str, str]) -> Server:
+    account = _account(home)
+    if (home / "data").exists():
+        _check_version(home, account)
+    else:
+        _initialise(home, account)
+    return _launch(home, account, settings)
+
+
+def _check_passwords(home: Path) -> None:
+    """The application's password is given to its role at every start, so that a lost one is made anew; the owner's cannot be."""
+    if not (home / "data").exists():
+        return  # `_initialise` makes both
+    if read_word(home / "owner.password") is None:
+        raise _without_password(home, "is missing or damaged")
+    if read_word(home / "app.password") is None:
+        write_private(home / "app.password", secrets.token_hex(24))
+
+
+def _without_password(home: Path, why: str) -> EmbeddedError:
+    prefix = _IN_NAMESPACE if os.getuid() == 0 else ()
+    command = shlex.join([*prefix, str(binaries() / "postgres"), "--single", "-D", str(home / "data"), "postgres"])
+    return EmbeddedError(
+        f"{home / 'owner.password'} {why}. Restore it from a backup; or write a new password of letters and digits into it, and set it "
+        f"by: echo \"alter role {OWNER} password 'THE NEW ONE'\" | {command}"
+    )
+
+
+def _check_version(home: Path, account: "_Account") -> None:
+    helps = f"or move {home} away: an empty database is then made."
+    made_by, ours = read_word(home / "data" / "PG_VERSION"), re.search(r"\d+", account.run("postgres", "--version"))
+    if made_by is None:
+        raise EmbeddedError(f"{home / 'data'} holds no database of PostgreSQL: PG_VERSION is missing or damaged. Restore a backup, {helps}")
+    if ours is not None and made_by != ours[0]:
+        raise EmbeddedError(
+            f"{home / 'data'} was made by PostgreSQL {made_by}, and this is {ours[0]}. "
+            f"Run the release of this program that made it, and take a dump with its pg_dump; {helps}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +189,8 @@ class _Account:
     prefix: tuple[str, ...] = ()
     user: int | None = None
 
-    def run(self, program: str, *arguments: str) -> None:
+    def run(self, program: str, *arguments: str) -> str:
+        """What it printed. Raises EmbeddedError where it failed."""
         command = [*self.prefix, str(binaries() / program), *arguments]
         done = subprocess.run(  # noqa: S603 -- our own wheel's programs
             command,
@@ -151,6 +207,7 @@ class _Account:
         )
         if done.returncode != 0:
             raise EmbeddedError(f"{program} failed:\n{(done.stdout + done.stderr).strip()}")
+        return done.stdout
 
     def can_run(self) -> bool:
         try:
@@ -167,7 +224,7 @@ class _Account:
 def _account(home: Path) -> _Account:
     if os.name != "posix" or os.getuid() != 0:
         return _Account()
-    inside_namespace = _Account(prefix=(sys.executable, "-I", "-S", str(Path(__file__).with_name("user_namespace.py"))))
+    inside_namespace = _Account(prefix=_IN_NAMESPACE)
     # Files that `nobody` made stay nobody's: what a directory was begun with, it goes on with.
     begun_by_nobody = home.stat().st_uid == NOBODY
     if not begun_by_nobody and inside_namespace.can_run():
@@ -193,9 +250,7 @@ def _initialise(home: Path, account: _Account) -> None:
     """Make the data beside its place and move it there when it is whole: a kill in between leaves nothing half made."""
     for secret in ("owner", "app"):
         path = home / f"{secret}.password"
-        path.unlink(missing_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(24))
+        write_private(path, secrets.token_hex(24))
         account.give(path)
     unfinished = home / "data.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -217,11 +272,16 @@ def _launch(home: Path, account: _Account, settings: Mapping[str, str]) -> Serve
             taken = "could not bind" in said  # somebody took the port since we looked
             if taken and attempt < _PORT_TRIES_MAX:
                 continue
-            raise EmbeddedError(f"PostgreSQL did not start; {log} says:\n{said}") from error
+            raise EmbeddedError(
+                f"PostgreSQL did not start. Mend what {log} names, restore {home} from a backup, or move it away: an empty database is "
+                f"then made. It says:\n{said}"
+            ) from error
         server = Server(home, port)
         if server.running():
-            (home / "port").write_text(str(port))
             return server
+        if _run_to_end(lambda: _refuses_password(server)):  # noqa: B023 -- run before the loop goes on
+            raise _without_password(home, "does not hold the owner's password")
+        break
     raise EmbeddedError(f"PostgreSQL started but does not answer; see {log}")
 
 
@@ -229,14 +289,15 @@ def _adopt_running(home: Path) -> Server | None:
     """The server that already runs on this directory, waiting while it is still recovering. Clears up after one that died."""
     data = home / "data"
     deadline = time.monotonic() + _START_SECONDS_MAX
-    while (postmaster := _postmaster(data)) is not None:
-        process, port = postmaster
+    while (named := postmaster(data)) is not None:
+        process, port = named
         server = Server(home, port)
         if port and server.running():
-            (home / "port").write_text(str(port))
             return server
-        processes = _processes_in(data)
-        if processes is None and not _is_running(process):
+        processes = processes_in(data)
+        if port and processes and _run_to_end(lambda: _refuses_password(server)):  # noqa: B023 -- run before the loop goes on
+            raise _without_password(home, "does not hold the owner's password")
+        if processes is None and not is_running(process):
             return None  # nothing to see here but the pid file, of which PostgreSQL itself takes care
         if processes is not None and not processes:
             # Also where its number lives on, as a zombie or as another program: PostgreSQL would take that for itself and refuse.
@@ -249,10 +310,10 @@ def _adopt_running(home: Path) -> Server | None:
 
 
 def _stop(data: Path) -> None:
-    postmaster = _postmaster(data)
-    if postmaster is None or not _is_ours(postmaster[0], data):
+    named = postmaster(data)
+    if named is None or not _is_ours(named[0], data):
         return
-    process = postmaster[0]
+    process = named[0]
     for order in (signal.SIGINT, signal.SIGQUIT):  # fast; then at once, which the next start recovers from
         try:
             os.kill(process, order)
@@ -260,64 +321,20 @@ def _stop(data: Path) -> None:
             return
         deadline = time.monotonic() + _STOP_SECONDS_MAX
         while time.monotonic() < deadline:
-            if not _is_running(process):
+            if not is_running(process):
                 return
             time.sleep(_POLL_SECONDS)
     raise EmbeddedError(f"PostgreSQL on {data} (process {process}) does not end.")
 
 
 def _is_ours(process: int, data: Path) -> bool:
-    processes = _processes_in(data)
-    return _is_running(process) if processes is None else process in processes
-
-
-def _postmaster(data: Path) -> tuple[int, int] | None:
-    """Process and port as `postmaster.pid` names them; port 0 while the server has not got so far."""
-    try:
-        lines = (data / "postmaster.pid").read_text().splitlines()
-        return int(lines[0]), int(lines[3]) if len(lines) > 3 and lines[3] else 0
-    except (FileNotFoundError, IndexError, ValueError):
-        return None
-
-
-def _processes_in(data: Path) -> set[int] | None:
-    """The live processes that have `data` as their working directory: all of a server's, and nobody else's. None without /proc.
-
-    More than the pid file can tell: after a killed postmaster, its children may still be writing for a moment.
-    """
-    if not Path("/proc/self/cwd").exists():
-        return None
-    found = set()
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and (entry / "cwd").readlink() == data and _is_running(int(entry.name)):
-                found.add(int(entry.name))
-        except OSError:
-            continue  # gone, or another user's
-    return found
-
-
-def _is_running(process: int) -> bool:
-    """Whether the process still runs; a zombie does not."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:
-        status = Path(f"/proc/{process}/stat").read_text()
-    except FileNotFoundError:
-        return not Path("/proc/self").exists()
-    except ProcessLookupError:
-        return False
-    return status.rpartition(")")[2].split()[0] not in ("Z", "X")
+    processes = processes_in(data)
+    return is_running(process) if processes is None else process in processes
 
 
 def _free_port(home: Path) -> int:
     """The port of last time, so that addresses stay good, or a free one."""
-    remembered = home / "port"
-    wanted = int(remembered.read_text()) if remembered.exists() else 0
+    wanted = read_port(home / "port") or 0
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -329,13 +346,16 @@ def _free_port(home: Path) -> int:
 
 
 def _password(home: Path, secret: str) -> str:
-    return (home / f"{secret}.password").read_text().strip()
+    word = read_word(home / f"{secret}.password")
+    if word is None:
+        raise EmbeddedError(f"{home / secret}.password is missing or damaged. Start `refundry up`: it mends that, or says what does.")
+    return word
 
 
 @contextmanager
 def _locked(home: Path) -> Iterator[None]:
     """One at a time may start or stop the server of a directory. The lock goes when its holder dies."""
-    with (home / "lock").open("w") as lock:
+    with os.fdopen(open_private(home / "lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -350,6 +370,17 @@ async def _accepts_connections(server: Server) -> bool:
         return bool(await connection.fetchval("show data_directory") == str(server.home / "data"))
     finally:
         await connection.close()
+
+
+async def _refuses_password(server: Server) -> bool:
+    try:
+        connection: Any = await asyncpg.connect(server.owner_url("postgres"), ssl=False, timeout=5)
+    except asyncpg.InvalidAuthorizationSpecificationError:  # a wrong password is one of these
+        return True
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return False
+    await connection.close()
+    return False
 
 
 def _run_to_end(work: Callable[[], Awaitable[T]]) -> T:

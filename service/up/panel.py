@@ -8,10 +8,11 @@ from rich.table import Table
 
 
 def print_ready(console: Console, *, addresses: Sequence[tuple[str, str]], tokens: Mapping[str, str]) -> None:
-    """Addresses in a panel, then a token per role; plain lines where nobody watches."""
+    """Addresses in a panel, then a token per role; plain lines where nobody watches. No tokens: the keys are somebody else's."""
     if console.is_terminal:
         console.print(Panel(_grid(addresses), title="Refundry is ready", title_align="left", border_style="green", expand=False))
-        console.print("\nA token for each role, good for 12 hours:\n", style="bold")
+        if tokens:
+            console.print("\nA token for each role, good for 12 hours:\n", style="bold")
     else:
         console.print("Refundry is ready")
         for name, value in addresses:
@@ -19,6 +20,8 @@ def print_ready(console: Console, *, addresses: Sequence[tuple[str, str]], token
     for role, token in tokens.items():
         # Never wrapped, so that it can be copied.
         console.print(f"token {role:<10} {token}", soft_wrap=True, highlight=False, markup=False)
+    if not tokens:
+        console.print("Tokens are those of REFUNDRY_JWKS_URL or REFUNDRY_JWKS_FILE; none are signed here.", highlight=False)
     if console.is_terminal:
         console.print("\nCtrl-C stops everything. Started again, it goes on where it was.", style="dim")
 

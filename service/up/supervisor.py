@@ -15,11 +15,15 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 
+from service.auth.key_sources import require_usable
 from service.auth.keys import LocalKeys, load_or_create_keys
-from service.settings import Settings, environment_for_child, origin_of_each, without_password
+from service.disk_space import free_megabytes
+from service.private_files import FileUnusable, open_private, read_port, read_word, write_private
+from service.settings import Settings, configured, environment_for_child, origin_of_each, without_password
 from service.terminal.failure import UserError
 from service.up import embedded, serving
 from service.up.children import ChildProcess, ChildProcesses
+from service.up.layout import prepare
 from service.up.panel import print_ready
 from service.up_addresses import address_file, write_addresses
 from workflows.clock_and_ids import utc_now
@@ -33,6 +37,7 @@ _DEVELOPMENT_SETTINGS: Mapping[str, object] = {
     "breaker_failures": 20,  # the sandbox rail fails for single payments, as they ask it to
     "breaker_pause_seconds": 1,
     "breaker_pause_seconds_max": 2,
+    "worker_metrics_port": 0,
 }
 _READY_SECONDS_MAX = 60
 _DATABASE_POLL_SECONDS = 2
@@ -83,13 +88,14 @@ def up(plan: StartPlan, console: Console) -> None:
 async def _up(plan: StartPlan, console: Console) -> None:
     stop = asyncio.Event()
     serving.stop_on_signals(stop)
-    plan.directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+    prepare(plan.directory)
+    os.umask(0o077)  # for the logs, and for all that the children write
     with _exclusive(plan.directory):
+        keys = await _check_before(plan, console)
         async with _sockets(plan) as sockets, _database(plan, console) as database:
             await _migrate(plan.migrate, database)
-            keys = load_or_create_keys(plan.directory, issuer=plan.settings.issuer, audience=plan.settings.audience)
             async with ChildProcesses(plan.directory / "logs", lambda text: console.print(text, style="yellow", markup=False)) as children:
-                _start_all(plan, children, sockets, _environment(plan, database, keys, sockets))
+                _start_all(plan, children, sockets, environments(_decided(plan, database, keys, sockets)))
                 if await _wait_until_ready(sockets, children, stop):
                     _print_addresses(plan, sockets, database, keys, console)
                     await stop.wait()
@@ -100,7 +106,22 @@ async def _up(plan: StartPlan, console: Console) -> None:
         address_file(plan.directory).unlink(missing_ok=True)
 
 
-def _start_all(plan: StartPlan, children: ChildProcesses, sockets: _Sockets, environment: Mapping[str, str]) -> None:
+async def _check_before(plan: StartPlan, console: Console) -> LocalKeys:
+    """What would fail later, or only in a child, is told before anything is started. The local keys."""
+    if found := configured():
+        console.print(f"Configured by: {found}.", style="dim", markup=False, highlight=False, soft_wrap=True)
+    free, wanted = free_megabytes(plan.directory), plan.settings.disk_free_megabytes_min
+    if free < wanted:
+        raise UserError(
+            f"Only {free:.0f} MB are free for {plan.directory}, and {wanted} are wanted. Free some space, "
+            "name another directory (--data DIR), or set REFUNDRY_DISK_FREE_MEGABYTES_MIN lower."
+        )
+    keys = load_or_create_keys(plan.directory, issuer=plan.settings.issuer, audience=plan.settings.audience)
+    await require_usable(plan.settings.jwks_url, plan.settings.jwks_file)
+    return keys
+
+
+def _start_all(plan: StartPlan, children: ChildProcesses, sockets: _Sockets, environment: Mapping[str, Mapping[str, str]]) -> None:
     ledger, notify = plan.directory / "sandbox.sqlite", serving.url_of(sockets.api) + "/v1/providers/sandbox/notifications"
     commands = {
         "sandbox": ("sandbox", "--ledger", str(ledger), "--notify-url", notify, "--descriptor", str(sockets.sandbox.fileno())),
@@ -114,7 +135,7 @@ def _start_all(plan: StartPlan, children: ChildProcesses, sockets: _Sockets, env
             ChildProcess(
                 name=name,
                 command=(*plan.program, "--parent-pipe", str(children.parent_pipe), *commands[kind]),
-                environment=environment,
+                environment=environment[kind],
                 descriptors=listening,
             )
         )
@@ -125,41 +146,54 @@ def _names(plan: StartPlan) -> list[str]:
     return ["sandbox", *apis, *(f"worker-{number}" for number in range(1, plan.workers + 1))]
 
 
-def _environment(plan: StartPlan, database: _Database, keys: LocalKeys, sockets: _Sockets) -> dict[str, str]:
-    """What the children are configured by: our own environment, what this run decided, and quick times where none were given."""
+def environments(decided: Mapping[str, object]) -> dict[str, dict[str, str]]:
+    """By kind of child what it is configured by: our own environment, and of what this run decided what it needs.
+
+    The rail is a stranger, and knows no database. A worker reads no replica, and hears nobody: it checks no tokens and no signatures.
+    """
+    owner, replica = {"database_owner_url": ""}, {"replica_url": ""}  # migrations are over: no child needs an owner's rights
+    not_heard = {"sandbox_secret": ""}
+    return {
+        "sandbox": environment_for_child(decided, database=False),
+        "api": environment_for_child({**decided, **owner}),
+        "worker": environment_for_child({**decided, **owner, **replica, **not_heard}),
+    }
+
+
+def _decided(plan: StartPlan, database: _Database, keys: LocalKeys, sockets: _Sockets) -> dict[str, object]:
+    """The settings that this run decides, with quick times where none were given."""
     settings, origin = plan.settings, origin_of_each()
     configured_keys = settings.jwks_file is not None or settings.jwks_url is not None
     decided: dict[str, object] = {
         "data_dir": plan.directory,
         "database_url": database.app_url,
-        "database_owner_url": "",  # for migrations, which are over: no child needs an owner's rights
         "host": settings.host,
         "port": sockets.api.getsockname()[1],
         "jwks_file": None if configured_keys else keys.jwks_path,
         "sandbox_url": serving.url_of(sockets.sandbox),
         "sandbox_secret": _sandbox_secret(plan),
+        "metrics_dir": plan.directory / "metrics",
     }
     development = {name: value for name, value in _DEVELOPMENT_SETTINGS.items() if origin[name] == "default"}
-    return environment_for_child(decided | development)
+    return decided | development
 
 
 def _sandbox_secret(plan: StartPlan) -> str:
     given = plan.settings.sandbox_secret.get_secret_value()
     path = plan.directory / "sandbox.secret"
-    if not given and not path.exists():
-        draft = path.with_suffix(".draft")
-        draft.unlink(missing_ok=True)
-        draft.touch(mode=0o600)
-        draft.write_text(secrets.token_hex(32))
-        draft.rename(path)
-    return given or path.read_text().strip()
+    if not given and read_word(path) is None:  # also where it is damaged: only this run's own parts have to know it
+        write_private(path, secrets.token_hex(32))
+    return given or read_word(path) or ""
 
 
 async def _migrate(migrate: Callable[[str, str | None], None], database: _Database) -> None:
     try:
         await asyncio.to_thread(migrate, database.owner_url, database.app_url)
     except OSError as error:
-        raise UserError(f"The database at {without_password(database.owner_url)} cannot be reached: {error}") from error
+        raise UserError(
+            f"The database at {without_password(database.owner_url)} cannot be reached: {error}. "
+            "Mend REFUNDRY_DATABASE_URL, or leave it empty: then one is started here."
+        ) from error
 
 
 @asynccontextmanager
@@ -188,7 +222,7 @@ async def _restart_when_down(server: embedded.Server, directory: Path, console: 
         console.print("PostgreSQL has ended; starting it again.", style="yellow")
         try:
             await asyncio.to_thread(embedded.start, directory)
-        except embedded.EmbeddedError as why:
+        except (embedded.EmbeddedError, FileUnusable, OSError) as why:
             console.print(f"{why} Trying again.", style="yellow", markup=False)
 
 
@@ -201,13 +235,13 @@ async def _sockets(plan: StartPlan) -> AsyncIterator[_Sockets]:
     with await _listen(host, port, patience) as api:
         remembered = plan.directory / "sandbox.port"
         # The rail's address stands in the ledger's references, so it stays what it was.
-        wanted = int(remembered.read_text()) if remembered.exists() else 0
+        wanted = read_port(remembered) or 0
         try:
             sandbox = await _listen(host, wanted, patience)
         except UserError:
             sandbox = await _listen(host, 0, 0)
         with sandbox:
-            remembered.write_text(str(sandbox.getsockname()[1]))
+            write_private(remembered, str(sandbox.getsockname()[1]))
             yield _Sockets(api, sandbox)
 
 
@@ -228,12 +262,11 @@ async def _listen(host: str, port: int, patience_seconds: float) -> socket.socke
 @contextmanager
 def _exclusive(directory: Path) -> Iterator[None]:
     """One `up` at a time on a directory. The lock goes when its holder dies, by whatever."""
-    with (directory / "up.lock").open("a+") as lock:
+    with os.fdopen(open_private(directory / "up.lock"), "r+", errors="replace") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
+            holder = lock.read(20).strip() or "unknown"
             raise UserError(
                 f"Another `refundry up` (process {holder}) already runs on {directory}. "
                 "Stop it, or give this one a directory of its own: --data DIR."
@@ -277,7 +310,8 @@ def _print_addresses(plan: StartPlan, sockets: _Sockets, database: _Database, ke
         ("data", str(plan.directory)),
         ("logs", str(plan.directory / "logs")),
     ]
-    print_ready(console, addresses=addresses, tokens={role.value: _token(keys, role) for role in Role})
+    configured_keys = plan.settings.jwks_file is not None or plan.settings.jwks_url is not None  # by which ours would be refused
+    print_ready(console, addresses=addresses, tokens={} if configured_keys else {role.value: _token(keys, role) for role in Role})
 
 
 def _token(keys: LocalKeys, role: Role) -> str:

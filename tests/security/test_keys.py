@@ -85,7 +85,28 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     assert mode(tmp_path / "keys") == 0o700
 
 
-@pytest.mark.parametrize("name", ["token.jwk", "jwks.json", "evidence.jwk"])
+@pytest.mark.parametrize("content", [None, "", "{}", "\x00", '{"keys": []}'])
+def test_the_public_half_is_made_anew(tmp_path: Path, content: str | None) -> None:
+    path = load_or_create_keys(tmp_path).jwks_path
+    before = path.read_text()
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+
+    load_or_create_keys(tmp_path)
+
+    assert path.read_text() == before
+    assert mode(path) == 0o600
+
+
+def test_keys_that_are_a_file_are_unusable(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("x")
+
+    with pytest.raises(KeysUnusable, match="Move away"):
+        load_or_create_keys(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["token.jwk", "evidence.jwk"])
 def test_an_incomplete_folder_is_never_filled_up(tmp_path: Path, name: str) -> None:
     load_or_create_keys(tmp_path)
     (tmp_path / "keys" / name).unlink()
