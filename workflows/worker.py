@@ -17,12 +17,18 @@ from workflows.flows.execute_leg import execute_leg
 from workflows.flows.fire_deadline import fire_due_deadline
 from workflows.flows.notified import handle_notification
 from workflows.flows.rails import Rails
+from workflows.flows.recheck_leg import recheck_leg
 from workflows.storage.jobs import Claim, Queue
 
 log = structlog.get_logger("worker")
 
 Flow = Callable[[Runtime, Rails, Claim], Awaitable[None]]
-FLOWS: dict[JobKind, Flow] = {JobKind.move: execute_leg, JobKind.notification: handle_notification, JobKind.deadline: fire_due_deadline}
+FLOWS: dict[JobKind, Flow] = {
+    JobKind.move: execute_leg,
+    JobKind.notification: handle_notification,
+    JobKind.deadline: fire_due_deadline,
+    JobKind.recheck: recheck_leg,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +39,7 @@ class Lane:
     queues: tuple[Queue, ...]
     concurrency: int
     rail: str = ""  # that its jobs call; empty where they call none
+    probes: bool = True  # asks a rail that was away whether it is back; one lane of each rail does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +47,7 @@ class WorkerConfig:
     """How much at once, and how often to look."""
 
     moves: int = 32  # at once for each rail
+    rechecks: int = 2  # at once for each rail, beside its moves
     notifications: int = 8
     deadlines: int = 8
     lease: timedelta = timedelta(seconds=60)
@@ -50,13 +58,18 @@ class WorkerConfig:
 
 
 def lanes(rails: Iterable[str], config: WorkerConfig) -> tuple[Lane, ...]:
-    """One for each rail's moves, so that a slow rail takes no place from another; one for the rails' words; one for deadlines.
+    """One for each rail's moves, so that a slow rail takes no place from another, and one for its rechecks, so that they hold up no refund;
+    one for the rails' words; one for deadlines.
 
     Words and deadlines wait for nobody, and stand in no queue behind what waits for a rail.
     """
     named = sorted(rails)
     return (
         *(Lane(name=f"rail {name}", queues=(Queue(JobKind.move, name),), concurrency=config.moves, rail=name) for name in named),
+        *(
+            Lane(name=f"rechecks {name}", queues=(Queue(JobKind.recheck, name),), concurrency=config.rechecks, rail=name, probes=False)
+            for name in named
+        ),
         Lane(
             name="notifications",
             queues=tuple(Queue(JobKind.notification, name) for name in named),
@@ -66,11 +79,16 @@ def lanes(rails: Iterable[str], config: WorkerConfig) -> tuple[Lane, ...]:
     )
 
 
+def _nobody_counts() -> None:
+    """Where nobody counts lost leases."""
+
+
 class Worker:
-    def __init__(self, runtime: Runtime, rails: Rails, config: WorkerConfig) -> None:
+    def __init__(self, runtime: Runtime, rails: Rails, config: WorkerConfig, on_lease_lost: Callable[[], None] = _nobody_counts) -> None:
         self.runtime = runtime
         self.rails = rails
         self.config = config
+        self._on_lease_lost = on_lease_lost
         self.id: UUID = runtime.new_id()
         self.lanes = lanes(rails.providers, config)
         self._queues = [_Queue(self, lane) for lane in self.lanes]
@@ -111,6 +129,8 @@ class Worker:
     async def claim(self, lane: Lane, room: int) -> list[Claim]:
         """Jobs of this lane, no more than its rail's breaker lets through: while that is open none is claimed, and no attempt is spent."""
         if self.rails.state(lane.rail) is BreakerState.half_open:
+            if not lane.probes:
+                return []
             await self.rails.probe(lane.rail)
         room = self.rails.room(lane.rail, room)
         if room <= 0 or not lane.queues:
@@ -125,6 +145,7 @@ class Worker:
         try:
             await FLOWS[claim.kind](self.runtime, self.rails, claim)
         except LeaseLost:
+            self._on_lease_lost()
             log.info("lease_lost", job=str(claim.id), attempt=claim.attempt)
         except (Unavailable, *TRANSIENT) as why:
             log.warning("job_interrupted", job=str(claim.id), attempt=claim.attempt, why=type(why).__name__)
@@ -135,8 +156,7 @@ class Worker:
         await self._every(self.config.beat, self._write_beat)
 
     async def _write_beat(self) -> None:
-        now = self.runtime.clock()
-        await self.runtime.store.beat(self.id, now, self.rails.states(now))
+        await self.runtime.store.beat(self.id, self.runtime.queue_clock(), self.rails.states(self.runtime.clock()))
 
     async def _sweep(self) -> None:
         share = self.config.sweep / 2
@@ -192,6 +212,9 @@ class _Queue:
             claims = await self._worker.claim(self._lane, room)
         except TRANSIENT as why:
             log.warning("queue_unreachable", lane=self._lane.name, why=type(why).__name__)
+            return False
+        except Exception:  # one lane's fault, such as a schema that is not migrated yet, must not end the others
+            log.exception("claim_failed", lane=self._lane.name)
             return False
         for claim in claims:
             task = asyncio.create_task(self._worker.do(claim))

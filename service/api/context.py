@@ -4,6 +4,7 @@ A route names its callers by the type of its first parameter (`ForReaders`, `For
 checks before it reads the body, and what the OpenAPI says.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +15,9 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.types import Receive, Scope
 
+from service.api.admission import Admission
 from service.api.i18n import language
+from service.api.metrics_page import MetricsPage
 from service.api.middleware import IS_HEAD, TRACE_ID
 from service.auth.keys import EvidenceKey
 from service.auth.tokens import Authenticator, Principal
@@ -43,11 +46,16 @@ class Services:
 
     settings: Settings
     runner: Runner
-    reads: Any  # the pool for reads that may lag: the replica's, or the database's own
+    reads: Any  # connections for lists and searches, which may lag: to the replica, where there is one
+    streams: Any  # those for exports, which take as long as their readers
+    admission: Admission
+    list_admission: Admission  # for those that read lists, which may be slow
+    imports: asyncio.Semaphore  # so many lines of all imports are written at once
     authenticator: Authenticator
     rails: Rails
     evidence: EvidenceKey
     actions: Mapping[str, frozenset[Role]]  # who may take each step that `available_actions` can name, as the routes say
+    metrics_page: MetricsPage = field(default_factory=MetricsPage)
     simulations: Simulations = field(default_factory=Simulations)
     terms: TermsAnswers = field(default_factory=TermsAnswers)
 

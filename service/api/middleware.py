@@ -10,17 +10,11 @@ from prometheus_client import Counter, Histogram
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.metrics import REQUESTS, SECONDS
 from workflows.clock_and_ids import new_id
 
 log = structlog.get_logger("api")
 
-REQUESTS: Final = Counter("refundry_calls_total", "Calls answered, by operation and status.", ["operation", "status"])
-SECONDS: Final = Histogram(
-    "refundry_call_seconds",
-    "Seconds to the beginning of an answer, by operation.",
-    ["operation"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
-)
 TRACE_ID: Final = "refundry.trace_id"  # their places in the request's scope
 IS_HEAD: Final = "refundry.head"
 _TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")

@@ -3,15 +3,17 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import PlainTextResponse, Response
 
 from service import VERSION
 from service.api.context import ForAnybody, ForEveryRole, RequestContext
+from service.api.disk_space import has_space
+from service.api.fixed_body import FixedResponse
 from service.api.models.operations import HealthOut, MetaOut, NotificationOut, ReadyOut
 from service.api.notifications import NOTIFICATION_BODY, store_notification
 from service.api.problem_responses import problems
-from service.api.rail_states import HEARTBEAT_AGE_MAX, current_states, publish_gauge
+from service.api.rail_states import HEARTBEAT_AGE_MAX, current_states
 from service.api.responses import streamed
 from service.api.routing import ApiRoute
 from service.migrations import at_head
@@ -70,13 +72,15 @@ async def healthz(context: ForAnybody) -> HealthOut:  # noqa: ARG001 -- says tha
     },
 )
 async def readyz(context: ForAnybody, response: Response) -> ReadyOut:
-    """200 when the database answers, its schema is this program's and a worker is alive; else 503, with what failed."""
+    """200 when the database answers and has room to write, its schema is this program's, a worker is alive and tokens can be checked;
+    else 503, with what failed.
+    """
     checks = await _check(context)
     if not all(checks.values()):
         response.status_code = 503
         response.headers["retry-after"] = "2"
     status = "ok" if all(checks.values()) else "unavailable"
-    rails = await current_states(context) if checks["migrations"] else []
+    rails = await current_states(context.services.runner.runtime) if checks["migrations"] else []
     return ReadyOut.model_validate(
         {
             "status": status,
@@ -88,19 +92,25 @@ async def readyz(context: ForAnybody, response: Response) -> ReadyOut:
 
 @router.get("/metrics", summary="Get metrics", response_class=PlainTextResponse, responses=streamed("text/plain"))
 async def metrics(context: ForAnybody) -> Response:
-    """Prometheus text format. `refundry_rail_breaker_state` is 0 where a rail's breaker is closed, 1 half open, 2 open."""
-    publish_gauge(await current_states(context))
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    """Prometheus text format, at most a second old; what the database tells at most five.
+
+    `refundry_rail_breaker_state` is 0 where a rail's breaker is closed, 1 half open, 2 open. API processes that share a directory
+    (`metrics_dir`) each show what all of them counted.
+    """
+    page = await context.services.metrics_page.get(context.services.runner.runtime)
+    return FixedResponse(page, media_type=CONTENT_TYPE_LATEST)
 
 
 async def _check(context: RequestContext) -> dict[str, bool]:
     """What stands between this process and serving; what could not be asked counts as failed."""
     checks = {"database": False, "migrations": False, "worker": False}
     try:
-        checks["migrations"] = await at_head(context.store.pool)
+        checks["migrations"] = await at_head(context.store.side)
         checks["database"] = True
-        beat = await context.store.last_beat() if checks["migrations"] else None
-        checks["worker"] = beat is not None and context.now() - beat <= HEARTBEAT_AGE_MAX
+        now = context.services.runner.runtime.queue_clock()
+        checks["worker"] = checks["migrations"] and await context.store.has_living_worker(now, HEARTBEAT_AGE_MAX)
     except TRANSIENT:
         pass
+    checks["disk"] = has_space(context)
+    checks["keys"] = await context.services.authenticator.has_keys()
     return checks

@@ -21,7 +21,7 @@ from workflows.domain.policies.verdicts import Allowed, Verdict
 from workflows.domain.times import rfc3339
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_SECONDS = {"rate-limited": 1, "unavailable": 2, "idempotency-in-flight": 1}
+RETRY_AFTER_SECONDS = {"rate-limited": 1, "unavailable": 2, "too-many-connections": 2, "idempotency-in-flight": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,16 @@ PROBLEMS: dict[str, ProblemType] = {
     problem.slug: problem
     for problem in (
         ProblemType("malformed-request", 400),
+        ProblemType("invalid-http", 400),
         ProblemType("idempotency-key-missing", 400),
         ProblemType("unauthenticated", 401),
         ProblemType("forbidden", 403),
         ProblemType("second-approver-required", 403),
         ProblemType("not-found", 404),
         ProblemType("method-not-allowed", 405),
+        ProblemType("request-timeout", 408),
         ProblemType("body-too-large", 413),
+        ProblemType("uri-too-long", 414),
         ProblemType("unsupported-media-type", 415),
         ProblemType("payment-reference-conflict", 409),
         ProblemType("client-reference-conflict", 409),
@@ -65,6 +68,8 @@ PROBLEMS: dict[str, ProblemType] = {
         ProblemType("currency-mismatch", 422),
         ProblemType("partial-not-supported", 422, ("next_steps",)),
         ProblemType("rate-limited", 429, sometimes=("limit",)),
+        ProblemType("headers-too-large", 431),
+        ProblemType("too-many-connections", 503),
         ProblemType("unavailable", 503),
     )
 }
@@ -87,6 +92,7 @@ _SLUGS: dict[type[Exception], str] = {
     errors.Forbidden: "forbidden",
     errors.SecondApproverRequired: "second-approver-required",
     errors.AgentLimitReached: "rate-limited",
+    errors.TooManyRequests: "rate-limited",
     errors.SimulationRunning: "rate-limited",
     errors.TermsBusy: "rate-limited",
     errors.VersionMismatch: "version-mismatch",
@@ -95,6 +101,7 @@ _SLUGS: dict[type[Exception], str] = {
     errors.IdempotencyKeyReused: "idempotency-key-reused",
     errors.IdempotencyInFlight: "idempotency-in-flight",
     errors.Unavailable: "unavailable",
+    errors.Overloaded: "unavailable",
     Unauthenticated: "unauthenticated",
     KeysUnavailable: "unavailable",
 }
@@ -286,6 +293,10 @@ def _detail(slug: str, error: Exception, members: Mapping[str, object], language
         return sentence("busy", "simulation", language)
     if isinstance(error, errors.TermsBusy):
         return sentence("busy", "terms", language)
+    if isinstance(error, errors.Overloaded):
+        return sentence("busy", "service", language)
+    if isinstance(error, errors.TooManyRequests):
+        return sentence("busy", "payment", language)
     return sentence("details", slug, language, **members)
 
 
@@ -303,7 +314,14 @@ def _headers(slug: str, error: Exception, language: Language) -> dict[str, str]:
     return headers
 
 
-_SAY_WHEN = (RequestProblem, errors.AgentLimitReached, errors.SimulationRunning, errors.TermsBusy)
+_SAY_WHEN = (
+    RequestProblem,
+    errors.AgentLimitReached,
+    errors.SimulationRunning,
+    errors.TermsBusy,
+    errors.Overloaded,
+    errors.TooManyRequests,
+)
 
 
 def _challenge(error: Exception) -> str:

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from service.api.context import ForAnybody
+from service.api.fixed_body import FixedBody, MadeOnce
 from service.api.i18n import Language, sentence, words
 from service.api.openapi import document_bytes
 from service.api.problem_responses import problem_example
@@ -24,6 +25,10 @@ from workflows.domain.errors import NotFound
 
 router = APIRouter(tags=["service"], route_class=ApiRoute)
 
+_HTML: Final = "text/html"
+_SAME: Final[dict[int | str, dict[str, Any]]] = {304: {"description": "It is still the one named in `If-None-Match`; no body."}}
+_OPENAPI_RESPONSES: Final = {**_SAME, 200: {"content": {JSON_TYPE: {"schema": {"type": "object"}}}}}
+_PAGE_RESPONSES: Final = {**_SAME, **streamed("text/html")}
 Slug = Annotated[str, Path(description="The problem's `code`.", json_schema_extra={"enum": list(PROBLEMS)}, examples=["validation-failed"])]
 
 _HEADERS: Final = {
@@ -54,51 +59,63 @@ async def home(context: ForAnybody) -> Response:
     return RedirectResponse("/docs" if wants_page else "/openapi.json", 303, {"vary": "accept"})
 
 
-@router.get("/openapi.json", summary="Get the OpenAPI document", responses={200: {"content": {JSON_TYPE: {"schema": {"type": "object"}}}}})
+@router.get("/openapi.json", summary="Get the OpenAPI document", responses=_OPENAPI_RESPONSES)
 async def openapi(context: ForAnybody) -> Response:
-    """OpenAPI 3.1."""
-    state = context.app.state
-    if not hasattr(state, "openapi"):
-        state.openapi = document_bytes(context.app)
-    return Response(state.openapi, media_type=JSON_TYPE)
+    """OpenAPI 3.1. It changes only with the version of the service: ask with `If-None-Match`."""
+    made = await _openapi_of(context.app).get()
+    return made.response(context, {"cache-control": "public, max-age=60"})
 
 
-@router.get("/docs", summary="Read the documentation", response_class=HTMLResponse, responses=streamed("text/html"))
-async def docs(context: ForAnybody) -> Response:  # noqa: ARG001 -- says that everybody may ask
+def _openapi_of(app: FastAPI) -> MadeOnce:
+    if not hasattr(app.state, "openapi"):
+        app.state.openapi = MadeOnce(lambda: FixedBody(document_bytes(app), JSON_TYPE))
+    made: MadeOnce = app.state.openapi
+    return made
+
+
+@router.get("/docs", summary="Read the documentation", response_class=HTMLResponse, responses=_PAGE_RESPONSES)
+async def docs(context: ForAnybody) -> Response:
     """Swagger UI: every call, to be read and tried. *Authorize* takes a token."""
-    return HTMLResponse(render("swagger.html"), headers=_DOCS)
+    return _docs_page("swagger.html").response(context, _DOCS)
 
 
-@router.get("/redoc", summary="Read the reference", response_class=HTMLResponse, responses=streamed("text/html"))
-async def redoc(context: ForAnybody) -> Response:  # noqa: ARG001 -- says that everybody may ask
+@router.get("/redoc", summary="Read the reference", response_class=HTMLResponse, responses=_PAGE_RESPONSES)
+async def redoc(context: ForAnybody) -> Response:
     """Redoc: the same as one page to read."""
-    return HTMLResponse(render("redoc.html"), headers=_DOCS)
+    return _docs_page("redoc.html").response(context, _DOCS)
 
 
-@router.get("/problems", summary="List problems", response_class=HTMLResponse, responses=streamed("text/html"))
+@router.get("/problems", summary="List problems", response_class=HTMLResponse, responses=_PAGE_RESPONSES)
 async def list_problems(context: ForAnybody) -> Response:
     """A page for people, in their language."""
-    return page_response(problem_index(context.language), context.language)
+    return problem_index(context.language).response(context, page_headers(context.language))
 
 
-@router.get("/problems/{slug}", summary="Explain a problem", response_class=HTMLResponse, responses=streamed("text/html"))
+@router.get("/problems/{slug}", summary="Explain a problem", response_class=HTMLResponse, responses=_PAGE_RESPONSES)
 async def get_problem(context: ForAnybody, slug: Slug) -> Response:
     """A page for people: what happened, why, and what to do. It is where a problem's `type` leads."""
     if slug not in PROBLEMS:
         raise NotFound
-    return page_response(problem_page(slug, context.language), context.language)
+    return problem_page(slug, context.language).response(context, page_headers(context.language))
 
 
-def problem_index(language: Language) -> str:
+@cache
+def _docs_page(template: str) -> FixedBody:
+    return FixedBody(render(template).encode(), _HTML)
+
+
+@cache
+def problem_index(language: Language) -> FixedBody:
     """The page that lists them all."""
     listed = [(problem, sentence("titles", slug, language)) for slug, problem in PROBLEMS.items()]
-    return render("problems.html", language=language, label=words(language, "words"), problems=listed)
+    return FixedBody(render("problems.html", language=language, label=words(language, "words"), problems=listed).encode(), _HTML)
 
 
-def problem_page(slug: str, language: Language) -> str:
+@cache
+def problem_page(slug: str, language: Language) -> FixedBody:
     """The page of one problem."""
     problem = PROBLEMS[slug]
-    return render(
+    made = render(
         "problem.html",
         language=language,
         label=words(language, "words"),
@@ -110,6 +127,7 @@ def problem_page(slug: str, language: Language) -> str:
         headers={name: words(language, "header")[name] for name in _headers(problem)},
         example=json.dumps(problem_example(slug, language), ensure_ascii=False, indent=2),
     )
+    return FixedBody(made.encode(), _HTML)
 
 
 def explanation(slug: str, language: Language) -> dict[str, Any]:
@@ -141,7 +159,12 @@ def render(template: str, **values: object) -> str:
 
 def page_response(made: str, language: Language, *, seconds: int = 3600) -> Response:
     """A page in that language, which may be kept for so long."""
-    return HTMLResponse(made, headers={**_PAGE, "content-language": language.value, "cache-control": f"public, max-age={seconds}"})
+    return HTMLResponse(made, headers=page_headers(language, seconds=seconds))
+
+
+def page_headers(language: Language, *, seconds: int = 3600) -> dict[str, str]:
+    """Those of a page in that language, which may be kept for so long."""
+    return {**_PAGE, "content-language": language.value, "cache-control": f"public, max-age={seconds}"}
 
 
 def _headers(problem: ProblemType) -> list[str]:

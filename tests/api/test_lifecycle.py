@@ -1,11 +1,25 @@
 """A payment's life as its callers see it: undone before settlement and after, in parts, by other people's leave, or not at all."""
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.api.world import Json, World, amounts, assert_problem, funding
+from workflows.flows.check import run_checks
+
+
+@pytest.fixture(autouse=True)
+async def checked(world: World) -> AsyncIterator[None]:
+    """Each of these lives leaves every invariant as it was, and the records tell what the rows say. Other tests damage what is theirs."""
+    before = await broken(world)
+    yield
+    assert await broken(world) == before
+
+
+async def broken(world: World) -> dict[str, int]:
+    return {one.name: one.violations for one in await run_checks(world.owner) if one.broken}
 
 
 async def test_a_pending_payment_is_voided_and_no_money_moves(world: World) -> None:

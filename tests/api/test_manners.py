@@ -35,7 +35,8 @@ async def test_answers_in_words_say_their_language_and_others_do_not(world: Worl
 
     for path in (base, f"{base}/eligibility", "/v1/cancellations", "/v1/payments/none", "/problems/not-found"):
         response = await world.get(path, headers={"accept-language": "zh-CN"})
-        assert (response.headers["content-language"], response.headers["vary"].lower()) == ("zh-CN", "accept-language"), path
+        assert response.headers["content-language"] == "zh-CN", path
+        assert "accept-language" in response.headers["vary"].lower().split(", "), path
     for path in ("/v1/meta", "/v1/policies", f"{base}/records"):
         assert "content-language" not in (await world.get(path)).headers, path
     asked = await world.requested(payment, headers={"accept-language": "zh-CN"})

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.api.world import World
+from service.app import create_app
+from tests.api.world import World, calling
 from workflows.clock_and_ids import new_id
 from workflows.domain.rail_states import BreakerState, RailState, worst_of_each
 
@@ -23,7 +24,8 @@ async def beat(world: World, *rails: RailState, seconds_ago: int = 0) -> None:
 
 
 async def gauge(world: World) -> dict[str, float]:
-    lines = (await world.http.get("/metrics")).text.splitlines()
+    async with calling(create_app(world.settings, clock=world.clock)) as http:  # another process: a page is shown for a second
+        lines = (await http.get("/metrics")).text.splitlines()
     found = [line.removeprefix("refundry_rail_breaker_state").split() for line in lines if line.startswith("refundry_rail_breaker_state{")]
     return {label: float(value) for label, value in found}
 
@@ -75,3 +77,12 @@ def test_of_two_in_the_same_state_the_earlier_one_counts(world: World) -> None:
     early, late = told(world, "sandbox", "open", minutes=5), told(world, "sandbox", "open", minutes=1)
 
     assert worst_of_each([late, told(world, "sandbox", "closed", minutes=9), early]) == [early]
+
+
+@pytest.mark.parametrize(("seconds_ago", "status"), [(9, 200), (11, 503), (-3600, 503)])
+async def test_a_sign_of_life_counts_for_ten_seconds_and_one_in_the_future_never(world: World, seconds_ago: int, status: int) -> None:
+    await beat(world, seconds_ago=seconds_ago)
+
+    response = await world.http.get("/readyz")
+
+    assert (response.status_code, response.json()["checks"]["worker"]) == (status, "ok" if status == 200 else "failed")

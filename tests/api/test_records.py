@@ -274,7 +274,7 @@ async def test_an_export_without_a_database_is_a_problem_and_no_stream(world: Wo
     app = create_app(world.settings, clock=world.clock)
     headers = {"authorization": f"Bearer {world.token('auditor')}"}
     async with calling(app) as http, asyncpg.create_pool("postgresql://nobody@127.0.0.1:1/nothing", min_size=0) as away:
-        app.state.services = replace(app.state.services, reads=away)
+        app.state.services = replace(app.state.services, reads=away, streams=away)
 
         response = await http.get("/v1/records/export", params={"format": format_}, headers=headers)
 

@@ -127,7 +127,7 @@ async def test_what_nobody_has_resolved_is_noticed_and_breaks_nothing(made: Worl
     noticed = await notice(made.pool)
     in_thread(lambda: statuses.append(run_check(settings, Console(file=printed, width=200))))
 
-    assert [(one.name, one.count, one.oldest_at) for one in noticed] == [
+    assert [(one.name, one.count, one.oldest_at) for one in noticed if one.name.startswith("anomalies")] == [
         ("anomalies_open", 2, START + timedelta(minutes=1)),
         ("anomalies_awaiting_second_approval", 1, START + timedelta(minutes=4)),
     ]

@@ -108,7 +108,7 @@ def test_what_was_granted_before_is_no_longer_left(tmp_path: Path) -> None:
 
 def test_the_requests_of_a_day_count(tmp_path: Path) -> None:
     text = (POLICIES / "default.yaml").read_text(encoding="utf-8")
-    (tmp_path / "one.yaml").write_text(text.replace("partial_refunds_max: 50", "requests_per_day: 1"), encoding="utf-8")
+    (tmp_path / "one.yaml").write_text(text.replace("requests_per_day: 100", "requests_per_day: 1"), encoding="utf-8")
     moments = ["2010-12-01T02:01:00Z", "2010-12-01T02:02:00Z", "2010-12-02T02:02:00Z"]  # the last a day after the second
     write(tmp_path, [payment("p")], [cancellation("p", f"C{number}", at) for number, at in enumerate(moments)])
 

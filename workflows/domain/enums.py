@@ -336,6 +336,7 @@ class JobKind(StrEnum):
     move = "move"  # carry one leg on: send it, ask after it
     notification = "notification"  # act on a rail's stored word
     deadline = "deadline"  # strike a clock: remind, or do what silence leads to
+    recheck = "recheck"  # ask a rail again of money that it has confirmed: it may have come back
 
 
 PAYMENT_FINAL = frozenset({PaymentState.cancelled, PaymentState.failed})

@@ -33,6 +33,7 @@ class FaultCode(StrEnum):
     too_many_entries = "too_many_entries"  # maximum
     blank = "blank"
     control_characters = "control_characters"
+    invisible_characters = "invisible_characters"  # control characters too
     control_characters_in_text = "control_characters_in_text"  # where tabs and line breaks are allowed
     not_visible_ascii = "not_visible_ascii"
     not_printable_ascii = "not_printable_ascii"
@@ -69,6 +70,8 @@ class FaultCode(StrEnum):
     not_finite = "not_finite"
     not_unicode = "not_unicode"
     nested_too_deep = "nested_too_deep"
+    too_many_members = "too_many_members"  # maximum
+    too_many_values = "too_many_values"  # maximum
     number_too_long = "number_too_long"
     duplicate_member = "duplicate_member"
     query_not_utf8 = "query_not_utf8"
