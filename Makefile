@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-fast check bench demo lock clean
+.PHONY: help install run test test-fast check catalog bench demo lock clean
 
 PY    := .venv/bin/python
 STAMP := .venv/.installed
@@ -33,6 +33,9 @@ check: install ## The static half of the tests: format, lint, types, architectur
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 	$(PY) -m tests.lint_migrations
+
+catalog: install ## Write down the schema anew that `refundry check` compares with, after a migration was added
+	$(PY) -m tests.write_catalog
 
 bench: install ## Measure, in some six minutes; options in ARGS="--quick"
 	$(PY) -m tests.bench $(ARGS)

@@ -1,5 +1,6 @@
 """The application: the routers, the exception handlers, the pages."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
@@ -9,6 +10,7 @@ from fastapi import FastAPI
 from service import wiring
 from service.api import anomalies, cancellations, merchants, payments, policies, records, refunds, simulations, terms
 from service.api import operations as service_operations
+from service.api.admission import Admission
 from service.api.context import Services
 from service.api.handlers import add_handlers
 from service.api.middleware import ObserveRequests
@@ -69,22 +71,27 @@ def _lifespan(settings: Settings, clock: Clock | None) -> Callable[[FastAPI], Ab
 
 async def _services(settings: Settings, clock: Clock | None, stack: AsyncExitStack, actions: Mapping[str, frozenset[Role]]) -> Services:
     pool = await stack.enter_async_context(wiring.database(settings.database_url, size=settings.database_pool_size))
-    reads = pool
-    if settings.replica_url:
-        reads = await stack.enter_async_context(wiring.database(settings.replica_url, size=settings.database_pool_size))
+    side = await stack.enter_async_context(wiring.database(settings.database_url, size=wiring.SIDE_CONNECTIONS))
+    lagging = settings.replica_url or settings.database_url
+    reads = await stack.enter_async_context(wiring.database(lagging, size=settings.reads_pool_size))
+    streams = await stack.enter_async_context(wiring.database(lagging, size=settings.exports_max, waits=False))
     keys = load_or_create_keys(settings.data_dir, issuer=settings.issuer, audience=settings.audience)
     source: KeySource
     if settings.jwks_url is not None:
         source = UrlKeys(settings.jwks_url, await stack.enter_async_context(httpx.AsyncClient(trust_env=False)))
     else:
         source = FileKeys(settings.jwks_file or keys.jwks_path)
-    now = clock if clock is not None else await stack.enter_async_context(wiring.database_clock(pool))
-    runtime = wiring.runtime(pool, clock=now)
+    now = clock if clock is not None else await stack.enter_async_context(wiring.database_clock(side))
+    runtime = wiring.runtime(pool, side, clock=now)
     await wiring.read_policies(runtime)
     return Services(
         settings=settings,
         runner=Runner(runtime),
         reads=reads,
+        streams=streams,
+        admission=Admission(places=2 * settings.database_pool_size, waiting_max=settings.requests_waiting_max),
+        list_admission=Admission(places=2 * settings.reads_pool_size, waiting_max=settings.requests_waiting_max),
+        imports=asyncio.Semaphore(max(1, settings.database_pool_size // 2)),
         authenticator=Authenticator(source, issuer=settings.issuer, audience=settings.audience, clock=runtime.clock),
         rails=await stack.enter_async_context(wiring.rails(settings)),
         evidence=keys.evidence,

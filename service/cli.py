@@ -5,6 +5,7 @@ Exit status 0: done. 1: the answer is no. 2: wrong use.
 # ruff: noqa: PLC0415 -- each command imports what it alone needs: `refundry token` should not wait for a web framework
 
 import re
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,9 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from service import logs, settings
-from service.auth.keys import KeysUnusable
+from service.auth.keys import KeysUnusable, load_or_create_keys
 from service.cli_options import Bearer, Data, Url, exit_with, instant, local_keys, sign
 from service.cli_policies import policy
+from service.private_files import FileUnusable, unusable
 from service.settings import PREFIX, Settings
 from service.terminal.failure import UserError
 from service.up.data_directory import origins, settings_for
@@ -41,13 +43,15 @@ def main() -> None:
     """Run the command line; what the user can mend is told in a sentence."""
     try:
         application(prog_name="refundry")
-    except (UserError, EmbeddedError, KeysUnusable) as error:
+    except (UserError, EmbeddedError, KeysUnusable, FileUnusable) as error:
         _fail(str(error))
     except ValidationError as error:
         _fail("\n".join(_setting_fault(fault["loc"], fault["msg"]) for fault in error.errors()))
     except (ConnectionError, asyncpg.PostgresConnectionError, asyncpg.InvalidAuthorizationSpecificationError) as error:
         _fail(f"The database cannot be reached: {error}. Is it running? `refundry up` starts one; `refundry settings` shows its address.")
-    except (OSError, asyncpg.PostgresError) as error:
+    except OSError as error:
+        _fail(str(unusable(Path(error.filename), error)) if isinstance(error.filename, str) else str(error))
+    except asyncpg.PostgresError as error:
         _fail(str(error))
 
 
@@ -89,13 +93,22 @@ def serve(
     descriptor: Descriptor = None,
 ) -> None:
     """One API process."""
-    from service.app import create_app
+    import asyncio
+
+    from service.auth.key_sources import require_usable
+    from service.shared_metrics import share_metrics
+
+    load_or_create_keys(settings.load(data_dir=data).data_dir)  # first: the local keys are among what is then found
+    read = _with_database(settings_for(data_dir=data, host=host, port=port))
+    asyncio.run(require_usable(read.jwks_url, read.jwks_file))
+    logs.configure(read.log_level, read.log_file)
+    if read.metrics_dir is not None:
+        share_metrics(read.metrics_dir)
+    from service.app import create_app  # afterwards: they make the metrics
     from service.up import serving
 
-    read = _with_database(settings_for(data_dir=data, host=host, port=port))
-    logs.configure(read.log_level)
-    listening = serving.inherited_socket(descriptor) if descriptor is not None else serving.listen(read.host, read.port)
-    serving.serve(create_app(read), listening, interruptible=context.obj)
+    listening = _listening(read.host, read.port, descriptor)
+    serving.serve(create_app(read), listening, limits=serving.limits_from(read), interruptible=context.obj)
 
 
 @application.command()
@@ -105,7 +118,7 @@ def worker(context: typer.Context, *, data: Data = None) -> None:
     from service.wiring import run_worker
 
     read = _with_database(settings_for(data_dir=data))
-    logs.configure(read.log_level)
+    logs.configure(read.log_level, read.log_file)
     run_until_signalled(lambda stop: run_worker(read, stop), interruptible=context.obj)
 
 
@@ -121,19 +134,21 @@ def sandbox(  # noqa: PLR0913 -- each argument is an option of the terminal
     descriptor: Descriptor = None,
 ) -> None:
     """The sandbox rail: a provider of its own, with faults on demand."""
+    from service.sandbox.ledger_file import check_ledger
     from service.sandbox.server import create_app
     from service.up import serving
 
     read = settings.load(data_dir=data)
-    logs.configure(read.log_level)
+    logs.configure(read.log_level, read.log_file)
     secret = read.sandbox_secret.get_secret_value()
     if notify_url is not None and not secret:
         raise UserError("Notifications are signed: set REFUNDRY_SANDBOX_SECRET to the secret that the API knows too.")
     path = ledger or read.data_dir / "sandbox.sqlite"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    listening = serving.inherited_socket(descriptor) if descriptor is not None else serving.listen(host, port)
+    path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    check_ledger(path)
+    listening = _listening(host, port, descriptor)
     rail = create_app(path, notify_url=notify_url, secret=secret)
-    serving.serve(rail, listening, interruptible=context.obj, stop_seconds=_SANDBOX_STOP_SECONDS)
+    serving.serve(rail, listening, limits=serving.limits_for_few(read), interruptible=context.obj, stop_seconds=_SANDBOX_STOP_SECONDS)
 
 
 @application.command()
@@ -316,6 +331,19 @@ def _with_database(read: Settings) -> Settings:
             "or name the directory of `refundry up`: --data DIR."
         )
     return read
+
+
+def _listening(host: str, port: int, descriptor: int | None) -> socket.socket:
+    from service.up import serving
+
+    if descriptor is not None:
+        return serving.inherited_socket(descriptor)
+    try:
+        return serving.listen(host, port)
+    except OSError as error:
+        raise UserError(
+            f"Cannot listen on {host} port {port}: {error.strerror}. Stop what listens there, or choose another: --port N."
+        ) from error
 
 
 def _seconds(text: str) -> int:

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+from service.private_files import write_private
 from service.settings import Settings
 
 
@@ -13,7 +14,7 @@ def address_file(directory: Path) -> Path:
 
 
 def write_addresses(directory: Path, *, api: str, sandbox: str) -> None:
-    address_file(directory).write_text(json.dumps({"pid": os.getpid(), "api": api, "sandbox": sandbox}))
+    write_private(address_file(directory), json.dumps({"pid": os.getpid(), "api": api, "sandbox": sandbox}))
 
 
 def service_url(settings: Settings) -> str:
@@ -28,6 +29,8 @@ def with_sandbox_url(settings: Settings) -> Settings:
 
 def _written(settings: Settings, name: str) -> str | None:
     try:
-        return str(json.loads(address_file(settings.data_dir).read_text())[name])
-    except (OSError, ValueError, KeyError):
+        written = json.loads(address_file(settings.data_dir).read_text())
+    except (OSError, ValueError, RecursionError):
         return None
+    found = written.get(name) if isinstance(written, dict) else None
+    return found if isinstance(found, str) else None

@@ -63,7 +63,7 @@ REPLY_BYTES_MAX = 64 * 1024
 RETRY_AFTER_SECONDS_MAX = 3600.0
 TEXT_LENGTH_MAX = 255
 CALL_TIMEOUTS_MAX = 2  # a call lasts no longer than so many time-outs, however the rail drips its reply
-KEEPALIVE_SECONDS = 4.0  # less than the rail's own 5: it must not close a connection just as an order is sent on it
+KEEPALIVE_SECONDS = 4.0  # far less than the rail's own 75: it must not close a connection just as an order is sent on it
 # What aiohttp raises only before it writes to a connection. It sends no POST a second time, whatever befalls the first.
 _NOTHING_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
 _JSON = {"Content-Type": "application/json"}
