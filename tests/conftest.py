@@ -1,6 +1,9 @@
-"""Fixtures for whoever needs a real database; the order of the tests, and which of them `make test-fast` leaves out."""
+"""Fixtures of tests that need a real database or a rail in a process of its own, and what hypothesis may do in all of them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -10,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from service import wiring
 from tests.database import Cluster, Database
 from tests.database import cluster as running_cluster
+from tests.rails import Caller, RailProcess, Receiver, calling
 
 Pool = Any  # asyncpg ships no types
 Connection = Any
@@ -17,46 +21,6 @@ Connection = Any
 # The same examples at every run, and however busy the machine: neither chance nor time decides a test.
 settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
-
-# Begun first, so that no worker still has one of these to do when the other has ended.
-LONGEST = (
-    "tests/crash/test_up_killed.py",
-    "tests/crash/test_steps.py",
-    "tests/crash/test_decision_races.py",
-    "tests/crash/test_recovery_steps.py",
-    "tests/crash/test_exactly_once.py",
-    "tests/crash/test_agent_races.py",
-    "tests/crash/test_decision_steps.py",
-    "tests/crash/test_frozen.py",
-    "tests/crash/test_worker_hindered.py",
-    "tests/crash/lifecycle/test_lifecycle.py",
-    "tests/api/test_schema.py",
-    "tests/test_up.py",
-    "tests/test_embedded.py",
-    "tests/storage/test_check.py",
-)
-# Kills, programs that are started, and what takes its time.
-SLOW = (
-    "tests/api/test_schema.py",
-    "tests/crash/",
-    "tests/storage/test_list_plans.py",
-    "tests/storage/test_schema.py",
-    "tests/terminal/test_demo.py::test_the_tour",
-    "tests/test_embedded.py",
-    "tests/test_migrate.py",
-    "tests/test_settings.py::test_every_command_has_help",
-    "tests/test_up.py",
-)
-SLOW_FIXTURES = frozenset({"shared_rail", "own_rail"})  # a rail in a process of its own
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow, and put the longest files first."""
-    for item in items:
-        if item.nodeid.startswith(SLOW) or not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.slow)
-    places = {path: place for place, path in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(LONGEST)))
 
 
 @pytest.fixture(scope="session")
@@ -93,3 +57,46 @@ async def owner(database: Database) -> AsyncIterator[Connection]:
     connection = await asyncpg.connect(database.owner_url, ssl=False)
     yield connection
     await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def receiver() -> AsyncIterator[Receiver]:
+    kept = Receiver()
+    server = await asyncio.start_server(kept.serve, "127.0.0.1", 0)
+    kept.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/notifications"
+    yield kept
+    server.close()
+
+
+@pytest.fixture(scope="session")
+async def shared_rail(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RailProcess]:
+    rail = RailProcess(tmp_path_factory.mktemp("rail"), receiver.url)
+    await rail.start()
+    yield rail
+    await rail.stop()
+
+
+@pytest.fixture
+async def own_rail(receiver: Receiver, tmp_path: Path) -> AsyncIterator[RailProcess]:
+    """A rail that a test may kill."""
+    rail = RailProcess(tmp_path, receiver.url)
+    await rail.start()
+    yield rail
+    await rail.stop()
+
+
+@pytest.fixture(scope="session")
+async def caller(shared_rail: RailProcess) -> AsyncIterator[Caller]:
+    async with calling(shared_rail) as made:
+        yield made
+
+
+@pytest.fixture
+async def own_caller(own_rail: RailProcess) -> AsyncIterator[Caller]:
+    async with calling(own_rail) as made:
+        yield made
+
+
+@pytest.fixture
+def now() -> datetime:
+    return datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

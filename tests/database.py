@@ -15,8 +15,8 @@ import asyncpg
 
 from service import migrations
 from service.up import embedded
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 _TEMPLATE = "template_migrated"
 # Tests kill programs, never the machine: what the kernel has is safe, and a copy takes a third of the time.
 _SETTINGS = {"fsync": "off", "full_page_writes": "off"}

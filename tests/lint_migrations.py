@@ -13,8 +13,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from alembic import command
+from tests import ROOT
 
-_ROOT = Path(__file__).resolve().parent.parent
 _EXCLUDED = {
     "prefer-bigint-over-int": "versions, positions, attempts and statuses count within one payment; amounts are bigint",
     "prefer-text-field": "alembic's own table is alembic's business",
@@ -68,7 +68,7 @@ def _revisions() -> Iterator[tuple[str, str]]:
 
 def _config() -> tuple[Config, StringIO]:
     output = StringIO()
-    return Config(toml_file=_ROOT / "pyproject.toml", output_buffer=output), output
+    return Config(toml_file=ROOT / "pyproject.toml", output_buffer=output), output
 
 
 def main() -> int:

@@ -5,14 +5,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Self
 
+from tests import ROOT
 from tests.bench import numbered
 from workflows.domain import ids
 
 _UNEXPECTED_SHARE_MAX = 0.01
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class Client:
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "tests.bench.callers"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_ROOT)
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         self._write(json.dumps(self._load))
         return self
 

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from service.settings import environment_for_child
+from tests import ROOT
 from tests.bench import results
 from tests.bench.figures import Figures
 from tests.bench.plan import Reporter
 from tests.bench.sheets import Sheet, compared
 
-_ROOT = Path(__file__).resolve().parents[2]
 _BENCH = Path("tests", "bench")
 
 
@@ -24,7 +24,7 @@ def measure(
     found = (Figures(), Figures())
     with _worktree(commits[0], directory / "a") as first, _worktree(commits[1], directory / "b") as second:
         for commit, tree in zip(commits, (first, second), strict=True):
-            if (tree / "requirements.lock").read_bytes() != (_ROOT / "requirements.lock").read_bytes():
+            if (tree / "requirements.lock").read_bytes() != (ROOT / "requirements.lock").read_bytes():
                 reporter.console.print(f"{commit} has another lock: it is measured with the packages that are here.", style="yellow")
         with reporter.part(f"{commits[0]} and {commits[1]} in turns", 2 * turns) as advance:
             for turn in range(turns):
@@ -51,13 +51,13 @@ def _worktree(commit: str, path: Path) -> Iterator[Path]:
     _git("worktree", "add", "--quiet", "--detach", str(path), commit)
     try:
         shutil.rmtree(path / _BENCH, ignore_errors=True)
-        shutil.copytree(_ROOT / _BENCH, path / _BENCH, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / _BENCH, path / _BENCH, ignore=shutil.ignore_patterns("__pycache__"))
         yield path
     finally:
         _git("worktree", "remove", "--force", str(path))
 
 
 def _git(*arguments: str) -> None:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, cwd=_ROOT)
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode != 0:
         raise RuntimeError(f"git {arguments[0]} {arguments[1]} failed:\n{done.stderr.strip()}")

@@ -16,8 +16,9 @@ from typing import Any
 from uuid import UUID
 
 from tests.crash.deciding import Step, newest, settled_payment, take, wish
+from tests.crash.mortal import MortalCore
 from tests.crash.steps import Steps
-from tests.crash.world import WALLET, World
+from tests.factories import WALLET
 from workflows.domain.decisions.requests import CancellationRequest
 from workflows.domain.enums import JobKind, Reason
 from workflows.domain.model import Actor, IdempotentResponse
@@ -56,7 +57,7 @@ class Pair:
     claim: Claim | None = None
 
 
-Act = Callable[[World, Pair], Awaitable[IdempotentResponse | None]]
+Act = Callable[[MortalCore, Pair], Awaitable[IdempotentResponse | None]]
 Said = tuple[int, str]  # status; the state that was reached, or lost to
 
 
@@ -76,8 +77,8 @@ class Outcome:
 class Arena:
     """Two processes of one service, each with connections and a clock of its own."""
 
-    one: World
-    other: World
+    one: MortalCore
+    other: MortalCore
     seen: Counter[str] = field(default_factory=Counter)
 
     async def hand_off(self, count: int, *, amount: int = AMOUNT, actor: Actor = WALLET) -> list[UUID]:
@@ -129,7 +130,7 @@ class Arena:
                 pair_of_them = (late(-pair.delay, partial(one, self.one, pair)), late(pair.delay, partial(other, self.other, pair)))
                 return list(await asyncio.gather(*pair_of_them))
 
-    async def _between(self, pair: Pair, slow: World, slows: Act, quick: World, quicks: Act) -> list[Any]:
+    async def _between(self, pair: Pair, slow: MortalCore, slows: Act, quick: MortalCore, quicks: Act) -> list[Any]:
         """The quick one decides after the slow one has read, and before it writes."""
         told: list[Any] = []
 
@@ -149,8 +150,8 @@ class Arena:
 
     async def assert_ended(self, told: dict[UUID, list[Any]], first: dict[str, Outcome]) -> None:
         """Each payment has exactly one of the outcomes, of which `first` names who came first; all is as that outcome has it."""
-        for world in (self.other, self.one):  # the one's clock may be ahead, and its work due a little later
-            await world.drain()
+        for core in (self.other, self.one):  # the one's clock may be ahead, and its work due a little later
+            await core.drain()
         found = await self.one.runner.runtime.store.load_many(list(told))
         closed = {
             row["payment_id"]: row["state"]
@@ -183,12 +184,12 @@ UNSTRUCK = """select count(*) from cancellation c where c.clock_id is not null
 
 
 def takes(step: Step, key: str = "step") -> Act:
-    return lambda world, pair: take(world, pair.payment, step, key, cancellation=pair.cancellation)
+    return lambda core, pair: take(core, pair.payment, step, key, cancellation=pair.cancellation)
 
 
-async def strikes(world: World, pair: Pair) -> None:
+async def strikes(core: MortalCore, pair: Pair) -> None:
     assert pair.claim is not None
-    await world.worker.do(pair.claim)
+    await core.worker.do(pair.claim)
 
 
 def said(reply: IdempotentResponse | None) -> Said | None:
@@ -214,9 +215,9 @@ async def spread(work: Sequence[Callable[[], Awaitable[Any]]]) -> list[Any]:
     return list(await asyncio.gather(*(one(act) for act in work)))
 
 
-async def cancellation_records(world: World) -> dict[UUID, tuple[str, ...]]:
+async def cancellation_records(core: MortalCore) -> dict[UUID, tuple[str, ...]]:
     """What became of each cancellation, without its request and its money's way; a strike with who did it."""
-    rows = await world.pool.fetch(
+    rows = await core.pool.fetch(
         """select payment_id, array_agg(case when type = 'cancellation.timed_out' then type || ' by ' || actor_id else type end
              order by sequence) as types
            from record where type like 'cancellation.%' and type not in ('cancellation.requested', 'cancellation.handed_off',

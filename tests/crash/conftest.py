@@ -7,9 +7,10 @@ import pytest
 
 from service import wiring
 from tests.crash.arena import AT_ONCE, Arena
-from tests.crash.rail import Clock, in_process_rail
-from tests.crash.world import Ids, World
+from tests.crash.mortal import Ids, MortalCore
 from tests.database import Database
+from tests.factories import Clock
+from tests.rail_in_process import in_process_rail
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ async def arena(database: Database, tmp_path: Path) -> AsyncIterator[Arena]:
         in_process_rail(tmp_path, rail_clock) as rail,
     ):
         ids = Ids()
-        made = Arena(World(pool, rail, ids, Clock()), World(second, rail, ids, Clock()))
-        for world in (made.one, made.other):
-            world.start(concurrency=AT_ONCE)
+        made = Arena(MortalCore(pool, rail, ids, Clock()), MortalCore(second, rail, ids, Clock()))
+        for core in (made.one, made.other):
+            core.start(concurrency=AT_ONCE)
         yield made

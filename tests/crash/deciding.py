@@ -1,4 +1,4 @@
-"""Steps of customers, merchants, agents and supervisors on a payment's newest cancellation, in a world that may die."""
+"""Steps of customers, merchants, agents and supervisors on a payment's newest cancellation, in a core that may die."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from tests.crash.rail import Clock
-from tests.crash.world import WALLET, World, terms
+from tests.crash.mortal import MortalCore, terms
+from tests.factories import WALLET, Clock
 from workflows.domain.changes import Change
 from workflows.domain.decisions import handoffs, requests, returns, reviews
 from workflows.domain.decisions.handoffs import MerchantResponse
@@ -58,9 +58,9 @@ APPROVE = Step(AGENT, partial(reviews.approve, note=None))
 DENY = Step(AGENT, partial(reviews.deny, reason_code="no_proof", note="no receipt"))
 
 
-async def take(world: World, payment: UUID, step: Step, key: str, *, cancellation: UUID | None = None) -> IdempotentResponse:
+async def take(core: MortalCore, payment: UUID, step: Step, key: str, *, cancellation: UUID | None = None) -> IdempotentResponse:
     """Take the step; the answer tells the state and the version that the cancellation then has. `cancellation`: None for the newest."""
-    one = cancellation or await newest(world, payment)
+    one = cancellation or await newest(core, payment)
 
     def find(snapshot: Snapshot) -> Cancellation:
         return requests.must_find(snapshot, snapshot.cancellation(one))
@@ -68,7 +68,7 @@ async def take(world: World, payment: UUID, step: Step, key: str, *, cancellatio
     def show(after: Snapshot) -> str:
         return f"{find(after).state} {find(after).version}"
 
-    return await world.command(
+    return await core.command(
         payment,
         key,
         lambda snapshot, terms_, context: step.decide(snapshot, find(snapshot), terms=terms_, context=context),
@@ -79,8 +79,8 @@ async def take(world: World, payment: UUID, step: Step, key: str, *, cancellatio
     )
 
 
-async def newest(world: World, payment: UUID) -> UUID:
-    found: UUID = await world.pool.fetchval("select id from cancellation where payment_id = $1 order by created_at desc, id desc", payment)
+async def newest(core: MortalCore, payment: UUID) -> UUID:
+    found: UUID = await core.pool.fetchval("select id from cancellation where payment_id = $1 order by created_at desc, id desc", payment)
     return found
 
 

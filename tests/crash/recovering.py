@@ -1,4 +1,4 @@
-"""What people do about a refund or a void that is stuck, in a world that may die; and the judgement by the rail's book."""
+"""What people do about a refund or a void that is stuck, in a core that may die; and the judgement by the rail's book."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from uuid import UUID
 
 from service.sandbox.ledger import Movement
 from tests.crash.deciding import AGENT, SUPERVISOR, Step
-from tests.crash.world import World
+from tests.crash.mortal import MortalCore
 from workflows.domain.changes import Change, Context
 from workflows.domain.decisions import anomalies, recovery
 from workflows.domain.decisions.anomalies import Resolution
@@ -52,32 +52,32 @@ def first_open(snapshot: Snapshot, cancellation: Cancellation) -> UUID:
 
 
 async def resolve(
-    world: World, payment: UUID, key: str, anomaly: UUID, action: AnomalyAction, *, actor: Actor = SUPERVISOR
+    core: MortalCore, payment: UUID, key: str, anomaly: UUID, action: AnomalyAction, *, actor: Actor = SUPERVISOR
 ) -> IdempotentResponse:
     """Resolve an anomaly of a payment, on what the service itself loads for it."""
-    leg = await world.pool.fetchval("select leg_id from anomaly where payment_id = $1 and id = $2", payment, anomaly)
+    leg = await core.pool.fetchval("select leg_id from anomaly where payment_id = $1 and id = $2", payment, anomaly)
 
     def decide(snapshot: Snapshot, terms: PolicyContext, context: Context) -> Change:
         found = next(each for each in snapshot.anomalies if each.id == anomaly)
         return anomalies.resolve(snapshot, found, Resolution(action=action, note="seen to"), terms=terms, context=context)
 
-    return await world.command(payment, key, decide, actor=actor, leg=leg, shown=True)
+    return await core.command(payment, key, decide, actor=actor, leg=leg, shown=True)
 
 
 NEWEST_ANOMALY = "select id from anomaly where payment_id = $1 and kind = $2 order by created_at desc, id desc"
 
 
-async def anomaly_of(world: World, payment: UUID, kind: AnomalyKind) -> UUID:
-    found: UUID = await world.pool.fetchval(NEWEST_ANOMALY, payment, kind)
+async def anomaly_of(core: MortalCore, payment: UUID, kind: AnomalyKind) -> UUID:
+    found: UUID = await core.pool.fetchval(NEWEST_ANOMALY, payment, kind)
     return found
 
 
 # -- the judgement ------------------------------------------------------------------------------------------------------
 
 
-async def assert_booked(world: World, payment: UUID) -> None:
-    found = await world.snapshot(payment)
-    judge(found, await world.rail.movements(found.payment.reference))
+async def assert_booked(core: MortalCore, payment: UUID) -> None:
+    found = await core.snapshot(payment)
+    judge(found, await core.rail.movements(found.payment.reference))
 
 
 def judge(found: Snapshot, moved: list[Movement]) -> None:
@@ -115,7 +115,7 @@ select 'nothing of it goes on', c.payment_id, c.state::text from cancellation c
 """  # noqa: S608 -- the enums' own words
 
 
-async def assert_owned(world: World) -> None:
+async def assert_owned(core: MortalCore) -> None:
     """Nothing is stuck without an owner: a job, a clock, or a supervisor."""
-    stuck: list[Any] = await world.pool.fetch(STUCK)
+    stuck: list[Any] = await core.pool.fetch(STUCK)
     assert not stuck, stuck

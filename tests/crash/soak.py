@@ -12,10 +12,11 @@ from uuid import UUID
 from service.sandbox.faults import RandomFaults
 from service.sandbox.ledger import OwedNotification, Status, notification_body
 from tests.crash.deciding import ACCEPT, AGENT, OTHER_AGENT, SUPERVISOR, Step, by, take
+from tests.crash.mortal import MortalCore, terms
 from tests.crash.recovering import OTHER_SUPERVISOR, assert_owned, first_open, resolve, tell
 from tests.crash.steps import Killed, SteppingStore, Steps
 from tests.crash.turns import Turns, TurnSteps
-from tests.crash.world import WALLET, World, terms
+from tests.factories import WALLET
 from workflows.domain.decisions import anomalies, permitted, recovery
 from workflows.domain.decisions.requests import CancellationRequest
 from workflows.domain.enums import ActorRole, AnomalyAction, LegKind, Reason
@@ -81,14 +82,14 @@ select c.payment_id, c.id, c.state::text, l.kind::text, l.state::text as leg, l.
 class Soak:
     """So many payments, from the first to the last that ends. What happens follows from the seed alone."""
 
-    world: World
+    core: MortalCore
     count: int
     seed: int
     figures: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
-        self.turns = Turns(self.chance, self.world.clock)
+        self.turns = Turns(self.chance, self.core.clock)
         self.payments: list[UUID] = []
         self.misled: set[UUID] = set()  # cancellations of which a person said a leg had failed that its rail may still pay
         self.at_rail: int | None = None  # when the rail's next work is due
@@ -96,8 +97,8 @@ class Soak:
         self.rules = SuccessorRules("sandbox", lambda _, __: self.chance.choice(SUCCESSORS))
 
     async def run(self) -> None:
-        await self.world.rail.set_random_faults(RandomFaults(rate=RATE, kinds=KINDS, seed=self.seed))
-        self.places = [self.world.beside() for _ in range(WORKERS + PERSONS + 2)]
+        await self.core.rail.set_random_faults(RandomFaults(rate=RATE, kinds=KINDS, seed=self.seed))
+        self.places = [self.core.beside() for _ in range(WORKERS + PERSONS + 2)]
         for number in range(len(self.places)):
             self._start(number)
         for round_ in range(ROUNDS_MAX):
@@ -107,10 +108,10 @@ class Soak:
             await self.turns.run([partial(self._living, number, work) for number, work in enumerate(self._works())])
             await self._pass_time()
             if round_ % 10 == 0:
-                await assert_owned(self.world)
-        raise AssertionError(await self.world.pool.fetch(UNENDED))
+                await assert_owned(self.core)
+        raise AssertionError(await self.core.pool.fetch(UNENDED))
 
-    def _works(self) -> list[Callable[[World], Awaitable[None]]]:
+    def _works(self) -> list[Callable[[MortalCore], Awaitable[None]]]:
         return [*[self._work] * WORKERS, *[self._see_to_it] * PERSONS, self._bear_words, self._ask]
 
     def _start(self, number: int) -> None:
@@ -118,7 +119,7 @@ class Soak:
         moment = self.chance.choice(("before", "after"))
         self.places[number].start(TurnSteps(self.turns, number, self.chance.randrange(5, 150), moment))  # type: ignore[arg-type]  # of the two
 
-    async def _living(self, number: int, work: Callable[[World], Awaitable[None]]) -> None:
+    async def _living(self, number: int, work: Callable[[MortalCore], Awaitable[None]]) -> None:
         try:
             await work(self.places[number])
         except Killed as death:
@@ -128,42 +129,42 @@ class Soak:
 
     async def _pass_time(self) -> None:
         """A moment; once all have asked, at least until something is due, here or at the rail."""
-        clock = self.world.clock
+        clock = self.core.clock
         clock.advance(self.chance.choice(SPANS))
         if len(self.payments) == self.count:
-            due = await self.world.pool.fetchval("select min(run_at) from job where leased_until is null and kind <> 'deadline'")
-            at_rail = await self.world.rail.apply_due()
+            due = await self.core.pool.fetchval("select min(run_at) from job where leased_until is null and kind <> 'deadline'")
+            at_rail = await self.core.rail.apply_due()
             moments = [due or clock.now, clock.now if at_rail is None else datetime.fromtimestamp(at_rail / 1000, UTC)]
             clock.now = max(clock.now, min(moments))
-        self.at_rail = await self.world.rail.apply_due()
+        self.at_rail = await self.core.rail.apply_due()
 
     async def _all_ended(self) -> bool:
-        return not await self.world.pool.fetchval(
+        return not await self.core.pool.fetchval(
             """select exists (select from cancellation c where c.clock_id is not null or c.state in ('executing', 'needs_attention'))
                    or exists (select from job where kind <> 'deadline')
                    or exists (select from anomaly a where a.kind = 'paid_after_failure' and not exists (
                        select from anomaly_step s where s.anomaly_id = a.id and s.closes))"""
-        ) and not (await self.world.rail.notices() or self.at_rail or await self._untold_returns())
+        ) and not (await self.core.rail.notices() or self.at_rail or await self._untold_returns())
 
     async def _untold_returns(self) -> list[str]:
         """The keys under which money came back without a word: the rail tells of it once, and who does not hear it must read its book."""
-        returned = [m.rail_key for m in await self.world.rail.movements() if m.returned_ms is not None]
+        returned = [m.rail_key for m in await self.core.rail.movements() if m.returned_ms is not None]
         arrived = {
             rail_key(row["payment_id"], row["id"])
-            for row in await self.world.pool.fetch("select payment_id, id from leg where state = 'succeeded' and kind = 'refund'")
+            for row in await self.core.pool.fetch("select payment_id, id from leg where state = 'succeeded' and kind = 'refund'")
         }
         return [key for key in returned if key in arrived]
 
     # -- the rail's words, and the workers --------------------------------------------------------------------------
 
-    async def _work(self, place: World) -> None:
+    async def _work(self, place: MortalCore) -> None:
         for lane in place.worker.lanes:
             for claim in await place.worker.claim(lane, 6):
                 await place.worker.do(claim)
 
-    async def _bear_words(self, place: World) -> None:
+    async def _bear_words(self, place: MortalCore) -> None:
         """In any order: lost, twice, or kept back for a later round."""
-        notices = await self.world.rail.notices()
+        notices = await self.core.rail.notices()
         self.chance.shuffle(notices)
         for notice in notices:
             if self.chance.random() < 0.7:
@@ -172,14 +173,14 @@ class Soak:
                 await place.tell_one(notice, copies=copies)
         if not notices and len(self.payments) == self.count:
             for key in await self._untold_returns():
-                entry = await self.world.rail.entry(key)
+                entry = await self.core.rail.entry(key)
                 assert entry is not None
                 self.figures["read in the rail's book"] += 1
                 await place.tell_one(OwedNotification(-1, key, notification_body(entry), 0), copies=1)
 
     # -- the wallet -------------------------------------------------------------------------------------------------
 
-    async def _ask(self, place: World) -> None:
+    async def _ask(self, place: MortalCore) -> None:
         for _ in range(min(NEW_MAX, self.count - len(self.payments))):
             await self._ask_for_one(place)
         if len(self.payments) < self.count:
@@ -193,7 +194,7 @@ class Soak:
                 elif row["state"] == "pending":
                     await self._said(place, partial(place.request, row["id"], self._key()))
 
-    async def _ask_for_one(self, place: World) -> None:
+    async def _ask_for_one(self, place: MortalCore) -> None:
         amounts = [self.chance.randrange(100, 50_000) for _ in range(self.chance.choice((1, 1, 2, 3)))]
         references = [self.chance.choice(REFERENCES) for _ in range(3)]
         completed = self.chance.random() < 0.6
@@ -209,7 +210,7 @@ class Soak:
 
     # -- people -----------------------------------------------------------------------------------------------------
 
-    async def _see_to_it(self, place: World) -> None:
+    async def _see_to_it(self, place: MortalCore) -> None:
         waiting = "select id, payment_id, state::text from cancellation where clock_id is not null or state = 'needs_attention'"
         for row in await self._some(waiting, 12):
             if row["state"] == "awaiting_merchant":
@@ -221,7 +222,7 @@ class Soak:
         for row in await self._some(unseen, 6):
             await self._resolve(place, row["payment_id"], row["id"], row["leg_id"])
 
-    async def _recover(self, place: World, payment: UUID, cancellation: UUID) -> None:
+    async def _recover(self, place: MortalCore, payment: UUID, cancellation: UUID) -> None:
         found = await self._load(SnapshotQuery(payment_id=payment, cancellation_id=cancellation, shown=True))
         row = found.cancellation(cancellation)
         assert row is not None
@@ -239,7 +240,7 @@ class Soak:
             case _:
                 self.figures["looked on"] += 1
 
-    async def _tell(self, place: World, found: Snapshot, cancellation: UUID, who: Step) -> None:
+    async def _tell(self, place: MortalCore, found: Snapshot, cancellation: UUID, who: Step) -> None:
         """What the rail's book says. Of a refund that it still has before it, a person may say too early that it failed.
 
         Not of a void: its refund then is not sent, and what the rail did after all only a person can settle (an anomaly `voided_late`).
@@ -248,7 +249,7 @@ class Soak:
         assert row is not None
         leg = found.leg(first_open(found, row))
         assert leg is not None
-        entry = await self.world.rail.entry(leg.rail_key)
+        entry = await self.core.rail.entry(leg.rail_key)
         match None if entry is None else entry.status:
             case Status.succeeded:
                 succeeded = True
@@ -262,7 +263,7 @@ class Soak:
         step = tell(succeeded=succeeded, which=lambda _, __: leg.id)
         await self._take(place, found.payment.id, cancellation, by(who.actor, step), "told succeeded" if succeeded else "told failed")
 
-    async def _resolve(self, place: World, payment: UUID, anomaly: UUID, leg: UUID | None) -> None:
+    async def _resolve(self, place: MortalCore, payment: UUID, anomaly: UUID, leg: UUID | None) -> None:
         found = await self._load(SnapshotQuery(payment_id=payment, leg_id=leg, shown=True))
         one = next(each for each in found.anomalies if each.id == anomaly)
         actor = self.chance.choice(PEOPLE)
@@ -272,19 +273,19 @@ class Soak:
             act = partial(resolve, place, payment, self._key(), anomaly, wanted, actor=actor)
             await self._said(place, act, f"anomaly {wanted.value}")
 
-    async def _take(self, place: World, payment: UUID, cancellation: UUID, step: Step, name: str | None = None) -> None:
+    async def _take(self, place: MortalCore, payment: UUID, cancellation: UUID, step: Step, name: str | None = None) -> None:
         await self._said(place, partial(take, place, payment, step, self._key(), cancellation=cancellation), name)
 
     # -- what all of them do ----------------------------------------------------------------------------------------
 
-    async def _said(self, place: World, act: Callable[[], Awaitable[IdempotentResponse]], name: str | None = None) -> None:
+    async def _said(self, place: MortalCore, act: Callable[[], Awaitable[IdempotentResponse]], name: str | None = None) -> None:
         """A command under its key, and again where the process died of it: somebody was faster, or it is done."""
         reply = await self._again(place, act)
         assert reply.status in {200, 409}, reply
         if name is not None:
             self.figures[f"{name}: {reply.status}"] += 1
 
-    async def _again(self, place: World, act: Callable[[], Awaitable[T]]) -> T:
+    async def _again(self, place: MortalCore, act: Callable[[], Awaitable[T]]) -> T:
         try:
             return await act()
         except Killed:
@@ -294,12 +295,12 @@ class Soak:
             return await act()
 
     async def _load(self, query: SnapshotQuery) -> Snapshot:
-        found = await SteppingStore(self.world.pool, Steps()).load(query)
+        found = await SteppingStore(self.core.pool, Steps()).load(query)
         assert found is not None
         return found
 
     async def _some(self, statement: str, most: int) -> list[dict[str, Any]]:
-        rows = [dict(row) for row in await self.world.pool.fetch(f"{statement} order by id")]
+        rows = [dict(row) for row in await self.core.pool.fetch(f"{statement} order by id")]
         return self.chance.sample(rows, min(most, len(rows)))
 
     def _key(self) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
-from tests.crash.rail import Clock
 from tests.crash.steps import Moment, Steps
+from tests.factories import Clock
 
 T = TypeVar("T")
 STALL = 0.003  # of the steps are followed by a pause in which every lease ends

@@ -1,1 +1,0 @@
-"""The interface, tried sentence by sentence against what it promises."""

@@ -1,1 +1,0 @@
-"""The border of the REST interface, without a server or a database."""

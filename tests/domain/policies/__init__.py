@@ -1,1 +1,0 @@
-"""The decisions, without a clock, a database or a network."""

@@ -1,1 +1,0 @@
-"""Records, their export and its verification."""

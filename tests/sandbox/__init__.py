@@ -1,1 +1,0 @@
-"""The sandbox rail and the adapter that speaks to it."""

@@ -1,1 +1,0 @@
-"""What the database itself must keep."""

@@ -1,1 +1,0 @@
-"""The terminal's commands against a service of our own making."""
