@@ -64,7 +64,9 @@ def _call(world: World, document: Json, operation: Json, prepared: Prepared, *, 
     if prepared.body:
         body = {**body, **prepared.body}
     status = max(code for code in operation["responses"] if code in ("200", "201"))  # made now, where that is told apart
-    [(answer_type, answer), *_] = operation["responses"][status]["content"].items()
+    content = operation["responses"][status].get("content")
+    assert content, f"what {operation['operationId']} answers with at {status} is not documented"
+    [(answer_type, answer), *_] = content.items()
     roles = operation.get("x-roles")
     return ExampleCall(
         name=operation["operationId"],

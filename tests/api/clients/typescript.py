@@ -14,6 +14,7 @@ import pytest
 
 from tests.api.clients.examples import ExampleCall
 from tests.api.world import Json
+from tests.database import ROOT
 
 SOURCES: Final = Path(__file__).parent
 NODE_LEAST: Final = 20
@@ -99,7 +100,9 @@ def installed(folder: Path) -> Toolchain:
     return Toolchain(folder)
 
 
-HOW_TO_GET_THEM: Final = f"run `npm ci` once in {SOURCES.name}/ where the registry, or a mirror set by `npm config`, can be reached"
+HOW_TO_GET_THEM: Final = (
+    f"run `npm ci` once in {SOURCES.relative_to(ROOT)}/ where the registry, or a mirror set by `npm config`, can be reached"
+)
 
 
 def program(calls: Sequence[ExampleCall], base_url: str) -> str:
