@@ -12,7 +12,7 @@ from service.api.models.base import Page
 from service.api.models.merchants import GetMerchant, ListMerchants, MerchantProfileOut, PutMerchant, merchant_out
 from service.api.pagination import encode_text
 from service.api.problem_responses import problems
-from service.api.responses import PUT_RESPONSES, VERSIONED
+from service.api.responses import VERSIONED, described
 from service.api.routing import ApiRoute
 from workflows.domain.errors import NotFound
 from workflows.flows.change_merchant import ChangeMerchant, change_merchant
@@ -52,7 +52,7 @@ async def get_merchant(
     "/{merchant_id:path}",
     summary="Describe a merchant",
     response_model_exclude_unset=True,
-    responses=PUT_RESPONSES | problems("harsher-rule"),
+    responses=described(MerchantProfileOut) | problems("harsher-rule"),
 )
 async def put_merchant(context: ForOperators, merchant_id: MerchantId, body: PutMerchant, response: Response) -> MerchantProfileOut:
     """All that is told of a merchant: 201 where it was not known, else 200. What differs from the newest version makes another one.

@@ -23,7 +23,22 @@ NOTIFICATION_BODY: Final[dict[str, Any]] = {
     ],
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": {"type": "object", "description": "Whatever the rail sends."}}},
+        "content": {
+            "application/json": {
+                "schema": {"type": "object", "additionalProperties": True, "description": "Whatever the rail sends."},
+                "example": {
+                    "id": "ntf_7d0c1f52a9be4b63a1f0d2c4e6b88a10",
+                    "rail_key": "019ab2f0c4d17e2f8a6b1c2d3e4f50620198f2a7c1d27a3b8c4d5e6f708192a3",
+                    "kind": "refund",
+                    "status": "succeeded",
+                    "amount": 12912,
+                    "currency": "CNY",
+                    "at": "2026-11-22T08:26:00.000Z",
+                    "provider_refund_id": "sbx_3f0c9a7be2d14c5f8a6b7c11",
+                    "rail_reference": "74512890376451289037645",
+                },
+            }
+        },
     },
 }
 

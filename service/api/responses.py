@@ -20,18 +20,20 @@ CHANGED: Final[dict[int | str, Json]] = {200: {"description": "Done.", "headers"
 CHANGED_OR_NOTHING: Final[dict[int | str, Json]] = {**CHANGED, 204: {"description": "There is none; no body.", "headers": _REPLAYED}}
 
 
-PUT_RESPONSES: Final[dict[int | str, Json]] = {
-    200: {"description": "It was known already: the newest version.", "headers": _ETAG | _LOCATION},
-    201: {"description": "It was not known before.", "headers": _ETAG | _LOCATION},
-}
-
-
 def created(model: type[BaseModel], *, replayed: bool = False, versioned: bool = True) -> dict[int | str, Json]:
     """201 where it was made now, 200 where it was there already, with the same content."""
     headers = _LOCATION | (_ETAG if versioned else {}) | (_REPLAYED if replayed else {})
     return {
         201: {"description": "Made now.", "headers": headers},
         200: {"description": "It was there already, with the same content.", "model": model, "headers": headers},
+    }
+
+
+def described(model: type[BaseModel]) -> dict[int | str, Json]:
+    """200 where it was known already, 201 where it was not; the newest version either way."""
+    return {
+        200: {"description": "It was known already: the newest version.", "headers": _ETAG | _LOCATION},
+        201: {"description": "It was not known before.", "model": model, "headers": _ETAG | _LOCATION},
     }
 
 

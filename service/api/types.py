@@ -166,8 +166,8 @@ Metadata = Annotated[
         {
             "type": "object",
             "maxProperties": METADATA_MAX,
-            "patternProperties": {"^[ -~]{1,40}$": {"type": "string", "maxLength": 200, "pattern": LINE}},
-            "additionalProperties": False,  # a name of another form is refused
+            "propertyNames": {"pattern": "^[ -~]{1,40}$"},  # and not patternProperties: generators make an object without members of those
+            "additionalProperties": {"type": "string", "maxLength": 200, "pattern": LINE},
         }
     ),
 ]

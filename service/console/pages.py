@@ -27,7 +27,7 @@ router = APIRouter(tags=["service"], route_class=ApiRoute)
 
 _HTML: Final = "text/html"
 _SAME: Final[dict[int | str, dict[str, Any]]] = {304: {"description": "It is still the one named in `If-None-Match`; no body."}}
-_OPENAPI_RESPONSES: Final = {**_SAME, 200: {"content": {JSON_TYPE: {"schema": {"type": "object"}}}}}
+_OPENAPI_RESPONSES: Final = {**_SAME, 200: {"content": {JSON_TYPE: {"schema": {"type": "object", "additionalProperties": True}}}}}
 _PAGE_RESPONSES: Final = {**_SAME, **streamed("text/html")}
 Slug = Annotated[str, Path(description="The problem's `code`.", json_schema_extra={"enum": list(PROBLEMS)}, examples=["validation-failed"])]
 
