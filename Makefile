@@ -2,11 +2,11 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-fast check catalog bench demo lock clean
+.PHONY: help install run test test-long test-unit test-fast check catalog bench demo lock clean
 
 PY    := .venv/bin/python
 STAMP := .venv/.installed
-# A file of tests runs in one worker, so that what its tests share is made once; the order is that of tests/conftest.py.
+# A file of tests runs in one worker, so that what its tests share is made once; tests/conftest.py begins with the longest.
 CORES := -n auto --dist loadfile --no-loadscope-reorder
 
 # uv otherwise trusts only the roots it brings along, which fails behind a company's own certificate authority.
@@ -21,18 +21,29 @@ install: $(STAMP) ## Make .venv with exactly the locked dependencies
 run: install ## Start everything: database, API, workers, sandbox rail; options in ARGS="--port 9000"
 	@exec .venv/bin/refundry up $(ARGS)
 
-test: install check ## Run every check and every test, on all cores
-	$(PY) -m pytest $(CORES)
+test: check ## Check, and run all tests but those that take minutes
+	$(PY) -m pytest $(CORES) -m "not long" --durations=15
 
-test-fast: install ## Run what takes a few minutes: no crashes, no programs started
-	$(PY) -m pytest $(CORES) -m "not slow"
+test-long: install ## Run the tests that take minutes: every step of every flow killed, a thousand races, kills of all programs
+	$(PY) -m pytest $(CORES) -m long --durations=15
 
-check: install ## The static half of the tests: format, lint, types, architecture, migrations
-	$(PY) -m ruff format --check .
-	$(PY) -m ruff check .
-	$(PY) -m mypy
-	.venv/bin/lint-imports
-	$(PY) -m tests.lint_migrations
+test-unit: install ## Run the tests that need no database, no network and no program
+	$(PY) -m pytest tests/unit $(CORES) -m "not long"
+
+test-fast: install ## Run the unit tests and the quick ones of those that need a database
+	$(PY) -m pytest tests/unit tests/integration $(CORES) -m "not slow and not long"
+
+check: install ## The static half of the tests, each step named: layout, lint, types, layers, migrations
+	@echo "layout (ruff format)"
+	@$(PY) -m ruff format --check --quiet .
+	@echo "lint (ruff check)"
+	@$(PY) -m ruff check --quiet .
+	@echo "types (mypy, strict)"
+	@$(PY) -m mypy --no-error-summary
+	@echo "layers (import-linter)"
+	@.venv/bin/lint-imports --no-logo
+	@echo "locks of migrations (squawk)"
+	@$(PY) -m tests.lint_migrations
 
 catalog: install ## Write down the schema anew that `refundry check` compares with, after a migration was added
 	$(PY) -m tests.write_catalog

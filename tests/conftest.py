@@ -23,6 +23,11 @@ settings.register_profile("suite", derandomize=True, deadline=None, suppress_hea
 settings.load_profile("suite")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest is begun first, so that no worker still has one of these to do when the others have ended."""
+    items.sort(key=lambda item: not (item.get_closest_marker("long") or item.get_closest_marker("slow") or "/crash/" in item.nodeid))
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """One PostgreSQL for each worker, started when the first test asks. For databases that outlive a test, see its methods."""

@@ -26,7 +26,7 @@ from workflows.storage.jobs import Claim, Queue
 
 SEED = 11
 PAIRS = 1_000
-FEW = 200  # of a variant of a race
+FEW = 100  # of a variant of a race, and where it is to be quick: those that are steered, and some
 STEERED = 20  # of each order that is steered
 AT_ONCE = 8
 DELAY_SECONDS_MAX = 0.004  # about as long as a command takes

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service import wiring
-from tests.crash.arena import AT_ONCE, Arena
+from tests.crash.arena import AT_ONCE, FEW, PAIRS, Arena
 from tests.crash.mortal import Ids, MortalCore
 from tests.database import Database
 from tests.factories import Clock
@@ -26,3 +26,9 @@ async def arena(database: Database, tmp_path: Path) -> AsyncIterator[Arena]:
         for core in (made.one, made.other):
             core.start(concurrency=AT_ONCE)
         yield made
+
+
+@pytest.fixture(params=[pytest.param(FEW, id="few"), pytest.param(PAIRS, id="many", marks=pytest.mark.long)])
+def pairs(request: pytest.FixtureRequest) -> int:
+    """How many pairs are let loose."""
+    return int(request.param)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
@@ -47,8 +48,8 @@ SPANS = tuple(
     for span in ({"seconds": 1}, {"seconds": 11}, {"seconds": 100}, {"minutes": 31}, {"days": 2}, {"days": 8}, {"days": 16})
 )
 
+EXAMPLES = [6, pytest.param(30, marks=pytest.mark.long)]
 _BOUNDED = settings(
-    max_examples=30,
     stateful_step_count=40,
     derandomize=True,
     deadline=None,
@@ -376,7 +377,7 @@ def _said(reply: IdempotentResponse, after: Snapshot) -> str:
     return route.value
 
 
-def test_a_life_in_any_order(cluster: Cluster) -> None:
+@pytest.mark.parametrize("examples", EXAMPLES)
+def test_a_life_in_any_order(cluster: Cluster, examples: int) -> None:
     Lifecycle.cluster = cluster
-    chosen = settings() if settings.get_current_profile_name() == "long" else _BOUNDED
-    run_state_machine_as_test(Lifecycle, settings=chosen)
+    run_state_machine_as_test(Lifecycle, settings=settings(_BOUNDED, max_examples=examples))

@@ -21,6 +21,8 @@ from workflows.domain import ids
 from workflows.domain.enums import Role
 from workflows.domain.times import rfc3339
 
+pytestmark = pytest.mark.long
+
 SEED = 20261122
 REFUNDS = 1_000
 CALLERS = 16

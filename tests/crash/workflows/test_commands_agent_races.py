@@ -5,7 +5,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from tests.crash.arena import AMOUNT, MICROSECOND, PAIRS, Arena, Outcome, spread, strikes, takes
+from tests.crash.arena import AMOUNT, MICROSECOND, Arena, Outcome, spread, strikes, takes
 from tests.crash.deciding import ABOVE, AGENT, APPROVE, DENY, OTHER_AGENT, SHIP, SUPERVISOR, by, received, take, wish
 from workflows.domain.enums import Reason, ReturnCondition
 
@@ -14,8 +14,8 @@ SECOND_SUPERVISOR = replace(SUPERVISOR, id="supervisor-2")
 EXECUTING, DECLINED = (200, "executing"), (200, "declined")
 
 
-async def test_one_agent_approves_while_another_denies(arena: Arena) -> None:
-    cases = await arena.open(PAIRS, UNAUTHORISED)
+async def test_one_agent_approves_while_another_denies(arena: Arena, pairs: int) -> None:
+    cases = await arena.open(pairs, UNAUTHORISED)
 
     told = await arena.race(cases, takes(APPROVE, "yes"), takes(by(OTHER_AGENT, DENY), "no"))
 
@@ -28,8 +28,8 @@ async def test_one_agent_approves_while_another_denies(arena: Arena) -> None:
     )
 
 
-async def test_two_agents_approve(arena: Arena) -> None:
-    cases = await arena.open(PAIRS, UNAUTHORISED)
+async def test_two_agents_approve(arena: Arena, pairs: int) -> None:
+    cases = await arena.open(pairs, UNAUTHORISED)
 
     told = await arena.race(cases, takes(APPROVE, "one"), takes(by(OTHER_AGENT, APPROVE), "other"))
 
@@ -43,8 +43,8 @@ async def test_two_agents_approve(arena: Arena) -> None:
     )
 
 
-async def test_two_supervisors_give_the_second_approval(arena: Arena) -> None:
-    cases = await arena.open(PAIRS, UNAUTHORISED, amount=ABOVE)
+async def test_two_supervisors_give_the_second_approval(arena: Arena, pairs: int) -> None:
+    cases = await arena.open(pairs, UNAUTHORISED, amount=ABOVE)
     await spread([partial(take, arena.one, case, APPROVE, "first") for case in cases])
 
     told = await arena.race(cases, takes(by(SUPERVISOR, APPROVE), "one"), takes(by(SECOND_SUPERVISOR, APPROVE), "other"))
@@ -59,9 +59,9 @@ async def test_two_supervisors_give_the_second_approval(arena: Arena) -> None:
     )
 
 
-async def test_the_second_approval_comes_as_its_clock_runs_out(arena: Arena) -> None:
+async def test_the_second_approval_comes_as_its_clock_runs_out(arena: Arena, pairs: int) -> None:
     """By the supervisor's process there is a microsecond left; by the worker's there is none. Too late, it is a first approval."""
-    cases = await arena.open(PAIRS, UNAUTHORISED, amount=ABOVE)
+    cases = await arena.open(pairs, UNAUTHORISED, amount=ABOVE)
     await spread([partial(take, arena.one, case, by(AGENT, APPROVE), "first") for case in cases])
     arena.one.clock.advance(timedelta(hours=24))
     arena.other.clock.advance(timedelta(hours=24) - MICROSECOND)
@@ -84,8 +84,8 @@ async def test_the_second_approval_comes_as_its_clock_runs_out(arena: Arena) -> 
     )
 
 
-async def test_goods_are_received_as_the_inspection_runs_out(arena: Arena) -> None:
-    cases = await arena.open(PAIRS, wish(), delivered=True)
+async def test_goods_are_received_as_the_inspection_runs_out(arena: Arena, pairs: int) -> None:
+    cases = await arena.open(pairs, wish(), delivered=True)
     await spread([partial(take, arena.one, case, SHIP, "ship") for case in cases])
     arena.one.clock.advance(timedelta(days=7))
     arena.other.clock.advance(timedelta(days=7) - MICROSECOND)

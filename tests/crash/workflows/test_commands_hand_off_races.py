@@ -3,13 +3,13 @@
 from datetime import timedelta
 from functools import partial
 
-from tests.crash.arena import AMOUNT, FEW, MICROSECOND, OFFER, PAIRS, Arena, Outcome, spread, strikes, takes
+from tests.crash.arena import AMOUNT, FEW, MICROSECOND, OFFER, Arena, Outcome, spread, strikes, takes
 from tests.crash.deciding import ABOVE, ACCEPT, ACCEPT_OFFER, AGENT, DECLINE, ESCALATE, WITHDRAW, answer, by, take
 from workflows.domain.enums import MerchantDecision
 
 
-async def test_the_merchant_accepts_while_the_customer_withdraws(arena: Arena) -> None:
-    told = await arena.race(await arena.hand_off(PAIRS), takes(ACCEPT), takes(WITHDRAW))
+async def test_the_merchant_accepts_while_the_customer_withdraws(arena: Arena, pairs: int) -> None:
+    told = await arena.race(await arena.hand_off(pairs), takes(ACCEPT), takes(WITHDRAW))
 
     await arena.assert_ended(
         told,
@@ -39,9 +39,9 @@ async def test_what_awaits_a_second_person_may_be_withdrawn_after_the_merchant_a
     )
 
 
-async def test_the_deadline_strikes_while_the_merchant_declines(arena: Arena) -> None:
+async def test_the_deadline_strikes_while_the_merchant_declines(arena: Arena, pairs: int) -> None:
     """By the merchant's process there is a microsecond left; by the worker's there is none."""
-    payments = await arena.hand_off(PAIRS)
+    payments = await arena.hand_off(pairs)
     arena.one.clock.advance(timedelta(hours=48))
     arena.other.clock.advance(timedelta(hours=48) - MICROSECOND)
 
@@ -58,9 +58,9 @@ async def test_the_deadline_strikes_while_the_merchant_declines(arena: Arena) ->
     )
 
 
-async def test_the_deadline_strikes_once_while_the_merchant_is_too_late(arena: Arena) -> None:
+async def test_the_deadline_strikes_once_while_the_merchant_is_too_late(arena: Arena, pairs: int) -> None:
     """Worker and command both strike: one of them does."""
-    payments = await arena.hand_off(PAIRS)
+    payments = await arena.hand_off(pairs)
     for core in (arena.one, arena.other):
         core.clock.advance(timedelta(hours=48))
 
@@ -76,9 +76,9 @@ async def test_the_deadline_strikes_once_while_the_merchant_is_too_late(arena: A
     )
 
 
-async def test_an_offer_is_accepted_twice(arena: Arena) -> None:
+async def test_an_offer_is_accepted_twice(arena: Arena, pairs: int) -> None:
     """By the customer in the app, and by an agent to whom the customer spoke."""
-    payments = await arena.hand_off(PAIRS)
+    payments = await arena.hand_off(pairs)
     offer = answer(MerchantDecision.offer, OFFER)
     await spread([partial(take, arena.one, payment, offer, "offer") for payment in payments])
 
@@ -95,8 +95,8 @@ async def test_an_offer_is_accepted_twice(arena: Arena) -> None:
     )
 
 
-async def test_the_customer_turns_to_an_agent_while_the_merchant_accepts(arena: Arena) -> None:
-    told = await arena.race(await arena.hand_off(PAIRS), takes(ESCALATE), takes(ACCEPT))
+async def test_the_customer_turns_to_an_agent_while_the_merchant_accepts(arena: Arena, pairs: int) -> None:
+    told = await arena.race(await arena.hand_off(pairs), takes(ESCALATE), takes(ACCEPT))
 
     await arena.assert_ended(
         told,

@@ -105,6 +105,7 @@ SCRIPTS = {
         reason=Reason.unauthorised,
     ),
 }
+QUICK = ("accepted", "second approval expired", "return sent too late")  # the others take long together
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +207,7 @@ async def assert_ended(core: MortalCore, script: Script, played: Played, told: l
     assert played.told == told
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in SCRIPTS])
 async def test_a_decision_killed_at_each_step(core: MortalCore, name: str, subtests: pytest.Subtests) -> None:
     script = SCRIPTS[name]
     whole = Steps()

@@ -204,6 +204,14 @@ SCRIPTS = {
         refunded=1_001,
     ),
 }
+QUICK = (  # the others take long together
+    "failed, retried",
+    "one of two failed, closed",
+    "one of two failed, redirected",
+    "unknown to the end of the schedule, then sent again",
+    "void waits for somebody, closed",
+    "waits for somebody, redirected, cancel unanswered",
+)
 
 
 @pytest.fixture(scope="module")
@@ -282,7 +290,7 @@ async def assert_ended(core: MortalCore, script: Script, payment: UUID) -> None:
     assert all(wanted in types for wanted in script.records), [row["type"] for row in rows]
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in SCRIPTS])
 async def test_a_recovery_killed_at_each_step(core: MortalCore, name: str, subtests: pytest.Subtests) -> None:
     script = SCRIPTS[name]
     whole = Steps()

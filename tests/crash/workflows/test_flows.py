@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -72,8 +73,11 @@ FLOWS = {
 VOIDS = {name: flow for name, flow in FLOWS.items() if not flow.completed}
 
 
-def cases(flows: dict[str, Flow]) -> list[tuple[str, str]]:
-    return [(name, fault) for name, flow in flows.items() for fault in flow.faults]
+def cases(flows: dict[str, Flow], quick: str) -> list[Any]:
+    """Each flow with each fault; all but those with the `quick` fault take long together."""
+    return [
+        pytest.param(name, fault, marks=() if fault == quick else pytest.mark.long) for name, flow in flows.items() for fault in flow.faults
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +147,7 @@ async def assert_ended(core: MortalCore, payment: UUID, *, ends: PaymentState, k
     assert {leg.kind for leg in arrived} <= set(kinds)
 
 
-@pytest.mark.parametrize(("name", "fault"), cases(FLOWS))
+@pytest.mark.parametrize(("name", "fault"), cases(FLOWS, "ok"))
 async def test_killed_at_each_step(core: MortalCore, name: str, fault: str, subtests: pytest.Subtests) -> None:
     flow = FLOWS[name]
     whole = Steps()
@@ -160,7 +164,7 @@ async def test_killed_at_each_step(core: MortalCore, name: str, fault: str, subt
                 await assert_ended(core, payment, ends=flow.ends, kinds=(flow.kind,))
 
 
-@pytest.mark.parametrize(("name", "fault"), cases(VOIDS))
+@pytest.mark.parametrize(("name", "fault"), cases(VOIDS, "timeout_after_effect"))
 async def test_completed_by_the_wallet_between_any_two_steps_of_a_void(
     core: MortalCore, name: str, fault: str, subtests: pytest.Subtests
 ) -> None:
@@ -185,7 +189,7 @@ async def test_completed_by_the_wallet_between_any_two_steps_of_a_void(
             await assert_ended(core, payment, ends=row.state, kinds=(LegKind.void, LegKind.refund))
 
 
-@pytest.mark.parametrize(("name", "fault"), cases(VOIDS))
+@pytest.mark.parametrize(("name", "fault"), cases(VOIDS, "timeout_after_effect"))
 async def test_completed_and_killed(core: MortalCore, name: str, fault: str, subtests: pytest.Subtests) -> None:
     """The wallet completes the payment before one step, and the process dies after another; every pair of a sample with a seed."""
     flow = VOIDS[name]

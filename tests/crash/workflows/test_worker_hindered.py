@@ -59,6 +59,7 @@ async def core(pool: Any, tmp_path: Path) -> AsyncIterator[MortalCore]:
         yield MortalCore(pool, unused)
 
 
+@pytest.mark.long
 async def test_a_worker_killed_again_and_again(database: Database, pool: Any, core: MortalCore, rail: RailProcess) -> None:
     chance = random.Random(SEED)
     asked = await ask_for_everything(core, chance)
@@ -72,6 +73,7 @@ async def test_a_worker_killed_again_and_again(database: Database, pool: Any, co
     await assert_moved_once(pool, core, rail, asked)
 
 
+@pytest.mark.long
 async def test_a_worker_frozen_again_and_again_beside_one_that_is_not(
     database: Database, pool: Any, core: MortalCore, rail: RailProcess
 ) -> None:
@@ -102,6 +104,7 @@ async def test_a_worker_frozen_again_and_again_beside_one_that_is_not(
     await assert_moved_once(pool, core, rail, asked)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("hours", [1, -1])
 async def test_a_worker_whose_clock_is_an_hour_off(database: Database, pool: Any, core: MortalCore, rail: RailProcess, hours: int) -> None:
     """Beside one whose clock is right. Neither takes what the other is at work on, and nothing is believed lost."""
@@ -120,6 +123,7 @@ async def test_a_worker_whose_clock_is_an_hour_off(database: Database, pool: Any
     await assert_moved_once(pool, core, rail, asked)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("hours", [(1,), (-1,), (1, -1)], ids=["ahead", "behind", "both"])
 async def test_workers_whose_clocks_are_an_hour_off_strike_each_deadline_once_and_on_time(
     database: Database, pool: Any, core: MortalCore, rail: RailProcess, hours: tuple[int, ...]

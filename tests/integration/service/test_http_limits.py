@@ -18,6 +18,8 @@ from service.up import serving
 from tests import ROOT
 from tests.integration.http_server import GET, POST, WAIT_SECONDS, Application, Client, clients, served
 
+pytestmark = pytest.mark.slow
+
 HALF = b"GET /a HTTP/1.1\r\nHost: a.te"
 SLOW = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"
 SHORT = HttpLimits(head_seconds=0.2, body_grace_seconds=0.2, pause_seconds_max=0.2)

@@ -6,8 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from service.line_limit import KINDS_MAX, LINES_AT_ONCE, OTHERS, LineLimit
 from service.settings import environment_for_child
+
+pytestmark = pytest.mark.slow
 
 MALFORMED = 100_000
 
@@ -21,6 +25,7 @@ def lines_of(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.long
 def test_a_hundred_thousand_malformed_requests_leave_a_small_log_that_counts_them(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "api-1.log"
 

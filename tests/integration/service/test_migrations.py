@@ -10,6 +10,8 @@ from service import migrations
 from service.settings import environment_for_child
 from tests.database import Database
 
+pytestmark = pytest.mark.slow
+
 
 def migrate(owner_url: str, app_url: str) -> subprocess.CompletedProcess[str]:
     environment = environment_for_child({"database_url": app_url, "database_owner_url": owner_url})

@@ -10,6 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.settings import environment_for_child
 
+pytestmark = pytest.mark.slow
+
 _PROCESS = """
 import pathlib, sys
 from service.shared_metrics import share_metrics, counted_metrics

@@ -17,6 +17,8 @@ from service.settings import DATABASES, Settings, environment_for_child
 from service.up import embedded
 from service.up.supervisor import environments
 
+pytestmark = pytest.mark.slow
+
 STANDIN = str(Path(__file__).with_name("standin.py"))
 PATIENCE_SECONDS = 240  # only bounds a hang: a busy machine starts slowly
 
@@ -137,6 +139,7 @@ def test_it_stops_all_of_it_cleanly(start: Callable[..., Up], directory: Path, o
     assert "started again" not in running.said()
 
 
+@pytest.mark.long
 def test_ctrl_c_reaches_the_whole_group_and_stops_it_cleanly(start: Callable[..., Up], directory: Path) -> None:
     running = start().ready()
 
@@ -147,6 +150,7 @@ def test_ctrl_c_reaches_the_whole_group_and_stops_it_cleanly(start: Callable[...
     assert not database_runs(directory)
 
 
+@pytest.mark.long
 def test_an_inherited_ignored_interrupt_still_stops_it(start: Callable[..., Up], directory: Path) -> None:
     running = start(ignore_interrupts=True).ready()
 
@@ -168,6 +172,7 @@ def test_all_but_postgresql_stay_in_its_group_and_end_with_it(start: Callable[..
     assert database_runs(directory), "PostgreSQL is left, to be adopted"
 
 
+@pytest.mark.long
 def test_it_goes_on_where_it_was_after_kill_9(start: Callable[..., Up], directory: Path) -> None:
     killed = start().ready()
     port, sandbox = int(killed.api().rpartition(":")[2]), killed.addresses()["sandbox"]
@@ -183,6 +188,7 @@ def test_it_goes_on_where_it_was_after_kill_9(start: Callable[..., Up], director
     assert who_answers(again.api()) in again.group()
 
 
+@pytest.mark.long
 def test_it_goes_on_after_kill_9_of_everything(start: Callable[..., Up], directory: Path) -> None:
     killed = start().ready()
     postmaster = int((directory / "postgres" / "data" / "postmaster.pid").read_text().splitlines()[0])
@@ -197,6 +203,7 @@ def test_it_goes_on_after_kill_9_of_everything(start: Callable[..., Up], directo
     assert again.ended() == 0
 
 
+@pytest.mark.long
 def test_a_database_that_dies_is_started_again_at_its_port(start: Callable[..., Up], directory: Path) -> None:
     start().ready()
     server = embedded.find(directory)
@@ -251,6 +258,7 @@ def test_a_port_in_use_says_so(start: Callable[..., Up], directory: Path) -> Non
     assert not (directory / "postgres").exists(), "it is seen before anything is started"
 
 
+@pytest.mark.long
 def test_told_to_stop_while_it_starts_it_leaves_nothing_behind(start: Callable[..., Up], directory: Path) -> None:
     starting = start()
     until((directory / "postgres" / "lock").exists, "the database is being made")

@@ -25,6 +25,8 @@ from service.up.layout import prepare
 from service.up_addresses import service_url
 from workflows.storage.connections import Connections
 
+pytestmark = pytest.mark.slow
+
 SECONDS_MAX = 240
 
 
@@ -187,6 +189,7 @@ def test_data_of_another_version_are_left_alone(tmp_path: Path, version: str, sa
         embedded.start(tmp_path)
 
 
+@pytest.mark.long
 def test_a_wrong_password_is_told_and_no_server_is_left_and_damaged_ports_are_made_anew(tmp_path: Path) -> None:
     small = {"shared_buffers": "16MB", "max_connections": "20"}
     server = embedded.start(tmp_path, small)
@@ -238,6 +241,7 @@ async def test_the_local_keys_are_usable(tmp_path: Path) -> None:
     await require_usable(None, None)
 
 
+@pytest.mark.long
 def test_up_names_what_configures_it_and_starts_nothing_without_keys(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("REFUNDRY_JWKS_URL=https://127.0.0.1:1/hunter2\nREFUNDRY_ISSUER=hunter2\nPOSTGRES_PASSWORD=hunter2\n")
 
@@ -264,6 +268,7 @@ def test_an_environment_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     refused(refundry("settings", cwd=tmp_path), ".env", "UTF-8")
 
 
+@pytest.mark.long
 def test_a_server_without_keys_or_with_its_port_in_use_does_not_start(tmp_path: Path) -> None:
     given = {"REFUNDRY_DATABASE_URL": "postgresql://u@127.0.0.1:1/d"}
     with socket.create_server(("127.0.0.1", 0)) as occupied:
@@ -278,6 +283,7 @@ def test_a_server_without_keys_or_with_its_port_in_use_does_not_start(tmp_path: 
     refused(rail, f"port {port}", "--port N")
 
 
+@pytest.mark.long
 def test_up_is_refused_where_it_may_not_be_or_there_is_too_little_space(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").mkdir()

@@ -15,6 +15,8 @@ from tests.harness import Api, Json, assert_problem, calling
 from workflows.domain.errors import Overloaded
 from workflows.turns import WHILE_WAITING, Turns
 
+pytestmark = pytest.mark.slow
+
 HANG_SECONDS_MAX = 20  # only bounds a hang
 
 

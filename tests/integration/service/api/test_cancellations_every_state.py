@@ -11,6 +11,8 @@ from tests.integration.service.api.deciding import ABOVE, CALLS, OTHER_SHOP, for
 from workflows.domain.enums import CANCELLATION_OPEN, CancellationState
 from workflows.domain.machines import CANCELLATION_ROWS
 
+pytestmark = pytest.mark.slow
+
 OPERATIONS = {one.path.rpartition("/")[2]: one for one in declared_operations() if one.path.startswith("/v1/cancellations/{")}
 ROWS = {(row.source.value, row.trigger.value) for row in CANCELLATION_ROWS}
 REQUESTER, FIRST = "agent-1", "agent-9"  # who asked for the customer, and who approved first

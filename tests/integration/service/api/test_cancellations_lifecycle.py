@@ -9,6 +9,8 @@ import pytest
 from tests.harness import Api, Json, amounts, assert_problem, funding
 from workflows.flows.check import run_checks
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 async def checked(api: Api) -> AsyncIterator[None]:

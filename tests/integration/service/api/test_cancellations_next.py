@@ -21,6 +21,8 @@ from workflows.flows.check import run_checks
 from workflows.storage.apply import ApplyResult
 from workflows.storage.store import Store
 
+pytestmark = pytest.mark.slow
+
 PATH = "/v1/cancellations/next"
 TIERS = [
     {"name": "urgent", "when": {"reason": "unauthorised"}, "first_response": "1 hours", "resolution": "4 hours"},

@@ -3,9 +3,13 @@
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from tests.harness import Api, assert_problem
 from workflows.domain.ids import parse
 from workflows.domain.model import CANCELLATIONS_SHOWN
+
+pytestmark = pytest.mark.slow
 
 REFUSED = 300
 # A refused request again, as often as it is told, each with a note of its own.

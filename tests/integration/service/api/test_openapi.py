@@ -20,6 +20,8 @@ from tests.harness import Api, running
 from tests.rails import RailProcess
 from workflows.domain.enums import Role
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = 8
 OPERATIONS = [one for one in declared_operations() if one.in_schema]
 CHECKS: list[CheckFunction] = [

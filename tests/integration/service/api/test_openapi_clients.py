@@ -25,6 +25,8 @@ from tests.integration.service.api.clients.examples import ExampleCall, example_
 from tests.integration.service.api.clients.typescript import SOURCES, Toolchain, installed
 from tests.rails import RailProcess
 
+pytestmark = pytest.mark.slow
+
 GENERATOR = Path(sys.executable).with_name("openapi-python-client")
 DOCUMENT = document(create_app(Settings()))
 OPERATIONS = {one.name: one for one in declared_operations() if one.in_schema}

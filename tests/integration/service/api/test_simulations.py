@@ -18,6 +18,8 @@ from tests.harness import Api, Json, assert_problem, calling, refused, running
 from tests.rails import RailProcess
 from workflows.storage.decisions import PAGE_ROWS
 
+pytestmark = pytest.mark.slow
+
 PATH = "/v1/policies/simulate"
 SPAN = {"from": "2026-11-01T00:00:00Z", "to": "2026-12-01T00:00:00Z"}
 NDJSON = {"accept": "application/x-ndjson"}

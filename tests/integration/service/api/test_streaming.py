@@ -12,6 +12,8 @@ from fastapi import FastAPI
 from service.app import create_app
 from tests.harness import Api, assert_problem, calling
 
+pytestmark = pytest.mark.slow
+
 EXPORTS_MAX = 2
 HANG_SECONDS_MAX = 20  # only bounds a hang
 

@@ -12,6 +12,8 @@ from tests.integration.service.providers.test_sandbox import WANTED, provider, s
 from tests.rails import Caller, RailProcess, Receiver, calling, noticed, order
 from workflows.domain.ports import Absent, Declined, Done, NeedsAction, Order, Outcome, Pending, ProviderUnavailable, Settled, Unknown
 
+pytestmark = pytest.mark.slow
+
 CANCELLED = Declined("cancelled")
 
 

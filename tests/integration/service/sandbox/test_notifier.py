@@ -13,6 +13,8 @@ from service.sandbox.notifier import sign
 from tests.rails import SECRET, Caller, Receiver, noticed, order
 from workflows.domain.ports import Declined, Done, NeedsAction, Outcome, ProviderNotification, Returned, Unknown
 
+pytestmark = pytest.mark.slow
+
 SAID = {
     "id": "ntf_1",
     "rail_key": "ab" * 32,

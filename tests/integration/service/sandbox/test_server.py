@@ -16,6 +16,8 @@ from service.sandbox.server import ROWS_AT_ONCE
 from tests.rails import PATIENCE_SECONDS, Caller, RailProcess, Receiver, calling, eventually, noticed, order
 from workflows.domain.ports import Absent, Declined, Done, NeedsAction, Order, Pending, ProviderUnavailable, Returned, Settled, Unknown
 
+pytestmark = pytest.mark.slow
+
 QUIET_SECONDS = 0.4  # the forbidden thing would have happened by then
 
 

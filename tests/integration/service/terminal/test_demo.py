@@ -56,6 +56,7 @@ def tour(directory: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_the_tour_shows_each_way_to_a_decision_and_can_be_taken_again(directory: Path) -> None:
     first, second = tour(directory), tour(directory)
 

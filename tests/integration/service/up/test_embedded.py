@@ -20,6 +20,8 @@ from service.up import embedded, user_namespace
 from tests import ROOT
 from workflows.storage.guards import APP_ROLE
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"shared_buffers": "16MB", "max_connections": "20"}
 
 

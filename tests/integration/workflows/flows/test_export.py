@@ -24,6 +24,8 @@ from workflows.domain.verifying import VerificationStatus
 from workflows.flows.export import export_csv, export_lines
 from workflows.storage.copying import BLOCK_BYTES
 
+pytestmark = pytest.mark.slow
+
 TABLE = """
 create table record (
     chain_id uuid, sequence int, id uuid not null, chain text not null, payment_id uuid, merchant_id text, type text not null,

@@ -14,6 +14,8 @@ from tests.integration.workflows.storage.test_invariants import populate, result
 from workflows.domain.replay.comparison import CANCELLATIONS, LEGS, PAYMENT, REFERENCE, TEXTS
 from workflows.flows.check import SCHEMA
 
+pytestmark = pytest.mark.slow
+
 # As one who knows the schema does it: no trigger fires but those that always do, and those are put aside for as long as it takes.
 ASIDE = "alter table {0} disable trigger user"
 BACK = """

@@ -15,6 +15,8 @@ from tests.integration.workflows.storage.test_search import Explained, _must_be_
 from workflows.storage import decisions
 from workflows.storage.list_filters import Place
 
+pytestmark = pytest.mark.slow
+
 Connection = Any  # asyncpg ships no types
 
 DECISIONS = 20_000  # of the crowd: one in five payments

@@ -14,6 +14,8 @@ from workflows.domain.enums import CANCELLATION_OPEN
 from workflows.storage import figures
 from workflows.storage.figures import COUNT_MAX, Figure, load_figures
 
+pytestmark = pytest.mark.slow
+
 Connection = Any  # asyncpg ships no types
 
 _JOBS = """

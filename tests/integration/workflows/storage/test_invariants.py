@@ -32,6 +32,8 @@ from workflows.flows.check_rail import MOVED
 from workflows.storage.invariants import IN_SQL
 from workflows.storage.snapshot import SnapshotQuery
 
+pytestmark = pytest.mark.slow
+
 # The records and the catalog; see test_check_replay.py and test_catalog.py.
 BROKEN_BY_NEARLY_ALL = {*REPLAYED, SCHEMA}
 NAMES = {invariant.name for invariant in IN_SQL} | set(IN_CHAINS)

@@ -19,6 +19,8 @@ from workflows.storage.agent_requests import AgentRequestsQuery
 from workflows.storage.list_filters import AnomalyFilter, CancellationFilter, ListOrder, PaymentFilter, Place, RecordFilter, RefundFilter
 from workflows.storage.next_cases import NextCasesQuery
 
+pytestmark = pytest.mark.slow
+
 Connection = Any  # asyncpg ships no types
 Plan = dict[str, Any]
 

@@ -5,9 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
+import pytest
 
 from tests.database import Database
 from workflows.storage.store import Store
+
+pytestmark = pytest.mark.slow
 
 Pool = Any  # asyncpg ships no types
 Connection = Any

@@ -16,6 +16,8 @@ from workflows.storage import sweeping
 from workflows.storage.row_rules import ROW_RULES
 from workflows.storage.sweeping import SWEEP, JobsPutBack
 
+pytestmark = pytest.mark.slow
+
 NOTHING = JobsPutBack(legs=0, clocks=0)
 
 

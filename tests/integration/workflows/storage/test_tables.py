@@ -30,6 +30,8 @@ from workflows.domain import enums
 from workflows.domain.ids import rail_key
 from workflows.storage.tables import FUNCTIONS, metadata
 
+pytestmark = pytest.mark.slow
+
 # A refund as a row of its own, as it was before migration 0013.
 REFUND_BEFORE: rows.Row = {
     "payment_id": rows.id_(rows.PAYMENT),

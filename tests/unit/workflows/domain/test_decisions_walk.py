@@ -86,6 +86,7 @@ STARTS: dict[str, tuple[Snapshot, PolicyContext]] = {
 }
 
 
+@pytest.mark.long
 def test_every_state_of_one_source() -> None:
     start, terms = STARTS["completed, one source"]
     graph = walked(start, Walk(terms=terms))

@@ -1,18 +1,13 @@
 """Settings: read once, validated, frozen, and secret where they are secret."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
 from service import settings
-from service.auth.keys import load_or_create_keys
 from service.settings import PREFIX, Settings, environment_for_child, load, show, without_password
-from service.up.data_directory import settings_for
-from service.up_addresses import service_url
 
 
 @pytest.fixture(autouse=True)
@@ -142,123 +137,6 @@ def test_the_owners_address_is_the_applications_unless_told() -> None:
 )
 def test_an_address_without_its_password(url: str, shown: str) -> None:
     assert without_password(url) == shown
-
-
-def test_what_up_made_is_found_in_its_directory(tmp_path: Path) -> None:
-    home = tmp_path / "postgres"
-    home.mkdir()
-    for name, text in {"port": "5555", "owner.password": "o", "app.password": "a"}.items():
-        (home / name).write_text(text)
-    (tmp_path / "keys").mkdir()
-    (tmp_path / "keys" / "jwks.json").write_text("{}")
-
-    read = settings_for(data_dir=tmp_path)
-    told = settings_for(data_dir=tmp_path, database_url="postgresql://x@h/d", jwks_url="https://idp.example/jwks")
-
-    assert read.database_url == "postgresql://refundry_app:a@127.0.0.1:5555/refundry"
-    assert read.owner_url == "postgresql://refundry:o@127.0.0.1:5555/refundry"
-    assert read.jwks_file == tmp_path / "keys" / "jwks.json"
-    assert (told.database_url, told.jwks_file) == ("postgresql://x@h/d", None)
-    assert told.owner_url == "postgresql://x@h/d"
-
-
-def test_the_running_service_is_where_up_wrote_or_where_it_is_configured(tmp_path: Path) -> None:
-    configured = service_url(load(data_dir=tmp_path, port=8123))
-    (tmp_path / "up.json").write_text('{"api": "http://127.0.0.1:9"}')
-
-    assert configured == "http://127.0.0.1:8123"
-    assert service_url(load(data_dir=tmp_path)) == "http://127.0.0.1:9"
-
-
-def refundry(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "service", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment_for_child({}))
-
-
-def test_the_terminal_shows_settings_and_hides_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REFUNDRY_DATABASE_URL", "postgresql://u:hunter2@h/d")
-
-    done = refundry("settings")
-
-    assert done.returncode == 0
-    assert "hunter2" not in done.stdout
-    assert re.search(r"REFUNDRY_DATABASE_URL +postgresql://u:\*\*\*@h/d +environment +PostgreSQL for", done.stdout)
-
-
-def test_the_terminal_names_the_setting_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REFUNDRY_PORT", "eight")
-
-    done = refundry("settings")
-
-    assert done.returncode == 1
-    assert done.stderr.startswith("REFUNDRY_PORT: ")
-    assert "Traceback" not in done.stderr
-
-
-def test_a_token_and_nothing_else_is_on_stdout(tmp_path: Path) -> None:
-    load_or_create_keys(tmp_path)
-    done = refundry("token", "--role", "merchant", "--sub", "m", "--merchant-id", "shop", "--ttl", "30m", "--data", str(tmp_path))
-
-    assert done.returncode == 0, done.stderr
-    assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+\n", done.stdout)
-
-
-def test_no_token_is_made_of_keys_that_nobody_knows(tmp_path: Path) -> None:
-    done = refundry("token", "--role", "agent", "--sub", "a", "--data", str(tmp_path))
-
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "refundry up" in done.stderr
-    assert not (tmp_path / "keys").exists()
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["token", "--role", "king", "--sub", "x"],
-        ["token", "--role", "agent", "--sub", "x", "--ttl", "soon"],
-        ["token", "--role", "merchant", "--sub", "x"],
-        ["token", "--role", "agent"],
-        ["nonsense"],
-        ["up", "--port", "x"],
-        ["export", "-o", "x", "--format", "pdf"],
-    ],
-)
-def test_wrong_use_is_2(arguments: list[str]) -> None:
-    done = refundry(*arguments)
-
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_no_database_says_what_to_do() -> None:
-    done = refundry("database-url", "--data", "nowhere")
-
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "REFUNDRY_DATABASE_URL" in done.stderr
-    assert "--data" in done.stderr
-
-
-def test_the_tour_looks_where_it_is_told(tmp_path: Path) -> None:
-    (tmp_path / "up.json").write_text('{"api": "http://127.0.0.1:1"}')
-    command = [sys.executable, "-P", "-m", "service.terminal.demo"]
-
-    done = subprocess.run([*command, "--data", str(tmp_path)], capture_output=True, text=True, check=False, env=environment_for_child({}))
-    wrong = subprocess.run([*command, "--date", "x"], capture_output=True, text=True, check=False, env=environment_for_child({}))
-
-    assert (done.returncode, "http://127.0.0.1:1." in done.stdout) == (1, True)
-    assert wrong.returncode == 2
-
-
-COMMANDS = ["up", "serve", "worker", "sandbox", "migrate", "token", "import", "replay", "export", "verify", "check"]
-COMMANDS += ["database-url", "diagram", "settings", "policy", "policy lint", "policy publish"]
-
-
-def test_every_command_has_help() -> None:
-    for command in COMMANDS:
-        done = refundry(*command.split(), "--help")
-
-        assert done.returncode == 0, done.stderr
-        assert f"refundry {command}" in done.stdout
 
 
 def test_only_settings_read_the_environment() -> None:

@@ -1,0 +1,14 @@
+"""Where the running service is found."""
+
+from pathlib import Path
+
+from service.settings import load
+from service.up_addresses import service_url
+
+
+def test_the_running_service_is_where_up_wrote_or_where_it_is_configured(tmp_path: Path) -> None:
+    configured = service_url(load(data_dir=tmp_path, port=8123))
+    (tmp_path / "up.json").write_text('{"api": "http://127.0.0.1:9"}')
+
+    assert configured == "http://127.0.0.1:8123"
+    assert service_url(load(data_dir=tmp_path)) == "http://127.0.0.1:9"
