@@ -273,7 +273,12 @@ def test_a_server_without_keys_or_with_its_port_in_use_does_not_start(tmp_path: 
         late = refundry("serve", "--data", "data", "--port", port, cwd=tmp_path, **given)
         rail = refundry("sandbox", "--data", "data", "--port", port, cwd=tmp_path)
 
+        away = refundry("serve", "--data", "data", "--port", "0", cwd=tmp_path, **given)
+        strange = refundry("serve", "--data", "data", "--port", "0", cwd=tmp_path, REFUNDRY_DATABASE_URL="postgresql://u@no.invalid/d")
+
     refused(keyless, "REFUNDRY_JWKS_FILE", "is not there")
+    refused(away, "The database cannot be reached", "`refundry settings` shows its address")
+    refused(strange, "The database cannot be reached")
     refused(late, f"port {port}", "--port N")
     refused(rail, f"port {port}", "--port N")
 
