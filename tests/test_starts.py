@@ -46,7 +46,7 @@ def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
 
 
 def test_an_open_installation_is_closed_at_the_next_start(tmp_path: Path) -> None:
-    for name in ("logs", "keys", "postgres"):
+    for name in ("logs", "keys", "metrics", "postgres"):
         (tmp_path / name).mkdir(mode=0o777)
         (tmp_path / name).chmod(0o777)
     files = [*(tmp_path / name for name in ("up.json", "up.lock", "sandbox.port", "sandbox.sqlite", "sandbox.sqlite-wal"))]
@@ -59,7 +59,7 @@ def test_an_open_installation_is_closed_at_the_next_start(tmp_path: Path) -> Non
     prepare(tmp_path)
 
     assert mode(tmp_path) == 0o711
-    assert {mode(tmp_path / name) for name in ("logs", "keys", "postgres")} == {0o700}
+    assert {mode(tmp_path / name) for name in ("logs", "keys", "metrics", "postgres")} == {0o700}
     assert {mode(file) for file in files} == {0o600}
 
 
