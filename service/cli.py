@@ -20,6 +20,7 @@ from service import logs, settings
 from service.auth.keys import KeysUnusable, load_or_create_keys
 from service.cli_options import Bearer, Data, Url, exit_with, instant, local_keys, sign
 from service.cli_policies import policy
+from service.database_start import SchemaUnusable, require_reachable
 from service.private_files import FileUnusable, unusable
 from service.settings import PREFIX, Settings
 from service.terminal.failure import UserError
@@ -36,6 +37,16 @@ _SANDBOX_STOP_SECONDS = 2  # a fault that hangs must not keep the process
 application = typer.Typer(name="refundry", help=_HELP, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 application.add_typer(policy, name="policy")
 
+# Where a host has no address, too; an HTTP client's faults are its own.
+_NOT_REACHED = (
+    ConnectionError,
+    TimeoutError,
+    socket.gaierror,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.CannotConnectNowError,
+)
+
 Descriptor = Annotated[int | None, typer.Option(hidden=True)]
 
 
@@ -43,12 +54,13 @@ def main() -> None:
     """Run the command line; what the user can mend is told in a sentence."""
     try:
         application(prog_name="refundry")
-    except (UserError, EmbeddedError, KeysUnusable, FileUnusable) as error:
+    except (UserError, EmbeddedError, KeysUnusable, FileUnusable, SchemaUnusable) as error:
         _fail(str(error))
     except ValidationError as error:
         _fail("\n".join(_setting_fault(fault["loc"], fault["msg"]) for fault in error.errors()))
-    except (ConnectionError, asyncpg.PostgresConnectionError, asyncpg.InvalidAuthorizationSpecificationError) as error:
-        _fail(f"The database cannot be reached: {error}. Is it running? `refundry up` starts one; `refundry settings` shows its address.")
+    except _NOT_REACHED as error:
+        why = str(error) or "it does not answer"  # a time-out has no text
+        _fail(f"The database cannot be reached: {why}. Is it running? `refundry up` starts one; `refundry settings` shows its address.")
     except OSError as error:
         _fail(str(unusable(Path(error.filename), error)) if isinstance(error.filename, str) else str(error))
     except asyncpg.PostgresError as error:
@@ -108,6 +120,7 @@ def serve(
     from service.up import serving
 
     listening = _listening(read.host, read.port, descriptor)
+    asyncio.run(require_reachable(read.database_url, read.replica_url))
     serving.serve(create_app(read), listening, limits=serving.limits_from(read), interruptible=context.obj)
 
 

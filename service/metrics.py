@@ -1,4 +1,4 @@
-"""Every metric that a process counts itself. What the database knows is asked of it, and is not here (`service.api.figures`)."""
+"""Every metric that a process counts itself. What the database knows is asked of it, and is not here (`service.api.metrics_page`)."""
 
 from typing import Final
 

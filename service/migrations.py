@@ -9,10 +9,13 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError
 
 from alembic import command
 from service.calendars import calendar
 from service.database_role import prepare_role
+from service.database_start import SchemaUnusable
 from service.shipped_policies import default_policy
 from workflows.clock_and_ids import new_id, utc_now
 from workflows.storage.policies import publish_first
@@ -32,12 +35,21 @@ def upgrade(owner_url: str, app_url: str | None = None) -> None:
     Where the service runs as another role than the owner, that role is prepared first.
 
     Synchronous, and needs a thread without a running loop: alembic's environment runs one of its own, and takes the lock that
-    lets two migrators go one after the other.
+    lets two migrators go one after the other. Raises SchemaUnusable, and what a database raises that is not reached.
     """
     application = urlsplit(app_url or owner_url)
     if application.username and application.username != urlsplit(owner_url).username:
         asyncio.run(_prepare(owner_url, unquote(application.username), unquote(application.password or "")))
-    command.upgrade(_config(owner_url), "head")
+    try:
+        command.upgrade(_config(owner_url), "head")
+    except CommandError as error:
+        raise SchemaUnusable(
+            f"The database's schema cannot be brought to version {head()}: {error}. Where a newer release has migrated it, run that one."
+        ) from error
+    except DBAPIError as error:
+        raise SchemaUnusable(
+            f"A migration of the database's schema failed, and those before it stand: {error.orig}. Mend that, then migrate again."
+        ) from error
     asyncio.run(_publish(owner_url))
 
 

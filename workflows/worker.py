@@ -19,6 +19,7 @@ from workflows.flows.notified import handle_notification
 from workflows.flows.rails import Rails
 from workflows.flows.recheck_leg import recheck_leg
 from workflows.storage.jobs import Claim, Queue
+from workflows.storage.sweeping import RecheckPlace
 
 log = structlog.get_logger("worker")
 
@@ -93,6 +94,7 @@ class Worker:
         self.lanes = lanes(rails.providers, config)
         self._queues = [_Queue(self, lane) for lane in self.lanes]
         self._stopping = asyncio.Event()
+        self._rechecks_seen: RecheckPlace | None = None
 
     def stop(self) -> None:
         """Claim nothing more; `run` returns once the jobs in hand are done, or given back by their leases."""
@@ -166,10 +168,15 @@ class Worker:
         await self._every(self.config.sweep, self.put_jobs_back)
 
     async def put_jobs_back(self) -> None:
-        """Legs on their way and running clocks get the jobs that they should have. There is nothing to do unless something went wrong."""
-        put = await self.runtime.store.put_jobs_back(self.runtime.clock())
-        if put.legs or put.clocks:
-            log.warning("jobs_put_back", legs=put.legs, clocks=put.clocks)
+        """Legs on their way, running clocks and the next of the refunds that may come back get the jobs that they should have. There is
+        nothing to do unless something went wrong.
+        """
+        now, store, rechecks = self.runtime.clock(), self.runtime.store, 0
+        put = await store.put_jobs_back(now)
+        if spans := self.rails.recheck_spans():
+            rechecks, self._rechecks_seen = await store.put_rechecks_back(spans, now, self._rechecks_seen)
+        if put.legs or put.clocks or rechecks:
+            log.warning("jobs_put_back", legs=put.legs, clocks=put.clocks, rechecks=rechecks)
 
     async def _call_persons(self) -> None:
         await self._every(self.config.sweep, lambda: call_persons(self.runtime, self.rails))

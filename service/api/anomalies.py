@@ -137,7 +137,8 @@ async def _resolve(context: RequestContext, anomaly_id: UUID, resolution: Resolu
         return found
 
     def decide(snapshot: Snapshot, terms: PolicyContext, change_context: Context) -> Change:
-        return resolve(snapshot, find(snapshot), resolution, terms=terms, context=change_context)
+        rules = context.successor_rules()
+        return resolve(snapshot, find(snapshot), resolution, terms=terms, successors=rules, context=change_context)
 
     step = StepSpec(
         query=SnapshotQuery(payment_id=known.payment_id, leg_id=known.leg_id, shown=True),

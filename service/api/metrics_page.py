@@ -115,5 +115,7 @@ _COUNTS: Final = {
     "jobs_leased": _Text(("kind", "rail"), "Jobs that a worker has.", "lease_overdue", "Since the first of their leases ended."),
     "cases": _Text(("state",), "Cancellations that are open.", "case_age", "Since the oldest of them was asked for."),
     "cases_overdue": _Text((), "Cancellations whose deadline, or whose time to answer, is over.", "case_overdue", "For how long, at most."),
-    "anomalies_open": _Text((), "Anomalies that nobody has resolved, of the newest 5000.", "anomaly_age", "Since the oldest of them."),
+    "anomalies_open": _Text(
+        (), "Anomalies about which nobody has done anything, of the newest 5000.", "anomaly_age", "Since the oldest of them."
+    ),
 }

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
-import yaml
 from msgspec.structs import replace
 from pydantic import ValidationError
 
@@ -24,6 +23,7 @@ from service.api.problems import RequestProblem
 from service.calendars import calendar, calendar_exists
 from service.shipped_policies import SHIPPED, shipped_policy
 from service.terminal.failure import UserError
+from service.terminal.policy_files import PolicyText
 from service.terminal.replay_plan import Json, Line, ReplayLedger, Wish, count_wishes, read_history
 from service.terminal.replay_progress import Advance
 from workflows.clock_and_ids import new_id, new_salt
@@ -221,10 +221,10 @@ def _group_of(error: RefundryError) -> str:
 
 def _from_file(name: str) -> Policy:
     try:
-        document = yaml.safe_load(Path(name).read_bytes())
+        document = PolicyText(Path(name)).document
     except FileNotFoundError:
         raise UnknownPolicy(f"there is no policy {name}: take one of {', '.join(SHIPPED)}, or a file") from None
-    except (OSError, yaml.YAMLError, ValueError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no path
         raise UserError(f"{name} cannot be read as a policy: {error}") from None
     try:
         return parse_policy(document, calendar_exists=calendar_exists, new=True)

@@ -2,7 +2,7 @@
 
 DIR                     0711   passed through, not listed: PostgreSQL may run as `nobody`
 ├─ up.lock, up.json, sandbox.port, sandbox.secret, sandbox.sqlite (-wal, -shm)     0600
-├─ keys/, logs/         0700   and each file in them 0600
+├─ keys/, logs/, metrics/      0700   and each file in them 0600
 └─ postgres/            0700   the same, and `data`, which PostgreSQL keeps closed itself
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from service.private_files import FileUnusable, close_to_others, unusable
 
 _FILES = ("up.lock", "up.json", "sandbox.port", "sandbox.secret", "sandbox.sqlite", "sandbox.sqlite-wal", "sandbox.sqlite-shm")
-_DIRECTORIES = ("keys", "logs", "postgres")
+_DIRECTORIES = ("keys", "logs", "metrics", "postgres")
 _IN_POSTGRES = ("lock", "port", "owner.password", "app.password", "server.log")
 _SQLITE = b"SQLite format 3\x00"
 _OPEN_MODE = 0o711

@@ -59,7 +59,8 @@ async def resolve(
 
     def decide(snapshot: Snapshot, terms: PolicyContext, context: Context) -> Change:
         found = next(each for each in snapshot.anomalies if each.id == anomaly)
-        return anomalies.resolve(snapshot, found, Resolution(action=action, note="seen to"), terms=terms, context=context)
+        resolution = Resolution(action=action, note="seen to")
+        return anomalies.resolve(snapshot, found, resolution, terms=terms, successors=WELL, context=context)
 
     return await core.command(payment, key, decide, actor=actor, leg=leg, shown=True)
 

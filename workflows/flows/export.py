@@ -71,7 +71,8 @@ async def _blocks(source: Source, scope: Scope) -> AsyncGenerator[list[list[byte
     Day by day, since a sort of the whole table would keep the first byte waiting for the last record.
     """
     async with unchanging(source) as connection:
-        await connection.execute("set local statement_timeout = 0")  # a day takes as long as its reader
+        # A day takes as long as its reader, who may also leave us waiting between two: whoever serves him bounds that.
+        await connection.execute("set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0")
         async with aclosing(_days(connection, scope)) as days:
             async for start, end in days:
                 async with aclosing(copied(connection, _ROWS, start, end, scope.merchant_id)) as blocks:

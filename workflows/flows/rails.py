@@ -51,6 +51,10 @@ class Rails:
         known = self.providers.get(provider)
         return None if known is None else known.schedule.next_recheck(confirmed_at, confirmed_at)
 
+    def recheck_spans(self) -> dict[str, timedelta]:
+        """By rail, for how long after its confirmation a refund may come back; those where the money stays are not named."""
+        return {name: max(rail.schedule.rechecks) for name, rail in self.providers.items() if rail.schedule.rechecks}
+
     def successor_reference(self, provider: str, provider_reference: str) -> str:
         """As the rail says; the same where this process does not have it."""
         known = self.providers.get(provider)

@@ -59,4 +59,4 @@ def _next_question(schedule: RailSchedule, confirmed: Leg, outcome: Outcome, now
     if at is not None:
         return min(soon, at)
     last = confirmed.updated_at + max(schedule.rechecks, default=timedelta(0)) + LAST_CHANCE
-    return soon if soon <= last else None
+    return min(soon, last) if now < last else None

@@ -1,7 +1,7 @@
 """The database as the workflows see it: every way in and out, in one object that a test can wrap."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -37,7 +37,7 @@ from workflows.storage.notifications import ReceivedNotification, StoredNotifica
 from workflows.storage.policies import Policies, PublicationQuery, PublicationState
 from workflows.storage.service_chain import ServiceChange
 from workflows.storage.snapshot import Registration, SnapshotQuery
-from workflows.storage.sweeping import JobsPutBack
+from workflows.storage.sweeping import JobsPutBack, RecheckPlace
 
 
 class Store:
@@ -145,6 +145,11 @@ class Store:
 
     async def put_jobs_back(self, now: datetime) -> JobsPutBack:
         return await sweeping.put_back(self.side, now)
+
+    async def put_rechecks_back(
+        self, spans: Mapping[str, timedelta], now: datetime, after: RecheckPlace | None
+    ) -> tuple[int, RecheckPlace | None]:
+        return await sweeping.put_rechecks_back(self.side, spans, now, after)
 
     async def sweep_replies(self, now: datetime, *, share: timedelta = timedelta(seconds=30)) -> int:
         """Let go of replies older than thirty days, oldest first, in small batches, for no longer than `share`; how many went.

@@ -1,17 +1,20 @@
-"""Give a job to what waits for one and has none: legs on their way, and clocks that run.
+"""Give a job to what waits for one and has none: legs on their way, clocks that run, and refunds that a rail may still send back.
 
-Legs and clocks are written together with their jobs, so this finds something only where a row was lost or removed by hand.
+Each is written together with its job, so this finds something only where a row was lost or removed by hand, or where whoever heard that a
+refund had arrived did not know how its rail asks after it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from workflows.domain.enums import LEG_ON_ITS_WAY, JobKind
+from workflows.domain.enums import LEG_ON_ITS_WAY, JobKind, LegKind, LegState
 from workflows.domain.ports import RailSchedule
 
 ROWS_MAX = 500  # of each kind in one sweep; the next one goes on
+REFUNDS_MAX = 2_000  # that one sweep looks at, with or without a job
 _SWEEPERS_LOCK = 0x6C6F_7374_6A6F  # one at a time; another goes away
 
 # Due now: the flow of a leg asks the rail, the flow of a clock that has time left puts its job off to where it belongs.
@@ -39,6 +42,29 @@ select count(*) filter (where kind = '{JobKind.move}')::integer as legs,
 """
 
 
+# Refunds in the order in which they changed last: each has changed since a leg of it arrived.
+RECHECK_SWEEP = f"""
+with rails as materialized (
+    select * from unnest($2::text[], $3::interval[]) as r(provider, span)
+), looked_at as materialized (
+    select payment_id, id, refund_updated_at, refund_id from cancellation
+     where refund_id is not null and (refund_updated_at, refund_id) > ($4::timestamptz, $5::uuid)
+     order by refund_updated_at, refund_id limit $6
+), put_back as (
+    insert into job (payment_id, id, kind, subject_id, run_at, attempt, provider)
+    select l.payment_id, uuidv7(), '{JobKind.recheck}', l.id, $1, 0, l.provider
+      from looked_at c join leg l on l.payment_id = c.payment_id and l.cancellation_id = c.id join rails r on r.provider = l.provider
+     where l.kind = '{LegKind.refund}' and l.state = '{LegState.succeeded}' and l.updated_at > $1::timestamptz - r.span
+       and not exists (
+           select from job j where j.payment_id = l.payment_id and j.kind = '{JobKind.recheck}' and j.subject_id = l.id)
+    on conflict do nothing returning id
+)
+select (select count(*) from put_back)::integer, (select count(*) from looked_at)::integer, l.refund_updated_at, l.refund_id
+  from (select 1) as one left join lateral (
+       select refund_updated_at, refund_id from looked_at order by refund_updated_at desc, refund_id desc limit 1) l on true
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class JobsPutBack:
     legs: int
@@ -49,6 +75,28 @@ async def put_back(connection: Any, now: datetime, *, rows_max: int = ROWS_MAX) 
     """Write the jobs that are missing, at most so many of each kind."""
     row = await connection.fetchrow(SWEEP, now, rows_max)
     return JobsPutBack(row["legs"], row["clocks"])
+
+
+@dataclass(frozen=True, slots=True)
+class RecheckPlace:
+    """How far a sweep of the refunds has come: when the last one that it saw had changed, and its id."""
+
+    at: datetime
+    refund_id: UUID
+
+
+async def put_rechecks_back(
+    connection: Any, spans: Mapping[str, timedelta], now: datetime, after: RecheckPlace | None, *, rows_max: int = REFUNDS_MAX
+) -> tuple[int, RecheckPlace | None]:
+    """Write the jobs that are missing among the next `rows_max` refunds after a place; how many, and the next place (None: the beginning).
+
+    `spans`: by rail, for how long a refund is asked after. It is due now: its flow asks, and puts the job off to where it belongs.
+    """
+    oldest = RecheckPlace(now - max(spans.values()), UUID(int=0))
+    start = oldest if after is None or after.at < oldest.at else after
+    lists = list(spans), list(spans.values())
+    put, seen, at, refund_id = await connection.fetchrow(RECHECK_SWEEP, now, *lists, start.at, start.refund_id, rows_max)
+    return put, None if seen < rows_max else RecheckPlace(at, refund_id)
 
 
 async def unheard(connection: Any, provider: str, schedule: RailSchedule, now: datetime) -> list[tuple[UUID, UUID]]:

@@ -1,6 +1,8 @@
 """Slow and greedy connections end, and shut nobody out."""
 
 import asyncio
+import errno
+import os
 import resource
 import subprocess
 import sys
@@ -10,9 +12,10 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from uvicorn.server import ServerState
 
 from service.http_limits import ConnectionTable, HttpLimits
-from service.http_protocol import Http11Protocol
+from service.http_protocol import Http11Protocol, http11_protocol
 from service.settings import load
 from service.up import serving
 from tests import ROOT
@@ -200,6 +203,35 @@ def test_who_makes_room_while_nobody_takes_his_answer_is_gone_at_once(unsent: in
     assert transport.ends == [end]
 
 
+class Gone(Transport):
+    """One whose other side has reset the connection."""
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes) -> None:
+        self.unsent = len(data)
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+
+async def test_a_refusal_of_which_nobody_hears_ends_the_connection_at_once(loop: asyncio.AbstractEventLoop) -> None:
+    configured = serving.configuration(Application())
+    configured.load()
+    protocol = http11_protocol(HttpLimits())(configured, ServerState(), {}, loop)
+    protocol.transport = transport = Gone(0)  # type: ignore[assignment] # as much of one as is needed
+
+    protocol._refuse("request-timeout")
+
+    assert transport.unsent
+    assert transport.ends == ["close"]
+    assert not protocol._is_lingering
+
+
 class Stub:
     """A connection as the table sees it."""
 
@@ -266,6 +298,16 @@ def test_the_limits_are_settings() -> None:
     assert limits.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1"))
     assert serving.limits_from(load()) == HttpLimits()
     assert serving.limits_for_few(load()).connections_per_address_max == HttpLimits().connections_max
+
+
+@pytest.mark.parametrize("refusal", [ValueError("not allowed to raise maximum limit"), PermissionError(errno.EPERM, "not permitted")])
+def test_a_system_that_lets_no_more_files_be_opened_is_lived_with(monkeypatch: pytest.MonkeyPatch, refusal: Exception) -> None:
+    def refuse(*_: object) -> None:
+        raise refusal
+
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+
+    assert serving.raise_open_files_limit() == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 _SERVER = """

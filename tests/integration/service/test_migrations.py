@@ -53,6 +53,26 @@ async def test_an_older_schema_is_not_at_head(database: Database) -> None:
     await connection.close()
 
 
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        ("update alembic_version set version_num = '9999'", "Can't locate revision identified by '9999'"),
+        ("update alembic_version set version_num = '0024'", "A migration of the database's schema failed"),
+    ],
+)
+async def test_a_schema_that_does_not_fit_is_told_without_a_traceback(database: Database, spoil: str, said: str) -> None:
+    connection = await asyncpg.connect(database.owner_url, ssl=False)
+    await connection.execute(spoil)
+    await connection.close()
+
+    done = migrate(database.owner_url, database.app_url)
+
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1, "one sentence"
+
+
 def test_no_server_says_so_without_a_traceback() -> None:
     nowhere = "postgresql://u:hunter2@127.0.0.1:1/d"
 

@@ -48,7 +48,7 @@ def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
 
 
 def test_an_open_installation_is_closed_at_the_next_start(tmp_path: Path) -> None:
-    for name in ("logs", "keys", "postgres"):
+    for name in ("logs", "keys", "metrics", "postgres"):
         (tmp_path / name).mkdir(mode=0o777)
         (tmp_path / name).chmod(0o777)
     files = [*(tmp_path / name for name in ("up.json", "up.lock", "sandbox.port", "sandbox.sqlite", "sandbox.sqlite-wal"))]
@@ -61,7 +61,7 @@ def test_an_open_installation_is_closed_at_the_next_start(tmp_path: Path) -> Non
     prepare(tmp_path)
 
     assert mode(tmp_path) == 0o711
-    assert {mode(tmp_path / name) for name in ("logs", "keys", "postgres")} == {0o700}
+    assert {mode(tmp_path / name) for name in ("logs", "keys", "metrics", "postgres")} == {0o700}
     assert {mode(file) for file in files} == {0o600}
 
 
@@ -278,7 +278,12 @@ def test_a_server_without_keys_or_with_its_port_in_use_does_not_start(tmp_path: 
         late = refundry("serve", "--data", "data", "--port", port, cwd=tmp_path, **given)
         rail = refundry("sandbox", "--data", "data", "--port", port, cwd=tmp_path)
 
+        away = refundry("serve", "--data", "data", "--port", "0", cwd=tmp_path, **given)
+        strange = refundry("serve", "--data", "data", "--port", "0", cwd=tmp_path, REFUNDRY_DATABASE_URL="postgresql://u@no.invalid/d")
+
     refused(keyless, "REFUNDRY_JWKS_FILE", "is not there")
+    refused(away, "The database cannot be reached", "`refundry settings` shows its address")
+    refused(strange, "The database cannot be reached")
     refused(late, f"port {port}", "--port N")
     refused(rail, f"port {port}", "--port N")
 

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from service import calendars, wiring
+from service.settings import Settings
 from service.shipped_policies import default_policy
 from tests.database import Database
 from tests.factories import Clock
@@ -63,6 +64,18 @@ async def test_before_any_policy_is_in_force_the_first_one_is(database: Database
             registered = (await store.load_for_registration(payment_id("none"), moment, "shop")).policy_version
             assert in_force is not None
             assert (in_force.policy.version, registered) == (version, version)
+
+
+async def test_a_rail_is_asked_again_in_order_however_the_times_are_given() -> None:
+    async with wiring.rails(Settings(sandbox_url="http://127.0.0.1:1", recheck_seconds=(300, 60, 120))) as ready:
+        schedule = ready.providers["sandbox"].schedule
+    confirmed, minute = MovableClock()(), timedelta(minutes=1)
+
+    assert schedule.rechecks == (minute, 2 * minute, 5 * minute)
+    assert [schedule.next_recheck(confirmed, confirmed + minute * passed) for passed in (0, 1, 3, 5)] == [
+        *(confirmed + minute * due for due in (1, 2, 5)),
+        None,
+    ]
 
 
 async def test_a_database_without_tables_is_no_reason_not_to_start(empty_database: Database) -> None:

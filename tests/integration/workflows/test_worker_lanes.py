@@ -8,7 +8,9 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from tests.database import Database
 from tests.harness import ScriptedCore, scripted_core
@@ -19,7 +21,8 @@ from workflows.domain.rail_states import BreakerState
 from workflows.flows.circuit_breaker import BreakerConfig, CircuitBreaker
 from workflows.flows.guarded_rail import GuardedProvider
 from workflows.flows.rails import Rails
-from workflows.worker import Worker, WorkerConfig
+from workflows.storage.jobs import Claim
+from workflows.worker import Lane, Worker, WorkerConfig
 
 PAUSE_SECONDS = 0.3
 PATIENCE_SECONDS = 10  # only bounds a hang
@@ -161,6 +164,30 @@ async def test_a_slow_rail_takes_no_place_from_another_nor_from_words_and_deadli
         assert slow.waiting == CONFIG.moves, "no more than its share"
         slow.gate.set()
         await until(lambda: _all(core, 18))
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"), [(asyncpg.UndefinedTableError("job"), "claim_failed"), (ConnectionResetError(), "queue_unreachable")]
+)
+async def test_a_lane_that_can_claim_nothing_holds_up_no_other_and_goes_on(core: ScriptedCore, fault: Exception, told: str) -> None:
+    await asked_for(core, 3)
+    core.clock.now += timedelta(seconds=2)
+
+    class Hindered(Worker):
+        faults = 0
+
+        async def claim(self, lane: Lane, room: int) -> list[Claim]:
+            if lane.rail and self.faults < 2:  # then it is over
+                self.faults += 1
+                raise fault
+            return await super().claim(lane, room)
+
+    worker = Hindered(core.runner.runtime, Rails(providers={"sandbox": core.rail}), CONFIG)
+    with capture_logs() as logs:
+        async with working(worker):
+            await until(lambda: _all(core, 3))
+
+    assert [(one["event"], one["lane"]) for one in logs if one["event"] == told] == [(told, "rail sandbox"), (told, "rechecks sandbox")]
 
 
 async def test_a_worker_whose_places_are_all_taken_still_stops(core: ScriptedCore) -> None:

@@ -7,7 +7,7 @@ from workflows.domain import ids
 from workflows.domain.anomaly_steps import NOTE, next_step, note_value
 from workflows.domain.changes import Change, ChangeBuilder, Context
 from workflows.domain.decisions.execution import allocated, cancelled_quantities, confirm, refresh_refund, start_refund
-from workflows.domain.decisions.outcomes import carry_up
+from workflows.domain.decisions.outcomes import ask_again_later, carry_up
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.enums import (
     CANCELLATION_UNFINISHED,
@@ -27,7 +27,7 @@ from workflows.domain.enums import (
     Route,
 )
 from workflows.domain.errors import InvalidState, SecondApproverRequired
-from workflows.domain.legs import Leg
+from workflows.domain.legs import Leg, SuccessorRules
 from workflows.domain.machines import LEG, PAYMENT
 from workflows.domain.model import Actor, Anomaly, AnomalyStep, Approval, Cancellation, DataValue, Payment, Snapshot
 from workflows.domain.record_types import RecordType
@@ -68,7 +68,9 @@ def check(snapshot: Snapshot | None, anomaly: Anomaly, action: AnomalyAction, ac
         raise InvalidState(state=anomaly.state.value)
 
 
-def resolve(snapshot: Snapshot, anomaly: Anomaly, resolution: Resolution, *, terms: PolicyContext, context: Context) -> Change:
+def resolve(
+    snapshot: Snapshot, anomaly: Anomaly, resolution: Resolution, *, terms: PolicyContext, successors: SuccessorRules, context: Context
+) -> Change:
     """What the person decided is done, or, for a refund that nobody has confirmed, proposed. Raises what `check` raises."""
     check(snapshot, anomaly, resolution.action, context.actor)
     builder = ChangeBuilder(snapshot, context)
@@ -79,7 +81,7 @@ def resolve(snapshot: Snapshot, anomaly: Anomaly, resolution: Resolution, *, ter
         case AnomalyAction.adopt:
             leg = _leg_of(snapshot, anomaly)
             _take(builder, anomaly, resolution)
-            _adopt(builder, leg, terms)
+            _adopt(builder, leg, terms, successors)
         case AnomalyAction.refund if proposal is None:
             _take(builder, anomaly, resolution, closes=False)
         case AnomalyAction.refund:
@@ -167,10 +169,11 @@ def _amount(builder: ChangeBuilder, anomaly: Anomaly) -> int | None:
     return None if leg is None else leg.amount
 
 
-def _adopt(builder: ChangeBuilder, leg: Leg, terms: PolicyContext) -> None:
+def _adopt(builder: ChangeBuilder, leg: Leg, terms: PolicyContext, successors: SuccessorRules) -> None:
     state = LEG.step(leg.state, LegTrigger.adopt)
     row = replace(leg, state=state, outcome_source=OutcomeSource.person, failure_code=None, next_attempt_at=None)
     row = builder.put_leg(row)
+    ask_again_later(builder, row, successors)
     cancellation = builder.now.cancellation(leg.cancellation_id)
     if cancellation is not None and cancellation.state is CancellationState.failed:
         _take_from_the_rest(builder, cancellation, row)

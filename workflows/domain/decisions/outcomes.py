@@ -182,18 +182,18 @@ def _step(hearing: _Hearing, leg: Leg, row: Leg, trigger: LegTrigger) -> Change 
     row = builder.put_leg(replace(row, state=state, recovery=None if leg.state is not state else leg.recovery), data)
     if state is LegState.succeeded:
         _note_paid_twice(builder, row)
-        _ask_again_later(hearing, row)
+        ask_again_later(builder, row, hearing.successors)
     if state is LegState.failed and leg.recovery is not None:
         recovery.go_on(builder, row, leg.recovery, hearing.successors)
     carry_up(builder, row, hearing.terms)
     return builder.build()
 
 
-def _ask_again_later(hearing: _Hearing, leg: Leg) -> None:
-    """A bank may send money back for weeks, and the rail's word of that may get lost."""
-    at = hearing.successors.first_recheck(leg.provider, hearing.builder.context.now)
+def ask_again_later(builder: ChangeBuilder, leg: Leg, successors: SuccessorRules) -> None:
+    """Of a refund that has just arrived: a bank may send money back for weeks, and the rail's word of that may get lost."""
+    at = successors.first_recheck(leg.provider, builder.context.now)
     if leg.kind is LegKind.refund and at is not None:
-        hearing.builder.enqueue(JobKind.recheck, leg.id, at, provider=leg.provider)
+        builder.enqueue(JobKind.recheck, leg.id, at, provider=leg.provider)
 
 
 def may_be_released_after_all(snapshot: Snapshot, leg: Leg) -> bool:

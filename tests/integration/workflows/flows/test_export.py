@@ -187,6 +187,21 @@ async def test_leaving_early_gives_the_connection_back(small: asyncpg.Pool) -> N
     assert small.get_idle_size() == small.get_size()
 
 
+async def test_a_slow_reader_is_waited_for_between_two_days_too(server: embedded.Server, small: asyncpg.Pool) -> None:
+    """PostgreSQL has sent all of a day then, and would end whoever asks it for nothing more for a minute."""
+    assert await small.fetchval("select count(*) from record") == len(SMALL)
+    session = {"statement_timeout": "15s", "idle_in_transaction_session_timeout": "60s"}
+    connection = await asyncpg.connect(server.owner_url("small"), ssl=False, server_settings=session)
+    limits = "select array[current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout')]"
+    async with aclosing(export_lines(connection, start=None, end=None, sign=sign, key=OURS)) as stream:
+        await anext(stream)
+        meanwhile = await connection.fetchval(limits)
+    afterwards = await connection.fetchval(limits)
+    await connection.close()
+
+    assert (meanwhile, afterwards) == (["0", "0"], ["15s", "1min"])
+
+
 async def test_odd_texts_come_out_as_they_were_stored(server: embedded.Server) -> None:
     """Among them what only another than the service can have stored: an auditor must get that too."""
     texts = ["\\", "\\\\", '"', "\n", "\t", "\r\n", "\\n", "\\.", "\\N", "\x7f\x01", "退款 ž \N{GRINNING FACE}", "}", "'$1'", ""]

@@ -3,17 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from tests.database import Database
 from tests.harness import ScriptedCore, scripted_core
+from tests.integration.workflows.storage.test_sweeping import lose
 from tests.rails import SCHEDULE
 from workflows.domain.enums import LegState
 from workflows.flows.check import run_checks
 from workflows.flows.recheck_leg import LAST_CHANCE
+from workflows.storage import sweeping
 
 DAY = timedelta(days=1)
 RECHECKS = (DAY, 2 * DAY, 4 * DAY)
@@ -101,6 +105,50 @@ async def test_a_rail_that_never_answers_is_given_up_after_a_last_chance(core: S
     assert await jobs(core) == 0
     assert 4 < await calls(core, payment) <= 1 + 4 * (RECHECKS[-1] + LAST_CHANCE).days
     assert [leg.state for leg in await core.legs(payment)] == [LegState.succeeded]
+
+
+async def test_the_last_chance_is_taken_however_patient_the_enquiries_are(core: ScriptedCore) -> None:
+    payment = await refunded(core, "ok/ok/ok/unknown/returned")
+    core.rail.schedule = replace(core.rail.schedule, enquiries=(9 * DAY,))
+
+    for _ in range(6):
+        await pass_days(core, 1)
+
+    assert [leg.state for leg in await core.legs(payment)] == [LegState.returned]
+
+
+async def test_a_question_that_was_lost_is_put_again_and_one_that_is_over_is_not(core: ScriptedCore, owner: Any) -> None:
+    over = await refunded(core, "ok/ok")
+    await pass_days(core, 5)
+    assert await jobs(core) == 0
+    lost = [await refunded(core, f"ok/{number}") for number in range(3)]
+    assert await lose(owner, "recheck") == 3
+    await refunded(core, "ok/ok/ok")
+
+    with capture_logs() as logs:
+        for _ in range(3):
+            await core.worker.put_jobs_back()
+
+    assert [one["rechecks"] for one in logs if one["event"] == "jobs_put_back"] == [3]
+    assert await core.pool.fetchval("select count(*) from job where kind = 'recheck' and run_at = $1", core.clock.now) == 3
+    await core.worker.drain()
+    assert [await calls(core, payment) for payment in (over, *lost)] == [2, 2, 2, 2]
+    due = await core.pool.fetchval("select array_agg(distinct run_at) from job where payment_id = any($1)", lost)
+    assert min(due) > core.clock.now + DAY / 2, "and then by the schedule again"
+
+
+async def test_the_refunds_are_looked_at_some_at_a_time(core: ScriptedCore, owner: Any) -> None:
+    for number in range(5):
+        await refunded(core, f"ok/{number}")
+    assert await lose(owner, "recheck") == 5
+    spans, place, found = {"sandbox": RECHECKS[-1]}, None, []
+
+    for _ in range(4):
+        put, place = await sweeping.put_rechecks_back(core.pool, spans, core.clock.now, place, rows_max=2)
+        found.append((put, place is None))
+
+    assert found == [(2, False), (2, False), (1, True), (0, False)]
+    assert await sweeping.put_rechecks_back(core.pool, {"other": DAY}, core.clock.now, None) == (0, None)
 
 
 async def test_another_amount_is_an_anomaly_and_changes_nothing(core: ScriptedCore) -> None:

@@ -19,6 +19,7 @@ from workflows.domain.decisions.anomalies import Resolution
 from workflows.domain.enums import ActorRole, AnomalyAction, AnomalyState, Channel
 from workflows.domain.model import Actor, Anomaly, Snapshot
 from workflows.flows.check import notice, run_checks
+from workflows.flows.legs import successor_rules
 from workflows.storage.snapshot import SnapshotQuery
 
 NOTE, ADOPT, REFUND = AnomalyAction.note, AnomalyAction.adopt, AnomalyAction.refund
@@ -43,7 +44,8 @@ async def resolve(core: ScriptedCore, payment: UUID, action: AnomalyAction, by: 
     before = await snapshot_of(core, payment)
     terms = await core.runner.runtime.terms(before.payment)
     context = core.runner.runtime.context(actor, "r-1", before.payment.updated_at)
-    change = anomalies.resolve(before, anomaly, Resolution(action=action, note="seen"), terms=terms, context=context)
+    resolution, rules = Resolution(action=action, note="seen"), successor_rules(core.runner.runtime, core.worker.rails)
+    change = anomalies.resolve(before, anomaly, resolution, terms=terms, successors=rules, context=context)
     await core.store.apply(change)
 
 

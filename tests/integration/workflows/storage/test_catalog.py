@@ -46,6 +46,13 @@ async def test_the_owner_may_have_any_name(database: Database) -> None:
     assert list(catalog_differences(found, wanted_catalog())) == []
 
 
+async def test_what_an_extension_brings_along_is_its_own(owner: Any, database: Database) -> None:
+    """Functions, types and a domain, all of them in `public`."""
+    await owner.execute("create extension earthdistance cascade; create extension citext")
+
+    assert list(catalog_differences(await fresh_catalog(database.app_url), wanted_catalog())) == []
+
+
 @pytest.mark.parametrize(("unique", "found"), [("", []), ("unique", ["index mine"])])
 async def test_an_index_of_ones_own_is_nobodys_harm_unless_it_refuses_rows(
     owner: Any, database: Database, unique: str, found: list[str]

@@ -29,6 +29,7 @@ from workflows.domain.replay.comparison import REPLAYED
 from workflows.flows.change_merchant import ChangeMerchant, change_merchant
 from workflows.flows.check import COLUMNS, EXAMPLES_MAX, IN_CHAINS, LINKED, SCHEMA, SEALED, STORY, UNBROKEN, InvariantResult, run_checks
 from workflows.flows.check_rail import MOVED
+from workflows.flows.legs import successor_rules
 from workflows.storage.invariants import IN_SQL
 from workflows.storage.snapshot import SnapshotQuery
 
@@ -117,7 +118,8 @@ async def note(core: ScriptedCore, payment: UUID) -> None:
     terms = await core.runner.runtime.terms(snapshot.payment)
     resolution = Resolution(action=AnomalyAction.note, note="seen")
     context = core.runner.runtime.context(actor, "r-1", snapshot.payment.updated_at)
-    await core.store.apply(resolve(snapshot, snapshot.anomalies[0], resolution, terms=terms, context=context))
+    rules = successor_rules(core.runner.runtime, made.worker.rails)
+    await core.store.apply(resolve(snapshot, snapshot.anomalies[0], resolution, terms=terms, successors=rules, context=context))
 
 
 async def describe(core: ScriptedCore, name: str) -> None:

@@ -245,11 +245,16 @@ def test_options_that_do_not_go_together_are_wrong_use(folder: Path, arguments: 
 def test_a_file_that_is_no_policy_is_told(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("rules: []", encoding="utf-8")
     (tmp_path / "worse.yaml").write_text("{", encoding="utf-8")
+    twice = (POLICIES / "default.yaml").read_text(encoding="utf-8") + "limits: {partial_refunds_max: 1}\n"
+    (tmp_path / "twice.yaml").write_text(twice, encoding="utf-8")
 
     with pytest.raises(UserError, match="policy lint"):
         read_policies([str(tmp_path / "bad.yaml")])
     with pytest.raises(UserError, match="cannot be read as a policy"):
-        read_policies([str(tmp_path / "worse.yaml")])
+        read_policies([str(tmp_path)])
+    for name, said in (("worse", "neither YAML nor JSON"), ("twice", "limits stands twice")):
+        with pytest.raises(UserError, match=said):
+            read_policies([str(tmp_path / f"{name}.yaml")])
 
 
 def test_a_payment_that_the_service_would_not_take_is_told(tmp_path: Path) -> None:

@@ -149,7 +149,9 @@ class Walk:
                     yield _step(
                         f"anomaly {action.value}",
                         node,
-                        partial(anomalies.resolve, node.snapshot, one, resolution, terms=self.terms, context=context),
+                        partial(
+                            anomalies.resolve, node.snapshot, one, resolution, terms=self.terms, successors=made.SUCCESSORS, context=context
+                        ),
                     )
 
     def _of_payment(self, node: Node) -> Iterator[Step]:

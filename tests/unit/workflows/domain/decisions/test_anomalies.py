@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests import factories as make
-from tests.factories import AGENT, BOTH, SUPERVISOR, TERMS
+from tests.factories import AGENT, BOTH, DAY, NOW, SUPERVISOR, TERMS
 from workflows.domain.changes import Change
 from workflows.domain.decisions import anomalies, payments
 from workflows.domain.decisions.anomalies import Resolution
@@ -15,6 +15,7 @@ from workflows.domain.enums import (
     AnomalyKind,
     AnomalyState,
     CancellationState,
+    JobKind,
     LegKind,
     LegState,
     OutcomeSource,
@@ -22,7 +23,7 @@ from workflows.domain.enums import (
     PaymentState,
 )
 from workflows.domain.errors import InvalidState, SecondApproverRequired
-from workflows.domain.legs import Leg
+from workflows.domain.legs import Leg, SuccessorRules
 from workflows.domain.model import Actor, Anomaly, Snapshot
 from workflows.domain.ports import Declined, Settled
 
@@ -52,9 +53,17 @@ def last(snapshot: Snapshot) -> Anomaly:
     return snapshot.anomalies[-1]
 
 
-def resolved(snapshot: Snapshot, action: AnomalyAction, actor: Actor = AGENT, anomaly: Anomaly | None = None) -> Change:
+def resolved(
+    snapshot: Snapshot,
+    action: AnomalyAction,
+    actor: Actor = AGENT,
+    anomaly: Anomaly | None = None,
+    *,
+    rules: SuccessorRules = make.SUCCESSORS,
+) -> Change:
     resolution = Resolution(action=action, note="looked into")
-    return anomalies.resolve(snapshot, anomaly or last(snapshot), resolution, terms=TERMS, context=make.context(actor=actor))
+    found, context = anomaly or last(snapshot), make.context(actor=actor)
+    return anomalies.resolve(snapshot, found, resolution, terms=TERMS, successors=rules, context=context)
 
 
 def paid_after_failure(**members: object) -> tuple[Snapshot, Leg]:
@@ -207,6 +216,18 @@ def test_a_leg_that_was_paid_after_all_is_adopted_and_all_follows() -> None:
     assert make.learn(after, leg, make.done(leg)) is None, "the rail says what is known by now"
     with pytest.raises(InvalidState):
         resolved(after, ADOPT)
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_what_was_adopted_is_asked_after_like_any_refund(*, is_closed: bool) -> None:
+    snapshot, leg = paid_after_failure()
+    rules = replace(make.SUCCESSORS, first_recheck=lambda provider, at: at + DAY if provider == leg.provider else None)
+
+    change = resolved(closed(snapshot) if is_closed else snapshot, ADOPT, rules=rules)
+
+    assert [(job.kind, job.subject_id, job.run_at, job.provider) for job in change.jobs] == [
+        (JobKind.recheck, leg.id, NOW + DAY, leg.provider)
+    ]
 
 
 def test_the_note_is_kept_apart_and_only_its_digest_is_on_record() -> None:
