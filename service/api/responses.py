@@ -20,10 +20,12 @@ CHANGED: Final[dict[int | str, Json]] = {200: {"description": "Done.", "headers"
 CHANGED_OR_NOTHING: Final[dict[int | str, Json]] = {**CHANGED, 204: {"description": "There is none; no body.", "headers": _REPLAYED}}
 
 
-PUT_RESPONSES: Final[dict[int | str, Json]] = {
-    200: {"description": "It was known already: the newest version.", "headers": _ETAG | _LOCATION},
-    201: {"description": "It was not known before.", "headers": _ETAG | _LOCATION},
-}
+def put(model: type[BaseModel]) -> dict[int | str, Json]:
+    """201 where it was not known before, 200 with the newest version where it was."""
+    return {
+        201: {"description": "It was not known before.", "model": model, "headers": _ETAG | _LOCATION},
+        200: {"description": "It was known already: the newest version.", "headers": _ETAG | _LOCATION},
+    }
 
 
 def created(model: type[BaseModel], *, replayed: bool = False, versioned: bool = True) -> dict[int | str, Json]:
@@ -41,6 +43,6 @@ def streamed(*media_types: str) -> dict[int | str, Json]:
 
 
 def links(*statuses: int, **parameters: dict[str, str]) -> Json:
-    """For `openapi_extra`: where the answers of these statuses lead, as operation=its parameters."""
+    """For `openapi_extra`: where the answers of these statuses lead, as operation=its parameters. The document adds descriptions."""
     linked = {name: {"operationId": name, "parameters": given} for name, given in parameters.items()}
     return {"responses": {str(status): {"links": linked} for status in statuses}}
