@@ -1,5 +1,6 @@
 """The service against its own OpenAPI document: whatever it allows, and more, gets an answer that it names."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -7,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as some
 from schemathesis.checks import CheckFunction, not_a_server_error
 from schemathesis.python.asgi import shutdown_lifespans
@@ -15,12 +16,15 @@ from schemathesis.specs.openapi import checks
 
 from service.api.routing import Operation
 from service.app import create_app, declared_operations
+from tests.api.walking import Scene, Tally, agreeing, walk
 from tests.api.world import World, running
 from tests.database import Cluster
 from tests.sandbox.conftest import RailProcess
 from workflows.domain.enums import Role
 
-EXAMPLES = 8
+EXAMPLES, LONG_EXAMPLES = 6, 4
+LONG = ("publish_policy", "simulate_policy", "put_merchant")  # whole policies, which take their time to generate
+ROUNDS, ROUNDS_MAX, WALKS, STEPS = 8, 24, 2, 14  # rounds of walks: so many, and more until each operation was reached
 OPERATIONS = [one for one in declared_operations() if one.in_schema]
 CHECKS: list[CheckFunction] = [
     not_a_server_error,
@@ -41,6 +45,11 @@ BOUNDED = settings(
 NEGATIVE = [one for one in OPERATIONS if one.roles is not None or "{" in one.path]
 POSITIVE, WRONG = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
 TRIALS = [*((one, POSITIVE) for one in OPERATIONS), *((one, WRONG) for one in NEGATIVE)]
+# Only the links that the document has; the same examples whatever words the code has.
+WALKING = {
+    "phases": {"stateful": {"generation": {"mode": "positive"}, "inference": {"algorithms": []}}},
+    "analysis": {"constants": {"enabled": False}},
+}
 Schema = Any  # schemathesis ships types, but not of what its loaders return
 
 
@@ -52,11 +61,16 @@ async def world(cluster: Cluster, rail: RailProcess, tmp_path_factory: pytest.Te
 
 
 @pytest.fixture(scope="module")
-def schema(world: World) -> Iterator[Schema]:
-    """The document, as a client gets it from an application that runs on the library's own loop."""
-    app = create_app(world.settings, clock=world.clock)
-    yield schemathesis.openapi.from_asgi("/openapi.json", app)
+def lifespans() -> Iterator[None]:
+    """Ends what the library has started, on its own loop."""
+    yield
     shutdown_lifespans()
+
+
+@pytest.fixture(scope="module")
+def schema(world: World, lifespans: None) -> Schema:
+    """The document, as a client gets it."""
+    return schemathesis.openapi.from_asgi("/openapi.json", create_app(world.settings, clock=world.clock))
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +108,17 @@ def lines(_: Any, value: Any) -> bytes:
     return value.encode(errors="replace") if isinstance(value, str) else json.dumps(value, default=repr).encode()
 
 
-@pytest.mark.parametrize(("operation", "mode"), TRIALS, ids=[f"{one.name}-{mode.value}" for one, mode in TRIALS])
-def test_every_answer_is_documented(world: World, schema: Schema, known: dict[str, list[str]], operation: Operation, mode: Any) -> None:
+def test_every_answer_is_documented(world: World, schema: Schema, known: dict[str, list[str]], subtests: pytest.Subtests) -> None:
+    for operation, mode in TRIALS:
+        with subtests.test(f"{operation.name} {mode.value}"):
+            every_answer_is_documented(world, schema, known, operation, mode)
+
+
+def every_answer_is_documented(world: World, schema: Schema, known: dict[str, list[str]], operation: Operation, mode: Any) -> None:
     described = schema[operation.path][operation.method]
     callers = [*Role] if mode is WRONG else sorted(operation.roles or [Role.wallet])
 
-    @BOUNDED
+    @settings(BOUNDED, max_examples=LONG_EXAMPLES if operation.name in LONG else EXAMPLES)
     @given(
         case=described.as_strategy(generation_mode=mode),
         role=some.sampled_from([*callers, None]),
@@ -115,17 +134,41 @@ def test_every_answer_is_documented(world: World, schema: Schema, known: dict[st
     run()
 
 
-def test_where_the_links_lead_is_documented_too(world: World, schema: Schema) -> None:
-    token = world.token("wallet")
+@pytest.fixture(scope="module")
+async def scene(cluster: Cluster, rail: RailProcess, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
+    """A world of its own: the policies that the other tests publish would decide its payments."""
+    async with cluster.clone() as database, running(database, tmp_path_factory.mktemp("walk"), rail.url) as world:
+        await world.notify({"id": uuid4().hex, "rail_key": uuid4().hex, "status": "succeeded", "at": world.clock.ago()})
+        await world.worker.drain()
+        await world.put("/v1/merchants/shop-of-tests", {"name": "Shop", "contact": {"url": "https://shop.example/help"}})
+        yield Scene(world, asyncio.get_running_loop())
 
-    class Walk(schema.as_state_machine()):  # type: ignore[misc]  # a class made at run time
-        def get_call_kwargs(self, case: Any) -> dict[str, Any]:
-            headers = {"Authorization": f"Bearer {token}"}
-            if "Idempotency-Key" in (case.headers or {}):
-                headers["Idempotency-Key"] = uuid4().hex
-            return {"headers": headers}
 
-        def validate_response(self, response: Any, case: Any, **_: Any) -> None:
-            case.validate_response(response, checks=CHECKS)
+def test_the_links_lead_through_a_payments_whole_life(scene: Scene, lifespans: None) -> None:
+    """Each round goes where those before it have not been, and is the same at every run."""
+    app, tally = create_app(scene.world.settings, clock=scene.world.clock), Tally()
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app, config=schemathesis.Config.from_dict(WALKING))
+    schema.hook(agreeing(scene, tally))
+    machine = walk(schema, scene, tally, CHECKS)
 
-    Walk.run(settings=settings(BOUNDED, max_examples=8, stateful_step_count=6))
+    linked = {link["operationId"] for link in links_of(schema.raw_schema)}
+
+    for number in range(ROUNDS_MAX):
+        tally.begin()
+        scene.turn = number
+        seed(number)(machine).run(settings=settings(BOUNDED, max_examples=WALKS, stateful_step_count=STEPS))
+        if number >= ROUNDS and linked <= tally.reached:
+            break
+
+    lives = {chain: states for chain, states in tally.chains.items() if chain[0] == "register_payment"}
+    assert linked <= tally.reached, (linked - tally.reached, tally.answers)
+    assert any({"complete_payment", "request_cancellation"} <= set(chain) for chain in lives), lives
+    assert any("decide_hand_off" in chain and "refunded" in states for chain, states in lives.items()), lives
+    assert max(map(len, lives)) >= 5, lives
+
+
+def links_of(document: Any) -> Iterator[dict[str, Any]]:
+    for path in document["paths"].values():
+        for operation in path.values():
+            for response in operation["responses"].values():
+                yield from response.get("links", {}).values()
