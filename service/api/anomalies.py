@@ -35,8 +35,15 @@ PATH = "/v1/anomalies"
 
 router = APIRouter(prefix=PATH, tags=["anomalies"], route_class=ApiRoute)
 
+_ID = {"anomaly_id": "$response.body#/id"}
+_FIRST = {"anomaly_id": "$response.body#/data/0/id"}
 
-@router.get("", summary="List anomalies")
+
+@router.get(
+    "",
+    summary="List anomalies",
+    openapi_extra=links(200, get_anomaly=_FIRST, resolve_anomaly=_FIRST),
+)
 async def list_anomalies(context: ForStaff, query: Annotated[ListAnomalies, Query()]) -> Page[AnomalyOut]:
     """Words of a rail, or of the wallet, that no transition allows, newest first. They are kept and change nothing by themselves.
 
@@ -54,7 +61,7 @@ async def list_anomalies(context: ForStaff, query: Annotated[ListAnomalies, Quer
     "/{anomaly_id}",
     summary="Get an anomaly",
     responses=VERSIONED,
-    openapi_extra=links(200, get_payment={"payment_id": "$response.body#/payment_id"}),
+    openapi_extra=links(200, get_payment={"payment_id": "$response.body#/payment_id"}, resolve_anomaly=_ID),
 )
 async def get_anomaly(context: ForStaff, anomaly_id: AnomalyId, response: Response) -> AnomalyOut:
     """What was said, what people did about it, and what can be done now; `message` says it in the language asked for."""
@@ -70,7 +77,7 @@ async def get_anomaly(context: ForStaff, anomaly_id: AnomalyId, response: Respon
     response_model=AnomalyOut,
     summary="Resolve an anomaly",
     responses={**CHANGED, **problems("invalid-state", "second-approver-required")},
-    openapi_extra=action(*AnomalyAction),
+    openapi_extra=action(*AnomalyAction) | links(200, get_anomaly=_ID, resolve_anomaly=_ID),
 )
 async def resolve_anomaly(context: ReviewersStep, anomaly_id: AnomalyId, body: ResolveAnomalyBody) -> Response:
     """What a person decided; the note and who decided are on record, and the anomaly stays resolved whatever is said again.

@@ -1,7 +1,7 @@
 """Cancellations: asked for, read, and decided by the customer, the merchant, the agents."""
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
@@ -43,6 +43,12 @@ _ID = {"cancellation_id": "$response.body#/id"}
 _PAYMENT = {"payment_id": "$response.body#/payment_id"}
 
 
+def _next_steps(*names: str, statuses: tuple[int, ...] = (200,)) -> dict[str, Any]:
+    """Links to the cancellation, its payment and its refunds as they now are, and to the steps that may come next."""
+    refunds = {"query.cancellation_id": "$response.body#/id"}
+    return links(*statuses, get_cancellation=_ID, get_payment=_PAYMENT, list_refunds=refunds, **dict.fromkeys(names, _ID))
+
+
 @router.post(
     "/payments/{payment_id}/cancellations",
     response_model=CancellationOut,
@@ -62,17 +68,17 @@ _PAYMENT = {"payment_id": "$response.body#/payment_id"}
             "client-reference-conflict",
         ),
     },
-    openapi_extra={
-        **action("request_cancellation"),
-        **links(
-            201,
-            200,
-            get_cancellation=_ID,
-            withdraw_cancellation=_ID,
-            list_refunds={"query.cancellation_id": "$response.body#/id"},
-            get_payment=_PAYMENT,
-        ),
-    },
+    openapi_extra=action("request_cancellation")
+    | _next_steps(
+        "withdraw_cancellation",
+        "decide_hand_off",
+        "escalate_cancellation",
+        "ship_return",
+        "assign_cancellation",
+        "approve_cancellation",
+        "deny_cancellation",
+        statuses=(201, 200),
+    ),
 )
 async def request_cancellation(context: RequestersStep, payment_id: PaymentId, body: RequestCancellation) -> Response:
     """Requests that all of a payment (neither `amount` nor `items`), or part of it, is undone.
@@ -98,7 +104,11 @@ async def request_cancellation(context: RequestersStep, payment_id: PaymentId, b
     return await run_cancellation_request(context, payment_id, body)
 
 
-@router.get("/cancellations", summary="List cancellations")
+@router.get(
+    "/cancellations",
+    summary="List cancellations",
+    openapi_extra=links(200, get_cancellation={"cancellation_id": "$response.body#/data/0/id"}),
+)
 async def list_cancellations(context: ForReaders, query: Annotated[ListCancellations, Query()]) -> Page[CancellationOut]:
     """Newest first, by the last change, or by the deadline. A merchant finds its own payments' only.
 
@@ -120,7 +130,7 @@ async def list_cancellations(context: ForReaders, query: Annotated[ListCancellat
     response_model=CancellationOut,
     summary="Take the next case",
     responses=CHANGED_OR_NOTHING,
-    openapi_extra=links(200, get_cancellation=_ID, approve_cancellation=_ID, deny_cancellation=_ID),
+    openapi_extra=_next_steps("approve_cancellation", "deny_cancellation", "assign_cancellation"),
 )
 async def next_cancellation(context: ReviewersStep, body: TakeNext = TakeNext()) -> Response:  # noqa: ARG001 -- says that there is one
     """Assigns the most urgent case that nobody has to the caller.
@@ -138,7 +148,12 @@ async def next_cancellation(context: ReviewersStep, body: TakeNext = TakeNext())
     response_model=CancellationOut,
     summary="Get a cancellation",
     responses=VERSIONED,
-    openapi_extra=links(200, get_refund={"refund_id": "$response.body#/refund/id"}, get_payment=_PAYMENT),
+    openapi_extra=links(
+        200,
+        get_refund={"refund_id": "$response.body#/refund/id"},
+        get_payment=_PAYMENT,
+        **dict.fromkeys(("retry_cancellation", "redirect_cancellation", "close_cancellation", "record_outcome"), _ID),
+    ),
 )
 async def get_cancellation(context: ForReaders, cancellation_id: CancellationId, response: Response) -> CancellationOut:
     """The cancellation as it now is; `message` is what to tell the customer, in the language asked for."""
@@ -154,7 +169,7 @@ async def get_cancellation(context: ForReaders, cancellation_id: CancellationId,
     response_model=CancellationOut,
     summary="Withdraw a cancellation",
     responses={**CHANGED, **problems("invalid-state")},
-    openapi_extra=action("withdraw"),
+    openapi_extra=action("withdraw") | links(200, get_cancellation=_ID, get_payment=_PAYMENT, request_cancellation=_PAYMENT),
 )
 async def withdraw_cancellation(context: CustomersStep, cancellation_id: CancellationId, body: Withdraw = Withdraw()) -> Response:
     """The customer takes the request back, as long as nobody has approved it.
@@ -170,7 +185,8 @@ async def withdraw_cancellation(context: CustomersStep, cancellation_id: Cancell
     response_model=CancellationOut,
     summary="Escalate to an agent",
     responses={**CHANGED, **problems("invalid-state", "cancellation-open", "payment-disputed", "amount-exceeds-refundable")},
-    openapi_extra=action("escalate"),
+    openapi_extra=action("escalate")
+    | _next_steps("assign_cancellation", "approve_cancellation", "deny_cancellation", "withdraw_cancellation"),
 )
 async def escalate_cancellation(context: CustomersStep, cancellation_id: CancellationId, body: Escalate = Escalate()) -> Response:
     """The customer turns to an agent: while the merchant is silent, or within seven days of the merchant's no.
@@ -185,7 +201,8 @@ async def escalate_cancellation(context: CustomersStep, cancellation_id: Cancell
     response_model=CancellationOut,
     summary="Decide a hand-off",
     responses={**CHANGED, **problems("invalid-state", "partial-not-supported")},
-    openapi_extra=action("accept", "accept_with_return", "offer", "decline"),
+    openapi_extra=action("accept", "accept_with_return", "offer", "decline")
+    | _next_steps("respond_to_offer", "ship_return", "approve_cancellation", "escalate_cancellation"),
 )
 async def decide_hand_off(context: MerchantsStep, cancellation_id: CancellationId, body: DecideHandOff) -> Response:
     """The merchant answers a hand-off.
@@ -203,7 +220,7 @@ async def decide_hand_off(context: MerchantsStep, cancellation_id: CancellationI
     response_model=CancellationOut,
     summary="Respond to an offer",
     responses={**CHANGED, **problems("invalid-state")},
-    openapi_extra=action("accept_offer", "decline_offer"),
+    openapi_extra=action("accept_offer", "decline_offer") | _next_steps("decide_hand_off", "approve_cancellation"),
 )
 async def respond_to_offer(context: CustomersStep, cancellation_id: CancellationId, body: RespondToOffer) -> Response:
     """The customer accepts the merchant's offer, or declines it.
@@ -219,7 +236,7 @@ async def respond_to_offer(context: CustomersStep, cancellation_id: Cancellation
     response_model=CancellationOut,
     summary="Report a return shipment",
     responses={**CHANGED, **problems("invalid-state")},
-    openapi_extra=action("return_shipped"),
+    openapi_extra=action("return_shipped") | _next_steps("receive_return"),
 )
 async def ship_return(context: CustomersStep, cancellation_id: CancellationId, body: ShipReturn) -> Response:
     """The customer has sent the goods: from now on the merchant's time to inspect them runs.
@@ -235,7 +252,7 @@ async def ship_return(context: CustomersStep, cancellation_id: CancellationId, b
     response_model=CancellationOut,
     summary="Report received goods",
     responses={**CHANGED, **problems("invalid-state")},
-    openapi_extra=action("return_received"),
+    openapi_extra=action("return_received") | _next_steps("assign_cancellation", "approve_cancellation", "deny_cancellation"),
 )
 async def receive_return(context: MerchantsStep, cancellation_id: CancellationId, body: ReceiveReturn) -> Response:
     """What came back. `intact` is paid, or awaits a second person where one is needed; `damaged` or `missing` is an agent's to judge."""
@@ -247,7 +264,7 @@ async def receive_return(context: MerchantsStep, cancellation_id: CancellationId
     response_model=CancellationOut,
     summary="Assign a case",
     responses={**CHANGED, **problems("invalid-state", "second-approver-required")},
-    openapi_extra=action("assign"),
+    openapi_extra=action("assign") | _next_steps("approve_cancellation", "deny_cancellation"),
 )
 async def assign_cancellation(context: ReviewersStep, cancellation_id: CancellationId, body: Assign = Assign()) -> Response:
     """Takes the case, or hands it on to a colleague (`to`).
@@ -264,7 +281,7 @@ async def assign_cancellation(context: ReviewersStep, cancellation_id: Cancellat
     response_model=CancellationOut,
     summary="Approve a cancellation",
     responses={**CHANGED, **problems("invalid-state", "second-approver-required")},
-    openapi_extra=action("approve"),
+    openapi_extra=action("approve") | _next_steps("approve_cancellation"),
 )
 async def approve_cancellation(context: ReviewersStep, cancellation_id: CancellationId, body: Approve = Approve()) -> Response:
     """Approves as the first or the second person.
@@ -281,7 +298,7 @@ async def approve_cancellation(context: ReviewersStep, cancellation_id: Cancella
     response_model=CancellationOut,
     summary="Deny a cancellation",
     responses={**CHANGED, **problems("invalid-state")},
-    openapi_extra=action("deny"),
+    openapi_extra=action("deny") | links(200, get_cancellation=_ID, get_payment=_PAYMENT, request_cancellation=_PAYMENT),
 )
 async def deny_cancellation(context: ReviewersStep, cancellation_id: CancellationId, body: Deny) -> Response:
     """The answer is no: `declined`. What was reserved is refundable again, and the reason is on record."""
@@ -293,7 +310,7 @@ async def deny_cancellation(context: ReviewersStep, cancellation_id: Cancellatio
     response_model=CancellationOut,
     summary="Retry a stuck refund",
     responses={**CHANGED, **problems("invalid-state", "second-approver-required")},
-    openapi_extra=action("retry"),
+    openapi_extra=action("retry") | _next_steps("retry_cancellation", "redirect_cancellation", "close_cancellation", "record_outcome"),
 )
 async def retry_cancellation(context: ReviewersStep, cancellation_id: CancellationId, body: Retry = Retry()) -> Response:
     """Each part that failed, was returned or waits for somebody goes out once more, to where it was to go: `executing`.
@@ -312,7 +329,7 @@ async def retry_cancellation(context: ReviewersStep, cancellation_id: Cancellati
     response_model=CancellationOut,
     summary="Redirect a stuck refund",
     responses={**CHANGED, **problems("invalid-state", "second-approver-required")},
-    openapi_extra=action("redirect"),
+    openapi_extra=action("redirect") | _next_steps("retry_cancellation", "redirect_cancellation", "close_cancellation", "record_outcome"),
 )
 async def redirect_cancellation(context: ReviewersStep, cancellation_id: CancellationId, body: Redirect) -> Response:
     """As `retry`, but to the balance of the customer's wallet, which the customer has agreed to: the consent is on record.
@@ -329,7 +346,7 @@ async def redirect_cancellation(context: ReviewersStep, cancellation_id: Cancell
     response_model=CancellationOut,
     summary="Close a stuck cancellation",
     responses={**CHANGED, **problems("invalid-state", "second-approver-required")},
-    openapi_extra=action("close"),
+    openapi_extra=action("close") | _next_steps(),
 )
 async def close_cancellation(context: ReviewersStep, cancellation_id: CancellationId, body: Close = Close()) -> Response:
     """Gives up what did not arrive: `failed`. What arrived stays paid, what was released stays released, the rest is refundable again.
@@ -346,7 +363,7 @@ async def close_cancellation(context: ReviewersStep, cancellation_id: Cancellati
     response_model=CancellationOut,
     summary="Record an outcome",
     responses={**CHANGED, **problems("invalid-state", "second-approver-required")},
-    openapi_extra=action("record_outcome"),
+    openapi_extra=action("record_outcome") | _next_steps("retry_cancellation", "redirect_cancellation", "close_cancellation"),
 )
 async def record_outcome(context: SupervisorsStep, cancellation_id: CancellationId, body: RecordOutcome) -> Response:
     """What a supervisor read in the rail's own books about a part that its interface gives no word of, or a contradicting one.

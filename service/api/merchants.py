@@ -12,7 +12,7 @@ from service.api.models.base import Page
 from service.api.models.merchants import GetMerchant, ListMerchants, MerchantProfileOut, PutMerchant, merchant_out
 from service.api.pagination import encode_text
 from service.api.problem_responses import problems
-from service.api.responses import VERSIONED, described
+from service.api.responses import VERSIONED, described, links
 from service.api.routing import ApiRoute
 from workflows.domain.errors import NotFound
 from workflows.flows.change_merchant import ChangeMerchant, change_merchant
@@ -21,10 +21,18 @@ PATH = "/v1/merchants"
 
 router = APIRouter(prefix=PATH, tags=["merchants"], route_class=ApiRoute)
 
+_ID = {"merchant_id": "$response.body#/id"}
+_TERMS = {"query.merchant_id": "$response.body#/id"}
+
 MerchantId = Annotated[str, Path(description="The merchant, as payments name it.", pattern="^[!-~]{1,64}$", examples=["shop-1"])]
 
 
-@router.get("", summary="List merchants", response_model_exclude_unset=True)
+@router.get(
+    "",
+    summary="List merchants",
+    response_model_exclude_unset=True,
+    openapi_extra=links(200, get_merchant={"merchant_id": "$response.body#/data/0/id"}),
+)
 async def list_merchants(context: ForEveryRole, query: Annotated[ListMerchants, Query()]) -> Page[MerchantProfileOut]:
     """The newest version of each, by id. A merchant sees itself."""
     own, _ = context.merchant_filter(None)
@@ -33,7 +41,13 @@ async def list_merchants(context: ForEveryRole, query: Annotated[ListMerchants, 
     return Page(data=[merchant_out(one) for one in found[: query.limit]], next_cursor=more)
 
 
-@router.get("/{merchant_id:path}", summary="Get a merchant", response_model_exclude_unset=True, responses=VERSIONED)
+@router.get(
+    "/{merchant_id:path}",
+    summary="Get a merchant",
+    response_model_exclude_unset=True,
+    responses=VERSIONED,
+    openapi_extra=links(200, put_merchant=_ID, get_terms=_TERMS),
+)
 async def get_merchant(
     context: ForEveryRole, merchant_id: MerchantId, query: Annotated[GetMerchant, Query()], response: Response
 ) -> MerchantProfileOut:
@@ -53,6 +67,7 @@ async def get_merchant(
     summary="Describe a merchant",
     response_model_exclude_unset=True,
     responses=described(MerchantProfileOut) | problems("harsher-rule"),
+    openapi_extra=links(201, 200, get_merchant=_ID, get_terms=_TERMS),
 )
 async def put_merchant(context: ForOperators, merchant_id: MerchantId, body: PutMerchant, response: Response) -> MerchantProfileOut:
     """All that is told of a merchant: 201 where it was not known, else 200. What differs from the newest version makes another one.

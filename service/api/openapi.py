@@ -77,6 +77,7 @@ def document(app: FastAPI) -> Json:
                 for media in operation.get("requestBody", {}).get("content", {}).values():
                     media["schema"].pop("default", None)  # of a body that may be left out
                 operation["parameters"] = [_quiet_parameter(one) for one in operation["parameters"]]
+        _describe_links(made["paths"])
         components["schemas"] = _used(components["schemas"], made["paths"])
         app.openapi_schema = made
     return app.openapi_schema
@@ -94,6 +95,16 @@ def _problem_schemas() -> Json:
 def _without_fastapis_own(responses: Json) -> Json:
     """FastAPI adds its form of 422 to whatever has a parameter; ours are problems."""
     return {status: one for status, one in responses.items() if "HTTPValidationError" not in json.dumps(one)}
+
+
+def _describe_links(paths: Json) -> None:
+    """Each link says what it leads to: the summary of its operation."""
+    operations = [operation for path in paths.values() for operation in path.values()]
+    summaries = {operation["operationId"]: operation["summary"] for operation in operations}
+    for operation in operations:
+        for response in operation["responses"].values():
+            for link in response.get("links", {}).values():
+                link["description"] = f"{summaries[link['operationId']]}."
 
 
 def _used(schemas: Json, paths: Json) -> Json:

@@ -42,6 +42,8 @@ from workflows.storage.agent_requests import AgentRequestsQuery
 router = APIRouter(prefix="/v1/payments", tags=["payments"], route_class=ApiRoute)
 
 _ID = {"payment_id": "$response.body#/id"}
+_SAME = {"payment_id": "$request.path.payment_id"}
+_FIRST = {"payment_id": "$response.body#/data/0/id"}
 _TOLD_BY_SHOPS = (Role.wallet, Role.merchant)
 _CORRECTED_BY = (Role.agent, Role.supervisor)
 
@@ -93,7 +95,7 @@ async def import_payments(context: ForImporters) -> ImportOut:
     return await import_lines(context)
 
 
-@router.get("", summary="List payments")
+@router.get("", summary="List payments", openapi_extra=links(200, get_payment=_FIRST))
 async def list_payments(context: ForReaders, query: Annotated[ListPayments, Query()]) -> Page[PaymentOut]:
     """Newest first, or by the last change. A merchant finds its own only."""
     merchant_id, possible = context.merchant_filter(query.merchant_id)
@@ -109,6 +111,7 @@ async def list_payments(context: ForReaders, query: Annotated[ListPayments, Quer
     response_model=PaymentOut,
     summary="Get a payment",
     responses=VERSIONED,
+    openapi_extra=links(200, get_eligibility=_ID, request_cancellation=_ID, list_payment_records=_ID),
 )
 async def get_payment(context: ForReaders, payment_id: PaymentId, response: Response) -> PaymentOut:
     """The payment as it now is, with what was refunded, what can still be refunded, and its cancellations."""
@@ -122,7 +125,7 @@ async def get_payment(context: ForReaders, payment_id: PaymentId, response: Resp
     response_model=PaymentOut,
     summary="Complete a payment",
     responses={**CHANGED, **problems("invalid-state")},
-    openapi_extra=action("complete"),
+    openapi_extra=action("complete") | links(200, get_payment=_ID, change_fulfilment=_ID, request_cancellation=_ID),
 )
 async def complete_payment(context: WalletStep, payment_id: PaymentId, body: CompletePayment = CompletePayment()) -> Response:
     """The payment has settled. While a void is under way, the rail's word decides which of the two it was."""
@@ -135,7 +138,7 @@ async def complete_payment(context: WalletStep, payment_id: PaymentId, body: Com
     response_model=PaymentOut,
     summary="Fail a payment",
     responses={**CHANGED, **problems("invalid-state")},
-    openapi_extra=action("fail"),
+    openapi_extra=action("fail") | links(200, get_payment=_ID, list_payment_records=_ID),
 )
 async def fail_payment(context: WalletStep, payment_id: PaymentId, body: FailPayment) -> Response:
     """The payment itself has failed. An open cancellation is then `completed`: nothing had moved."""
@@ -147,7 +150,7 @@ async def fail_payment(context: WalletStep, payment_id: PaymentId, body: FailPay
     response_model=PaymentOut,
     summary="Lower a payment",
     responses={**CHANGED, **problems("invalid-state", "cancellation-open")},
-    openapi_extra=action("modify"),
+    openapi_extra=action("modify") | links(200, get_payment=_ID, complete_payment=_ID, fail_payment=_ID, request_cancellation=_ID),
 )
 async def modify_payment(context: WalletStep, payment_id: PaymentId, body: ModifyPayment) -> Response:
     """The wallet has lowered a `pending` payment at its rail, never raised it.
@@ -163,7 +166,8 @@ async def modify_payment(context: WalletStep, payment_id: PaymentId, body: Modif
     response_model=PaymentOut,
     summary="Report the delivery",
     responses={**CHANGED, **problems("invalid-state")},
-    openapi_extra=action(fulfilment=_TOLD_BY_SHOPS, correct_fulfilment=_CORRECTED_BY),
+    openapi_extra=action(fulfilment=_TOLD_BY_SHOPS, correct_fulfilment=_CORRECTED_BY)
+    | links(200, get_payment=_ID, change_fulfilment=_ID, get_eligibility=_ID, request_cancellation=_ID),
 )
 async def change_fulfilment(context: GoodsStep, payment_id: PaymentId, body: ChangeFulfilment) -> Response:
     """How far the goods have come: `none`, `preparing`, `shipped`, `delivered`, or `returned`; never backwards.
@@ -176,7 +180,7 @@ async def change_fulfilment(context: GoodsStep, payment_id: PaymentId, body: Cha
     return await change_payment(context, payment_id, partial(fulfilment.change_fulfilment, told=fulfilment_told(body)))
 
 
-@router.get("/{payment_id}/eligibility", summary="Check eligibility")
+@router.get("/{payment_id}/eligibility", summary="Check eligibility", openapi_extra=links(200, request_cancellation=_SAME))
 async def get_eligibility(context: ForReaders, payment_id: PaymentId, query: Annotated[EligibilityQuery, Query()]) -> EligibilityOut:
     """What a request would lead to now, by the very code path of the request and on the same facts, limits too, without any effect.
 

@@ -9,13 +9,14 @@ from service.api.models.base import Page, RefundId
 from service.api.models.refunds import ListRefunds, RefundOut
 from service.api.pagination import next_cursor, place
 from service.api.render import find_refund, refund_out
+from service.api.responses import links
 from service.api.routing import ApiRoute
 from workflows.storage import list_filters, search
 
 router = APIRouter(prefix="/v1/refunds", tags=["refunds"], route_class=ApiRoute)
 
 
-@router.get("", summary="List refunds")
+@router.get("", summary="List refunds", openapi_extra=links(200, get_refund={"refund_id": "$response.body#/data/0/id"}))
 async def list_refunds(context: ForReaders, query: Annotated[ListRefunds, Query()]) -> Page[RefundOut]:
     """Newest first, or by the last change. A merchant finds its own payments' only."""
     merchant_id, _ = context.merchant_filter(None)
@@ -28,7 +29,15 @@ async def list_refunds(context: ForReaders, query: Annotated[ListRefunds, Query(
     return Page(data=data, next_cursor=next_cursor("refunds", query, [last for *_, last in found]))
 
 
-@router.get("/{refund_id}", summary="Get a refund")
+@router.get(
+    "/{refund_id}",
+    summary="Get a refund",
+    openapi_extra=links(
+        200,
+        get_cancellation={"cancellation_id": "$response.body#/cancellation_id"},
+        get_payment={"payment_id": "$response.body#/payment_id"},
+    ),
+)
 async def get_refund(context: ForReaders, refund_id: RefundId) -> RefundOut:
     """The refund and its legs, one per funding source. Its state is its legs' worst; `eta` says when the money will have arrived."""
     payment_id, cancellation_id = await context.parents_of_refund(refund_id)

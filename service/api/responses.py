@@ -43,6 +43,6 @@ def streamed(*media_types: str) -> dict[int | str, Json]:
 
 
 def links(*statuses: int, **parameters: dict[str, str]) -> Json:
-    """For `openapi_extra`: where the answers of these statuses lead, as operation=its parameters."""
+    """For `openapi_extra`: where the answers of these statuses lead, as operation=its parameters. The document adds descriptions."""
     linked = {name: {"operationId": name, "parameters": given} for name, given in parameters.items()}
     return {"responses": {str(status): {"links": linked} for status in statuses}}

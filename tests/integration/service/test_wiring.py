@@ -69,7 +69,7 @@ async def test_before_any_policy_is_in_force_the_first_one_is(database: Database
 async def test_a_rail_is_asked_again_in_order_however_the_times_are_given() -> None:
     async with wiring.rails(Settings(sandbox_url="http://127.0.0.1:1", recheck_seconds=(300, 60, 120))) as ready:
         schedule = ready.providers["sandbox"].schedule
-    confirmed, minute = MovableClock()(), timedelta(minutes=1)
+    confirmed, minute = Clock()(), timedelta(minutes=1)
 
     assert schedule.rechecks == (minute, 2 * minute, 5 * minute)
     assert [schedule.next_recheck(confirmed, confirmed + minute * passed) for passed in (0, 1, 3, 5)] == [

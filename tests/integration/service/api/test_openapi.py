@@ -1,5 +1,6 @@
 """The service against its own OpenAPI document: whatever it allows, and more, gets an answer that it names."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -7,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as some
 from schemathesis.checks import CheckFunction, not_a_server_error
 from schemathesis.python.asgi import shutdown_lifespans
@@ -17,12 +18,13 @@ from service.api.routing import Operation
 from service.app import create_app, declared_operations
 from tests.database import Cluster
 from tests.harness import Api, running
+from tests.integration.service.api.walking import Scene, Tally, agreeing, walk
 from tests.rails import RailProcess
 from workflows.domain.enums import Role
 
-pytestmark = pytest.mark.slow
-
-EXAMPLES = 8
+EXAMPLES, LONG_EXAMPLES = 6, 4
+LONG = ("publish_policy", "simulate_policy", "put_merchant")  # whole policies, which take their time to generate
+ROUNDS, ROUNDS_MAX, WALKS, STEPS = 8, 24, 2, 14  # rounds of walks: so many, and more until each operation was reached
 OPERATIONS = [one for one in declared_operations() if one.in_schema]
 CHECKS: list[CheckFunction] = [
     not_a_server_error,
@@ -43,6 +45,13 @@ BOUNDED = settings(
 NEGATIVE = [one for one in OPERATIONS if one.roles is not None or "{" in one.path]
 POSITIVE, WRONG = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
 TRIALS = [*((one, POSITIVE) for one in OPERATIONS), *((one, WRONG) for one in NEGATIVE)]
+# Only the links that the document has; the same examples whatever words the code has.
+WALKING = {
+    "phases": {"stateful": {"generation": {"mode": "positive"}, "inference": {"algorithms": []}}},
+    "analysis": {"constants": {"enabled": False}},
+}
+pytestmark = pytest.mark.slow
+
 Schema = Any  # schemathesis ships types, but not of what its loaders return
 
 
@@ -54,11 +63,16 @@ async def api(cluster: Cluster, rail: RailProcess, tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture(scope="module")
-def schema(api: Api) -> Iterator[Schema]:
-    """The document, as a client gets it from an application that runs on the library's own loop."""
-    app = create_app(api.settings, clock=api.clock)
-    yield schemathesis.openapi.from_asgi("/openapi.json", app)
+def lifespans() -> Iterator[None]:
+    """Ends what the library has started, on its own loop."""
+    yield
     shutdown_lifespans()
+
+
+@pytest.fixture(scope="module")
+def schema(api: Api, lifespans: None) -> Schema:
+    """The document, as a client gets it."""
+    return schemathesis.openapi.from_asgi("/openapi.json", create_app(api.settings, clock=api.clock))
 
 
 @pytest.fixture(scope="module")
@@ -96,12 +110,17 @@ def lines(_: Any, value: Any) -> bytes:
     return value.encode(errors="replace") if isinstance(value, str) else json.dumps(value, default=repr).encode()
 
 
-@pytest.mark.parametrize(("operation", "mode"), TRIALS, ids=[f"{one.name}-{mode.value}" for one, mode in TRIALS])
-def test_every_answer_is_documented(api: Api, schema: Schema, known: dict[str, list[str]], operation: Operation, mode: Any) -> None:
+def test_every_answer_is_documented(api: Api, schema: Schema, known: dict[str, list[str]], subtests: pytest.Subtests) -> None:
+    for operation, mode in TRIALS:
+        with subtests.test(f"{operation.name} {mode.value}"):
+            every_answer_is_documented(api, schema, known, operation, mode)
+
+
+def every_answer_is_documented(api: Api, schema: Schema, known: dict[str, list[str]], operation: Operation, mode: Any) -> None:
     described = schema[operation.path][operation.method]
     callers = [*Role] if mode is WRONG else sorted(operation.roles or [Role.wallet])
 
-    @BOUNDED
+    @settings(BOUNDED, max_examples=LONG_EXAMPLES if operation.name in LONG else EXAMPLES)
     @given(
         case=described.as_strategy(generation_mode=mode),
         role=some.sampled_from([*callers, None]),
@@ -117,17 +136,48 @@ def test_every_answer_is_documented(api: Api, schema: Schema, known: dict[str, l
     run()
 
 
-def test_where_the_links_lead_is_documented_too(api: Api, schema: Schema) -> None:
-    token = api.token("wallet")
+@pytest.fixture(scope="module")
+async def scene(cluster: Cluster, rail: RailProcess, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
+    """A service of its own: the policies that the other tests publish would decide its payments."""
+    async with cluster.clone() as database, running(database, tmp_path_factory.mktemp("walk"), rail.url) as api:
+        await api.notify({"id": uuid4().hex, "rail_key": uuid4().hex, "status": "succeeded", "at": api.clock.ago()})
+        await api.worker.drain()
+        await api.put("/v1/merchants/shop-of-tests", {"name": "Shop", "contact": {"url": "https://shop.example/help"}})
+        yield Scene(api, asyncio.get_running_loop())
 
-    class Walk(schema.as_state_machine()):  # type: ignore[misc]  # a class made at run time
-        def get_call_kwargs(self, case: Any) -> dict[str, Any]:
-            headers = {"Authorization": f"Bearer {token}"}
-            if "Idempotency-Key" in (case.headers or {}):
-                headers["Idempotency-Key"] = uuid4().hex
-            return {"headers": headers}
 
-        def validate_response(self, response: Any, case: Any, **_: Any) -> None:
-            case.validate_response(response, checks=CHECKS)
+def test_the_links_lead_through_a_payments_whole_life(scene: Scene, lifespans: None) -> None:
+    """Each round goes where those before it have not been, and is the same at every run."""
+    app, tally = create_app(scene.api.settings, clock=scene.api.clock), Tally()
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app, config=schemathesis.Config.from_dict(WALKING))
+    schema.hook(agreeing(scene, tally))
+    machine = walk(schema, scene, tally, CHECKS)
 
-    Walk.run(settings=settings(BOUNDED, max_examples=8, stateful_step_count=6))
+    linked = {link["operationId"] for link in links_of(schema.raw_schema)}
+
+    for number in range(ROUNDS_MAX):
+        tally.begin()
+        scene.turn = number
+        seed(number)(machine).run(settings=settings(BOUNDED, max_examples=WALKS, stateful_step_count=STEPS))
+        if number >= ROUNDS and not unreached(tally, linked):
+            break
+
+    assert not unreached(tally, linked), (unreached(tally, linked), tally.answers, tally.chains)
+
+
+def unreached(tally: Tally, linked: set[str]) -> set[str]:
+    """Operations that a link leads to and that never answered 2xx, and lives that no walk went through."""
+    lives = {chain: states for chain, states in tally.chains.items() if chain[0] == "register_payment"}
+    gone = {
+        "completed, then cancelled": any({"complete_payment", "request_cancellation"} <= set(chain) for chain in lives),
+        "decided, then refunded": any("decide_hand_off" in chain and "refunded" in states for chain, states in lives.items()),
+        "five links in a row": max(map(len, lives), default=0) > 5,
+    }
+    return linked - tally.reached | {name for name, was in gone.items() if not was}
+
+
+def links_of(document: Any) -> Iterator[dict[str, Any]]:
+    for path in document["paths"].values():
+        for operation in path.values():
+            for response in operation["responses"].values():
+                yield from response.get("links", {}).values()

@@ -118,7 +118,7 @@ async def note(core: ScriptedCore, payment: UUID) -> None:
     terms = await core.runner.runtime.terms(snapshot.payment)
     resolution = Resolution(action=AnomalyAction.note, note="seen")
     context = core.runner.runtime.context(actor, "r-1", snapshot.payment.updated_at)
-    rules = successor_rules(core.runner.runtime, made.worker.rails)
+    rules = successor_rules(core.runner.runtime, core.worker.rails)
     await core.store.apply(resolve(snapshot, snapshot.anomalies[0], resolution, terms=terms, successors=rules, context=context))
 
 

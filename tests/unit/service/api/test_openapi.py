@@ -68,13 +68,49 @@ def test_every_reference_leads_somewhere_and_nothing_is_left_unused() -> None:
     assert {f"#/components/schemas/{name}" for name in SCHEMAS} <= used
 
 
-def test_every_link_leads_to_an_operation_and_names_parameters_that_it_has() -> None:
-    links = [link for node in nodes(DOCUMENT["paths"]) if isinstance(node.get("links"), dict) for link in node["links"].values()]
+def links() -> Iterator[tuple[ApiRoute, str, dict[str, Any]]]:
+    """Each link, after the operation and the status that it comes from."""
+    for route in ROUTES:
+        for status, response in described(route)["responses"].items():
+            for link in response.get("links", {}).values():
+                yield route, status, link
 
-    assert len(links) > 25
-    for link in links:
+
+def test_every_link_says_where_it_leads_and_names_parameters_that_are_there() -> None:
+    found = list(links())
+
+    assert len(found) > 100
+    for _, _, link in found:
         names = {resolved(parameter)["name"] for parameter in described(BY_NAME[link["operationId"]])["parameters"]}
         assert {name.rpartition(".")[2] for name in link["parameters"]} <= names
+        assert link["description"] == f"{BY_NAME[link['operationId']].summary}."
+
+
+def test_every_link_takes_its_parameters_from_what_is_there() -> None:
+    for route, status, link in links():
+        for expression in link["parameters"].values():
+            place, _, path = expression.partition("#/" if "#" in expression else "path.")
+            if place == "$request.":
+                assert f"{{{path}}}" in route.path_format
+                continue
+            assert place == "$response.body"
+            schema = resolved(described(route)["responses"][status]["content"]["application/json"]["schema"])
+            for name in path.split("/"):
+                member = schema["items"] if name.isdigit() else schema["properties"][name]
+                options = [resolved(one) for one in member.get("anyOf", [member]) if one.get("type") != "null"]
+                (schema,) = options
+            assert schema["type"] == "string", (route.name, expression)
+
+
+def test_the_links_lead_from_the_registration_to_every_step_of_a_payments_life() -> None:
+    reached, new = set[str](), {"register_payment"}
+    while new:
+        reached |= new
+        new = {link["operationId"] for route, _, link in links() if route.name in new} - reached
+
+    steps = {route.name for route in ROUTES if route.actions and "{anomaly_id}" not in route.path_format}
+    assert len(steps) == 18
+    assert steps <= reached
 
 
 @each_route

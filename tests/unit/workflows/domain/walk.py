@@ -150,7 +150,7 @@ class Walk:
                         f"anomaly {action.value}",
                         node,
                         partial(
-                            anomalies.resolve, node.snapshot, one, resolution, terms=self.terms, successors=made.SUCCESSORS, context=context
+                            anomalies.resolve, node.snapshot, one, resolution, terms=self.terms, successors=make.SUCCESSORS, context=context
                         ),
                     )
 
