@@ -1,4 +1,4 @@
-"""Steps of customers, merchants, agents and supervisors on a payment's newest cancellation, in a core that may die."""
+"""Steps of customers, merchants, agents and supervisors on a payment's newest cancellation, in a process that may die."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

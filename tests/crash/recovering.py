@@ -1,4 +1,4 @@
-"""What people do about a refund or a void that is stuck, in a core that may die; and the judgement by the rail's book."""
+"""What people do about a refund or a void that is stuck, in a process that may die; and the judgement by the rail's book."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -59,7 +59,7 @@ _BOUNDED = settings(
 
 
 class Lifecycle(RuleBasedStateMachine):
-    """Up to three payments at a time in one core of their own."""
+    """Up to three payments at a time in one service of their own."""
 
     cluster: ClassVar[Cluster]
 

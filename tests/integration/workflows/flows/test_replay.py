@@ -91,7 +91,7 @@ TAMPERINGS = (
         "requester_id = 'mallory'",
         "asked",
         CANCELLATIONS,
-        "field=requester_id records=w-backend row=mallory",
+        "field=requester_id records=wallet-backend row=mallory",
     ),
     updated("reason", "cancellation", "reason = 'damaged'", "asked", CANCELLATIONS, "field=reason records=unauthorised row=damaged"),
     updated("rule", "cancellation", "rule = 'none'", "asked", CANCELLATIONS, "field=rule"),

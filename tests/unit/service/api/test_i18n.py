@@ -289,7 +289,7 @@ def test_every_failure_is_told_with_its_remedy() -> None:
 def test_what_is_said_of_each_failure() -> None:
     cases: list[tuple[str, list[str], str, str]] = [
         ("insufficient_funds", ["top_up", "use_other_source"], "There was not enough money for this payment.", "余额不足，支付未成功。"),
-        ("network", ["try_again"], "The connection was lost before the payment was make.", "网络中断，支付未完成。"),
+        ("network", ["try_again"], "The connection was lost before the payment was made.", "网络中断，支付未完成。"),
         ("provider_outage", ["wait", "use_other_source"], "The payment provider was not available.", "支付机构暂时不可用，支付未成功。"),
         (
             "limit_exceeded",
@@ -479,7 +479,7 @@ def test_no_fault_is_a_dead_letter() -> None:
 
 
 def test_every_fault_is_raised_with_the_members_that_its_sentence_needs() -> None:
-    """Read off the sources, since a member that is missing would show only where the sentence is make."""
+    """Read off the sources, since a member that is missing would show only where the sentence is made."""
     needed = {code: blanks(text) for code, text in words(EN, "fault").items()}
     checked = 0
     for call in (node for tree in sources() for node in ast.walk(tree) if isinstance(node, ast.Call)):
