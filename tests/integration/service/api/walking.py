@@ -54,7 +54,8 @@ class Tally:
     rounds: int = 0
     before: Counter[str] = field(default_factory=Counter)  # 2xx of each operation when the round began
     followed: Counter[tuple[str, str]] = field(default_factory=Counter)  # from an operation to one that answered 2xx
-    chains: dict[tuple[str, ...], set[str]] = field(default_factory=dict)  # of such steps, and the states that their payments came to
+    chains: set[tuple[str, ...]] = field(default_factory=set)  # of such steps
+    lives: dict[str, list[str]] = field(default_factory=dict)  # by payment: what was done about it, and each state that it came to
 
     def succeeded(self, name: str) -> int:
         return sum(count for (one, status), count in self.answers.items() if one == name and 200 <= status < 300)
@@ -269,6 +270,7 @@ def walk(schema: Any, scene: Scene, tally: Tally, checks: list[Any]) -> Any:
             if payment_id.startswith("pay_"):
                 if operation.method != "GET":
                     scene.settle(payment_id)
-                tally.chains.setdefault(chain, set()).add(scene.things.get(payment_id, {}).get("state", "unseen"))
+                tally.chains.add(chain)
+                tally.lives.setdefault(payment_id, []).extend((operation.name, scene.things.get(payment_id, {}).get("state", "unseen")))
 
     return Walk
