@@ -5,8 +5,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 from tests import ROOT
 
@@ -30,7 +29,7 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def nodes(path: Path) -> Iterator[ast.AST]:
+def nodes(path: Path) -> Iterator[Any]:
     return ast.walk(tree(path))
 
 
@@ -38,57 +37,55 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-domain = pytest.mark.parametrize("path", DOMAIN, ids=name)
-everywhere = pytest.mark.parametrize("path", ALL, ids=name)
+def test_no_floats_in_the_domain() -> None:
+    assert [f"{name(path)}:{node.lineno}" for path in DOMAIN for node in nodes(path) if makes_a_float(node)] == []
 
 
-@domain
-def test_no_floats(path: Path) -> None:
-    for node in nodes(path):
-        assert not (isinstance(node, ast.Constant) and isinstance(node.value, float | complex)), f"line {node.lineno}"
-        assert not (isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div)), f"line {node.lineno}: / makes a float"
-        assert not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "float"), f"line {node.lineno}"
-
-
-@domain
-def test_nothing_waits(path: Path) -> None:
+def test_nothing_waits_in_the_domain() -> None:
     waiting = (ast.Await, ast.AsyncFor, ast.AsyncWith)
-    assert [node.lineno for node in nodes(path) if isinstance(node, waiting)] == []
-    if path.name != "ports.py":  # says what the outside must be able to do, and does nothing
-        assert [node.name for node in nodes(path) if isinstance(node, ast.AsyncFunctionDef)] == []
+    for path in DOMAIN:
+        # ports.py says what the outside must be able to do, and does nothing.
+        kinds = waiting if path.name == "ports.py" else (*waiting, ast.AsyncFunctionDef)
+        assert [f"{name(path)}:{node.lineno}" for node in nodes(path) if isinstance(node, kinds)] == []
 
 
-@domain
-def test_only_the_pure_part_of_the_standard_library_is_imported(path: Path) -> None:
-    foreign = {module for module in imported(path) if not module.startswith("workflows.domain") and module.split(".")[0] not in PURE}
-
-    assert foreign - VALUES == ({"transitions"} if path.name == "machines.py" else set())
+def test_only_the_pure_part_of_the_standard_library_is_imported() -> None:
+    for path in DOMAIN:
+        foreign = {module for module in imported(path) if not module.startswith("workflows.domain") and module.split(".")[0] not in PURE}
+        assert foreign - VALUES == ({"transitions"} if path.name == "machines.py" else set()), name(path)
     assert sys.stdlib_module_names >= PURE
 
 
-@domain
-def test_neither_the_clock_nor_chance_nor_the_machine_is_asked(path: Path) -> None:
-    called = [node.func for node in nodes(path) if isinstance(node, ast.Call)]
-    names = {func.attr if isinstance(func, ast.Attribute) else func.id for func in called if isinstance(func, ast.Attribute | ast.Name)}
-
-    assert not names & IMPURE_CALLS
-
-
-@everywhere
-def test_a_file_is_short_enough(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES_PER_FILE_MAX
+def test_neither_the_clock_nor_chance_nor_the_machine_is_asked() -> None:
+    for path in DOMAIN:
+        called = [node.func for node in nodes(path) if isinstance(node, ast.Call)]
+        names = {func.attr if isinstance(func, ast.Attribute) else func.id for func in called if isinstance(func, ast.Attribute | ast.Name)}
+        assert not names & IMPURE_CALLS, name(path)
 
 
-@everywhere
-def test_a_function_is_short_enough(path: Path) -> None:
-    long = {f"{name(path)}:{node.name}" for node in functions(path) if (node.end_lineno or 0) - node.lineno + 1 > LINES_PER_FUNCTION_MAX}
+def test_each_file_is_short_enough() -> None:
+    lengths = {name(path): len(path.read_text("utf-8").splitlines()) for path in ALL}
 
-    assert not long
+    assert {path: length for path, length in lengths.items() if length > LINES_PER_FILE_MAX} == {}
 
 
-@everywhere
-def test_a_file_says_what_it_is(path: Path) -> None:
-    assert ast.get_docstring(tree(path))
+def test_each_function_is_short_enough() -> None:
+    lengths = {f"{name(path)}:{node.name}": (node.end_lineno or 0) - node.lineno + 1 for path in ALL for node in functions(path)}
+
+    assert {function: length for function, length in lengths.items() if length > LINES_PER_FUNCTION_MAX} == {}
+
+
+def test_each_file_says_what_it_is() -> None:
+    assert [name(path) for path in ALL if not ast.get_docstring(tree(path))] == []
+
+
+def makes_a_float(node: ast.AST) -> bool:
+    match node:
+        case ast.Constant(value=float() | complex()) | ast.BinOp(op=ast.Div()) | ast.AugAssign(op=ast.Div()):
+            return True
+        case ast.Call(func=ast.Name(id="float")):
+            return True
+    return False
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
