@@ -288,8 +288,9 @@ class Life:
         return "completed" if self.settled else "pending"
 
 
-@pytest.mark.parametrize("seed", range(LIVES))
-def test_a_life_sums_up_at_every_step(seed: int) -> None:
-    life = Life(Random(seed))
-    for _ in range(STEPS):
-        life.go_on()
+def test_a_life_sums_up_at_every_step(subtests: pytest.Subtests) -> None:
+    for seed in range(LIVES):
+        with subtests.test(f"seed {seed}"):
+            life = Life(Random(seed))
+            for _ in range(STEPS):
+                life.go_on()
