@@ -48,7 +48,7 @@ def _tests(test: Path, name: str) -> bool:
 
 def _is_tested(code: Path) -> bool:
     """By a test of its own, or of one of the packages that it is in."""
-    while code != ROOT and code.parent != ROOT:
+    while ROOT not in (code, code.parent):
         where = code.parent.relative_to(ROOT)
         if any(_tests(test, code.stem) for tier in TIERS for test in (ROOT / "tests" / tier / where).glob("test_*.py")):
             return True
