@@ -18,10 +18,11 @@ from workflows.domain.decisions import outcomes, payments, requests
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.decisions.requests import CancellationRequest, OverrideRequest
 from workflows.domain.decisions.words import Word
-from workflows.domain.enums import ActorRole, Channel, LegState, RailCall, Reason, Source
+from workflows.domain.enums import ActorRole, Anchor, Category, Channel, Fulfilment, LegState, PaymentState, RailCall, Reason, Source
 from workflows.domain.exports import ExportDigest, Scope, export_line, trailer_line
 from workflows.domain.legs import Leg, SuccessorRules
 from workflows.domain.model import Actor, Cancellation, DataValue, Funding, Item, ItemQuantity, Payment, Refund, Snapshot
+from workflows.domain.policies.facts import PolicyFacts
 from workflows.domain.policies.form import parse_policy
 from workflows.domain.policies.policy import Policy
 from workflows.domain.ports import Done, Outcome
@@ -105,6 +106,29 @@ def policy(**members: Any) -> Policy:
     steps = {"default": {"next_steps": ["contact_merchant"]}}
     return parse_policy({**head, "rules": rules, "second_approval_above": {"CNY": 10_000}, "refusals": steps, **members})
 
+
+def policy_of(*rules: dict[str, Any], **members: Any) -> Policy:
+    """These rules, `r0`, `r1`, …, each `automatic` unless it says otherwise."""
+    named = [{"name": f"r{position}", "route": "automatic", **rule} for position, rule in enumerate(rules)]
+    head = {"version": "v", "effective_from": "2026-01-01T00:00:00Z", "timezone": "UTC", "calendar": "none"}
+    return parse_policy({**head, "rules": named, **members})
+
+
+COMPLETED_AT = datetime(2026, 11, 2, 2, tzinfo=UTC)  # of the payment in `FACTS`
+FACTS = PolicyFacts(
+    state=PaymentState.completed,
+    fulfilment=Fulfilment.none,
+    category=Category.general,
+    merchant_id="m-1",
+    currency="CNY",
+    amount=10_000,
+    role=ActorRole.wallet,
+    channel=Channel.app,
+    reason=Reason.changed_mind,
+    sources=(Source.balance, Source.coupon),
+    anchors={Anchor.completed_at: COMPLETED_AT, Anchor.delivered_at: COMPLETED_AT + timedelta(days=2)},
+    partial=False,
+)
 
 TERMS = PolicyContext(policy=policy(), calendar=Weekdays())
 SUCCESSORS = SuccessorRules("sandbox", lambda _, reference: f"{reference}+")

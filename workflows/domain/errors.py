@@ -19,6 +19,7 @@
     ├─ TooManyRequests              of one caller for one payment within 24 hours; not even put on record
     ├─ SimulationRunning            one at a time in a process
     ├─ TermsBusy                    too many wait for terms that have to be worked out
+    ├─ PolicyVersionConflict        published already, with another content
     ├─ VersionMismatch              the caller looked at an older version
     ├─ RefundableAmountChanged
     ├─ Invalid                      a value in the request that only the payment's own facts could disprove

@@ -13,10 +13,9 @@ from tests.factories import Clock
 from workflows.clock_and_ids import new_id
 from workflows.commands import SERVICE
 from workflows.domain.changes import Context
-from workflows.domain.ids import payment_id
 from workflows.domain.ports import Calendar
 from workflows.storage.apply import Applied
-from workflows.storage.policies import PublicationQuery, publication, publish_first
+from workflows.storage.policies import PublicationQuery, publication
 
 
 async def test_policies_and_their_calendars_are_read_before_anything_is_decided(
@@ -45,25 +44,6 @@ async def test_policies_and_their_calendars_are_read_before_anything_is_decided(
         read = await runtime.store.policies.get("undated")
     assert looked == ["CN"]
     assert read is not None, "no connection is needed any more"
-
-
-async def test_before_any_policy_is_in_force_the_first_one_is(database: Database) -> None:
-    """For a payment that is registered, and for an agent's limits alike."""
-    first, clock = default_policy(), Clock()
-    later = replace(first, version="later", effective_from=clock() + timedelta(days=1))
-    context = Context(actor=SERVICE, now=clock(), new_id=new_id, new_salt=lambda: b"")
-    async with wiring.database(database.app_url, size=2) as pool:
-        await publish_first(pool, first, now=clock(), new_id=new_id, library=calendars.calendar)
-        store = wiring.runtime(pool, clock=clock).store
-        found = await store.load_for_publication(PublicationQuery(version=later.version))
-        await store.apply_service_change(publication(later, found, context=context))
-
-        earlier = first.effective_from - timedelta(days=1)
-        for moment, version in ((earlier, first.version), (clock(), first.version), (later.effective_from, "later")):
-            in_force = await store.policies.in_force(moment)
-            registered = (await store.load_for_registration(payment_id("none"), moment, "shop")).policy_version
-            assert in_force is not None
-            assert (in_force.policy.version, registered) == (version, version)
 
 
 async def test_a_rail_is_asked_again_in_order_however_the_times_are_given() -> None:

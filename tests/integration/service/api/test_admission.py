@@ -13,7 +13,7 @@ from service.api.context import Services
 from service.app import create_app
 from tests.harness import Api, Json, assert_problem, calling
 from workflows.domain.errors import Overloaded
-from workflows.turns import WHILE_WAITING, Turns
+from workflows.turns import Turns
 
 pytestmark = pytest.mark.slow
 
@@ -155,26 +155,3 @@ async def test_slow_lists_take_no_place_from_commands(api: Api) -> None:
     assert asked.status_code == 201
     assert {answer.status_code for answer in answers} <= {200, 503}
     assert 200 in {answer.status_code for answer in answers}
-
-
-async def test_a_turn_that_is_interrupted_on_the_way_back_is_the_next_ones(api: Api) -> None:
-    turns, key = Turns(), uuid4()
-
-    @asynccontextmanager
-    async def interrupted() -> AsyncIterator[None]:
-        yield
-        raise Overloaded
-
-    async def second() -> None:
-        WHILE_WAITING.set(interrupted)
-        async with turns.turn(key, "second"):
-            raise AssertionError("it has no turn")
-
-    async with turns.turn(key, "first"):
-        waiting = asyncio.create_task(second())
-        await until(lambda: len(turns) == 2)
-    with pytest.raises(Overloaded):
-        await waiting
-
-    async with asyncio.timeout(HANG_SECONDS_MAX), turns.turn(key, "third"):
-        assert len(turns) == 1

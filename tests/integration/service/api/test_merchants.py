@@ -20,7 +20,7 @@ from tests.database import Cluster
 from tests.harness import Api, Json, assert_problem, calling, running
 from tests.integration.service.api.deciding import ABOVE, later, moment, step, taken
 from tests.rails import RailProcess
-from tests.unit.workflows.domain.policies.test_merchants import CLOCKS, OWN_CLOCKS, some_rule
+from tests.unit.workflows.domain.policies.rules import CLOCKS, OWN_CLOCKS, some_rule
 from workflows.domain.records import chain_id
 from workflows.flows.check import run_checks
 from workflows.storage.service_chain import SERVICE_CHAIN

@@ -7,7 +7,7 @@ import pytest
 from service.app import create_app
 from tests.harness import Api, calling
 from workflows.clock_and_ids import new_id
-from workflows.domain.rail_states import BreakerState, RailState, worst_of_each
+from workflows.domain.rail_states import BreakerState, RailState
 
 
 @pytest.fixture(autouse=True)
@@ -71,12 +71,6 @@ async def test_the_workers_own_heartbeat(api: Api) -> None:
     [rail] = (await api.http.get("/readyz")).json()["rails"]
 
     assert (rail["name"], rail["state"]) == ("sandbox", "closed")
-
-
-def test_of_two_in_the_same_state_the_earlier_one_counts(api: Api) -> None:
-    early, late = told(api, "sandbox", "open", minutes=5), told(api, "sandbox", "open", minutes=1)
-
-    assert worst_of_each([late, told(api, "sandbox", "closed", minutes=9), early]) == [early]
 
 
 @pytest.mark.parametrize(("seconds_ago", "status"), [(9, 200), (11, 503), (-3600, 503)])

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import asyncpg
 import pytest
 
 from tests.database import Database
@@ -14,36 +13,6 @@ async def test_the_file_holds_what_the_migrations_make(database: Database) -> No
     fresh = await fresh_catalog(database.owner_url)
 
     assert catalog_text(fresh) == FILE.read_text(encoding="utf-8"), "run `make catalog`, and look at what changed"
-
-
-async def test_the_application_sees_the_same(database: Database) -> None:
-    assert list(catalog_differences(await fresh_catalog(database.app_url), wanted_catalog())) == []
-
-
-OWNED_BY = """
-do $$ declare x record; begin
-  for x in select oid::regclass as name from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' loop
-    execute format('alter table %s owner to {0}', x.name);
-  end loop;
-  for x in select oid::regprocedure as name from pg_proc where pronamespace = 'public'::regnamespace loop
-    execute format('alter function %s owner to {0}', x.name);
-  end loop;
-end $$
-"""
-
-
-async def test_the_owner_may_have_any_name(database: Database) -> None:
-    owner = await asyncpg.connect(database.owner_url, ssl=False)
-    try:
-        await owner.execute("create role another_owner createrole")
-        await owner.execute(OWNED_BY.format("another_owner"))
-        found = await fresh_catalog(database.app_url)
-        await owner.execute(OWNED_BY.format("current_user"))
-    finally:
-        await owner.execute("drop role if exists another_owner")
-        await owner.close()
-
-    assert list(catalog_differences(found, wanted_catalog())) == []
 
 
 async def test_what_an_extension_brings_along_is_its_own(owner: Any, database: Database) -> None:

@@ -2,22 +2,18 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
 
 import asyncpg
 import pytest
 
 from tests.database import Cluster
 from tests.integration.workflows.storage import crowd
-from tests.integration.workflows.storage.test_search import Explained, _must_be_short
+from tests.integration.workflows.storage.explained import Connection, Explained, must_be_short
 from workflows.domain.enums import CANCELLATION_OPEN
 from workflows.storage import figures
 from workflows.storage.figures import COUNT_MAX, Figure, load_figures
 
 pytestmark = pytest.mark.slow
-
-Connection = Any  # asyncpg ships no types
-
 _JOBS = """
 insert into job (payment_id, id, kind, subject_id, run_at, attempt, leased_until, provider)
 select gen_random_uuid(), gen_random_uuid(), q.kind::job_kind, gen_random_uuid(), $1::timestamptz + q.due, 1,
@@ -31,11 +27,10 @@ select gen_random_uuid(), gen_random_uuid(), q.kind::job_kind, gen_random_uuid()
 
 
 @pytest.fixture(scope="module")
-async def connection(cluster: Cluster) -> AsyncIterator[Connection]:
-    async with cluster.clone() as made:
+async def connection(cluster: Cluster, crowd_template: str) -> AsyncIterator[Connection]:
+    async with cluster.clone(crowd_template) as made:
         connected = await asyncpg.connect(made.owner_url, ssl=False, server_settings={"enable_seqscan": "off"})
         try:
-            await crowd.fill(connected)
             await connected.execute(_JOBS, crowd.NOW)
             await connected.execute("analyze job")
             yield connected
@@ -54,7 +49,7 @@ async def test_it_reads_no_table_whole(connection: Connection) -> None:
     await load_figures(explained, crowd.NOW)
 
     assert len(explained.plans) == 2
-    await _must_be_short(explained, "the figures", rows_max=3 * COUNT_MAX)
+    await must_be_short(explained, "the figures", rows_max=3 * COUNT_MAX)
 
 
 def test_the_queue_by_kind_and_rail(found: dict[tuple[str, str, str], Figure]) -> None:

@@ -13,7 +13,6 @@ from workflows.clock_and_ids import new_id
 from workflows.domain.enums import JobKind
 from workflows.domain.legs import Leg
 from workflows.flows.rails import Rails
-from workflows.storage.clock import DatabaseClock
 from workflows.storage.jobs import Claim, Queue
 from workflows.storage.notifications import ReceivedNotification
 from workflows.worker import Worker, WorkerConfig
@@ -80,22 +79,6 @@ async def test_a_worker_that_has_no_time_left_does_not_call(core: ScriptedCore) 
     assert [now.state for now in await core.legs(leg.payment_id)] == ["submitted"], "and the intent is on record"
     await core.work()
     assert [now.state for now in await core.legs(leg.payment_id)] == ["succeeded"]
-
-
-async def test_the_databases_clock_needs_no_time_of_day_of_ours(core: ScriptedCore) -> None:
-    ticks = [1_000.0]
-    clock = DatabaseClock(core.pool, monotonic=lambda: ticks[0])
-    with pytest.raises(RuntimeError):
-        clock()
-    before: datetime = await core.pool.fetchval("select clock_timestamp()")
-    await clock.set_again()
-    after: datetime = await core.pool.fetchval("select clock_timestamp()")
-
-    first = clock()
-    assert before <= first <= after
-    assert first.utcoffset() == timedelta(0)
-    ticks[0] += 60
-    assert clock() == first + timedelta(minutes=1)
 
 
 async def test_a_change_is_judged_and_recorded_at_one_moment(core: ScriptedCore) -> None:

@@ -1,32 +1,21 @@
 """How the lists are answered among a hundred thousand payments: by an index, whatever is asked for and however rare it is."""
 
-import json
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import pytest
 
-from tests.database import Cluster
-from tests.factories import completed
 from tests.integration.workflows.storage import crowd
+from tests.integration.workflows.storage.explained import ROWS_MAX, Connection, Explained, must_be_short
 from workflows.domain.ids import payment_id
-from workflows.storage import agent_requests, anomalies, next_cases, search
-from workflows.storage.agent_requests import AgentRequestsQuery
+from workflows.storage import anomalies, search
 from workflows.storage.list_filters import AnomalyFilter, CancellationFilter, ListOrder, PaymentFilter, Place, RecordFilter, RefundFilter
-from workflows.storage.next_cases import NextCasesQuery
 
 pytestmark = pytest.mark.slow
 
-Connection = Any  # asyncpg ships no types
-Plan = dict[str, Any]
-
 LIMIT = 51
-ROWS_MAX = 2_000  # that any node of a plan may look at, for a page of fifty
-SMALL = 10_000  # rows of a table that may be read whole
 WAITING_MAX = 3_500  # cancellations of the crowd that wait: what no index has besides the deadline is looked up in each of them
 NOBODY = UUID(int=1)
 
@@ -141,163 +130,71 @@ RECORDS = {
 }
 
 
-@dataclass
-class Explained:
-    """Stands in for the pool: runs a statement, and keeps its plans, the one for its values and the one for any."""
-
-    connection: Connection
-    plans: dict[str, Plan] = field(default_factory=dict)
-
-    async def fetchrow(self, statement: str, *arguments: Any) -> Any:
-        return (await self.fetch(statement, *arguments))[0]
-
-    async def fetch(self, statement: str, *arguments: Any) -> list[Any]:
-        await self.connection.execute(f"prepare listed as {statement}")
-        for mode in ("force_custom_plan", "force_generic_plan"):
-            await self.connection.execute(f"set plan_cache_mode = {mode}")
-            given = f"({', '.join(map(_literal, arguments))})" if arguments else ""
-            text = await self.connection.fetchval(f"explain (analyze, timing off, format json) execute listed{given}")
-            self.plans[mode] = json.loads(text)[0]["Plan"]
-        await self.connection.execute("deallocate listed")
-        return list(await self.connection.fetch(statement, *arguments))
-
-
-@pytest.fixture(scope="module")
-async def connection(cluster: Cluster) -> AsyncIterator[Connection]:
-    async with cluster.clone() as made:
-        connected = await asyncpg.connect(made.owner_url, ssl=False)
-        try:
-            await crowd.fill(connected)
-            yield connected
-        finally:
-            await connected.close()
-
-
 @pytest.mark.parametrize("after", [None, MIDDLE], ids=["first page", "later page"])
-async def test_payments(connection: Connection, after: Place | None) -> None:
+async def test_payments(crowded: Connection, after: Place | None) -> None:
     for name, wanted in PAYMENTS.items():
-        explained = Explained(connection)
+        explained = Explained(crowded)
         await search.payments(explained, wanted, after, LIMIT)
-        await _must_be_short(explained, f"payments by {name}")
+        await must_be_short(explained, f"payments by {name}")
 
 
 @pytest.mark.parametrize("after", [None, MIDDLE], ids=["first page", "later page"])
-async def test_cancellations(connection: Connection, after: Place | None) -> None:
+async def test_cancellations(crowded: Connection, after: Place | None) -> None:
     for name, wanted in CANCELLATIONS.items():
-        explained = Explained(connection)
+        explained = Explained(crowded)
         await search.cancellations(explained, wanted, after, LIMIT, now=crowd.NOW)
-        await _must_be_short(explained, f"cancellations by {name}")
+        await must_be_short(explained, f"cancellations by {name}")
 
 
 @pytest.mark.parametrize("after", [None, MIDDLE_DEADLINE], ids=["first page", "later page"])
-async def test_cancellations_by_deadline(connection: Connection, after: Place | None) -> None:
+async def test_cancellations_by_deadline(crowded: Connection, after: Place | None) -> None:
     for name, wanted in DEADLINES.items():
-        explained = Explained(connection)
+        explained = Explained(crowded)
         await search.cancellations(explained, wanted, after, LIMIT, now=crowd.NOW)
-        await _must_be_short(explained, f"cancellations by deadline, by {name}", rows_max=ROWS_MAX if _in_index(wanted) else WAITING_MAX)
+        await must_be_short(explained, f"cancellations by deadline, by {name}", rows_max=ROWS_MAX if _in_index(wanted) else WAITING_MAX)
 
 
 @pytest.mark.parametrize("after", [None, MIDDLE], ids=["first page", "later page"])
-async def test_refunds(connection: Connection, after: Place | None) -> None:
-    known = await connection.fetchval("select id from cancellation where payment_id = $1", payment_id(crowd.KNOWN))
+async def test_refunds(crowded: Connection, after: Place | None) -> None:
+    known = await crowded.fetchval("select id from cancellation where payment_id = $1", payment_id(crowd.KNOWN))
     for name, wanted in {**REFUNDS, "cancellation_id": RefundFilter(cancellation_id=known)}.items():
-        explained = Explained(connection)
+        explained = Explained(crowded)
         await search.refunds(explained, wanted, after, LIMIT)
-        await _must_be_short(explained, f"refunds by {name}")
+        await must_be_short(explained, f"refunds by {name}")
 
 
 @pytest.mark.parametrize("after", [None, MIDDLE], ids=["first page", "later page"])
-async def test_anomalies(connection: Connection, after: Place | None) -> None:
+async def test_anomalies(crowded: Connection, after: Place | None) -> None:
     for name, wanted in ANOMALIES.items():
-        explained = Explained(connection)
+        explained = Explained(crowded)
         await anomalies.page(explained, wanted, after, LIMIT)
-        await _must_be_short(explained, f"anomalies by {name}")
+        await must_be_short(explained, f"anomalies by {name}")
 
 
-async def test_what_is_open_is_found_among_all_that_was_resolved(connection: Connection) -> None:
+async def test_what_is_open_is_found_among_all_that_was_resolved(crowded: Connection) -> None:
     """The one list that walks what it does not show: an anomaly never changes, so that no index can hold the open ones alone."""
     for state, count in (("open", 10), ("awaiting_second_approval", 10)):
-        found = await anomalies.page(connection, AnomalyFilter(state=state), None, LIMIT)
+        found = await anomalies.page(crowded, AnomalyFilter(state=state), None, LIMIT)
         assert len(found) == count
         assert found == sorted(found, key=lambda one: (one.at, one.id), reverse=True)
 
 
-async def test_an_anomaly_is_found_by_its_id(connection: Connection) -> None:
-    explained = Explained(connection)
-    known = await connection.fetchval("select id from anomaly where payment_id = $1", payment_id(crowd.KNOWN))
+async def test_an_anomaly_is_found_by_its_id(crowded: Connection) -> None:
+    explained = Explained(crowded)
+    known = await crowded.fetchval("select id from anomaly where payment_id = $1", payment_id(crowd.KNOWN))
 
     (found,) = await anomalies.load(explained, [known])
 
     assert found.anomaly.id == known
-    await _must_be_short(explained, "an anomaly")
+    await must_be_short(explained, "an anomaly")
 
 
 @pytest.mark.parametrize("after", [None, MIDDLE], ids=["first page", "later page"])
-async def test_records(connection: Connection, after: Place | None) -> None:
+async def test_records(crowded: Connection, after: Place | None) -> None:
     for name, wanted in RECORDS.items():
-        explained = Explained(connection)
+        explained = Explained(crowded)
         await search.records(explained, wanted, after, LIMIT)
-        await _must_be_short(explained, f"records by {name}")
-
-
-@pytest.fixture
-async def busy_team(connection: Connection) -> AsyncIterator[None]:
-    """Thousands of cases that nobody has, some of them raised or for a second person, and some agents who asked for much."""
-    change = connection.transaction()
-    await change.start()
-    await connection.execute(
-        "update cancellation set assigned_to = null, raised = uuid_extract_timestamp(id) > $1 and deadline_at < $2,"
-        " clock_id = case when uuid_extract_timestamp(id) > $1 and deadline_at < $2 then null else clock_id end,"
-        " clock_started_at = case when uuid_extract_timestamp(id) > $1 and deadline_at < $2 then null else clock_started_at end"
-        " where state = 'awaiting_agent'",
-        crowd.START,
-        crowd.NOW,
-    )
-    await connection.execute(
-        "update cancellation set requester_role = 'agent', requester_id = 'agent-' || abs(hashtext(id::text)) % 20"
-        " where abs(hashtext(payment_id::text)) % 4 = 0"
-    )
-    await connection.execute("analyze cancellation")
-    yield
-    await change.rollback()
-
-
-@pytest.mark.usefixtures("busy_team")
-@pytest.mark.parametrize("is_supervisor", [True, False], ids=["supervisor", "agent"])
-@pytest.mark.parametrize("sub", ["agent-7", "nobody"])
-async def test_the_next_cases(connection: Connection, is_supervisor: bool, sub: str) -> None:
-    explained = Explained(connection)
-    wanted = NextCasesQuery(
-        sub=sub, is_supervisor=is_supervisor, now=crowd.NOW, scope_id=payment_id("some"), key="k", without=[payment_id("none")]
-    )
-
-    found = await next_cases.load(explained, wanted)
-
-    await _must_be_short(explained, f"the next cases of {wanted}", rows_max=200)
-    rows = await connection.fetch(
-        "select id from cancellation where state = 'awaiting_agent' and requester_id <> $1 and ($2 or not raised and deadline_at > $3)"
-        " order by least(deadline_at, first_response_due_at, resolution_due_at), id limit 20",
-        sub,
-        is_supervisor,
-        crowd.NOW,
-    )
-    assert [one for _, one in found.cases] == [row["id"] for row in rows]
-    assert len(rows) == next_cases.CASES_MAX
-
-
-@pytest.mark.usefixtures("busy_team")
-@pytest.mark.parametrize("sub", ["agent-7", "nobody"])
-async def test_what_an_agent_asked_for(connection: Connection, sub: str) -> None:
-    explained = Explained(connection)
-    wanted = AgentRequestsQuery(sub=sub, since=crowd.LATE)
-
-    found = await agent_requests.load(explained, wanted, completed().payment)
-
-    await _must_be_short(explained, f"what {sub} asked for", rows_max=500)
-    made = "from cancellation where requester_id = $1 and created_at > $2"
-    count = await connection.fetchval(f"select count(*) {made}", sub, wanted.since)
-    assert found.requests == count
-    assert (count > 0) is (sub == "agent-7")
+        await must_be_short(explained, f"records by {name}")
 
 
 async def test_every_member_of_a_filter_is_asked_for() -> None:
@@ -307,33 +204,33 @@ async def test_every_member_of_a_filter_is_asked_for() -> None:
         assert asked == set(usual)
 
 
-async def test_every_page_holds_what_it_should(connection: Connection) -> None:
+async def test_every_page_holds_what_it_should(crowded: Connection) -> None:
     """The ways around a walk find what the walk would find."""
     everywhere: list[Any] = []
     after = None
-    while page := await search.refunds(connection, RefundFilter(provider="olden"), after, 40):
+    while page := await search.refunds(crowded, RefundFilter(provider="olden"), after, 40):
         everywhere += page
         after = Place(crowd.NOW, page[-1][2])
-    overdue = await search.cancellations(connection, CancellationFilter(overdue=True), None, 1_000, now=crowd.NOW)
+    overdue = await search.cancellations(crowded, CancellationFilter(overdue=True), None, 1_000, now=crowd.NOW)
 
-    olden = await connection.fetch("select distinct refund_id from leg where provider = 'olden'")
-    late = await connection.fetch("select id from cancellation where deadline_at <= $1 order by created_at desc, id desc", crowd.NOW)
+    olden = await crowded.fetch("select distinct refund_id from leg where provider = 'olden'")
+    late = await crowded.fetch("select id from cancellation where deadline_at <= $1 order by created_at desc, id desc", crowd.NOW)
     assert len(everywhere) == len(olden)
     assert {row[2] for row in everywhere} == {row["refund_id"] for row in olden}
     assert [one for _, one, _ in overdue] == [row["id"] for row in late] != []
-    known = await search.payments(connection, PaymentFilter(reference=crowd.KNOWN), None, 2)
+    known = await search.payments(crowded, PaymentFilter(reference=crowd.KNOWN), None, 2)
     assert [one for one, _ in known] == [payment_id(crowd.KNOWN)]
 
 
-async def test_who_follows_along_sees_every_payment_once(connection: Connection) -> None:
+async def test_who_follows_along_sees_every_payment_once(crowded: Connection) -> None:
     seen: list[UUID] = []
     after = None
     wanted = PaymentFilter(updated_from=crowd.LATE + timedelta(days=1), order=ListOrder.updated)
-    while page := await search.payments(connection, wanted, after, 100):
+    while page := await search.payments(crowded, wanted, after, 100):
         seen += [one for one, _ in page]
         after = page[-1][1]
 
-    changed = await connection.fetch("select id from payment where updated_at >= $1 order by updated_at, id", wanted.updated_from)
+    changed = await crowded.fetch("select id from payment where updated_at >= $1 order by updated_at, id", wanted.updated_from)
     assert seen == [row["id"] for row in changed] != []
 
 
@@ -341,37 +238,3 @@ def _in_index(wanted: CancellationFilter) -> bool:
     """Whether what the queue is narrowed by stands in the index that has its order."""
     assigned = wanted.assigned_to is not None and wanted.merchant_id is not None
     return not assigned and wanted.created_from is None and wanted.created_to is None
-
-
-async def _must_be_short(explained: Explained, name: str, *, rows_max: int = ROWS_MAX) -> None:
-    for mode, plan in explained.plans.items():
-        for node in _nodes(plan):
-            what = f"{name}, {mode}: {json.dumps(node, indent=1)}"
-            if node["Node Type"] == "Seq Scan":
-                size = await explained.connection.fetchval("select reltuples from pg_class where relname = $1", node["Relation Name"])
-                assert size <= SMALL, what
-            if "Relation Name" in node or "Index Name" in node:
-                assert _examined(node) <= rows_max, what
-
-
-def _examined(node: Plan) -> float:
-    removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
-    return float((node["Actual Rows"] + removed) * node["Actual Loops"])
-
-
-def _nodes(plan: Plan) -> Iterator[Plan]:
-    yield {name: value for name, value in plan.items() if name != "Plans"}
-    for part in plan.get("Plans", ()):
-        yield from _nodes(part)
-
-
-def _literal(value: object) -> str:
-    match value:
-        case bool() | int():
-            return str(value)
-        case list():
-            return f"'{{{','.join(map(str, value))}}}'"
-        case datetime():
-            return f"'{value.isoformat()}'"
-        case _:
-            return f"'{value}'"

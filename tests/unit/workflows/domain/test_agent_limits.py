@@ -12,8 +12,6 @@ from workflows.domain.decisions import requests
 from workflows.domain.enums import CancellationState, PaymentState
 from workflows.domain.errors import AgentLimitReached, InvalidState
 from workflows.domain.model import Actor, Snapshot
-from workflows.domain.policies.document import policy_data
-from workflows.domain.policies.form import PolicyInvalid, parse_policy
 
 LIMITS = {"requests_per_day": 3, "amount_per_day": {"CNY": 1_000}, "refunds_to_wallet_per_day": 2}
 AN_HOUR_AGO = NOW - timedelta(hours=1)
@@ -107,37 +105,6 @@ def test_how_long_it_takes_until_the_oldest_drops_out(oldest: datetime | None, s
     found = AgentRequests(requests_from=oldest, amount_from=oldest, to_wallet_from=oldest)
 
     assert {seconds_left(limit, found, NOW) for limit in AgentLimit} == {seconds}
-
-
-@pytest.mark.parametrize("limits", [LIMITS, {}, {"requests_per_day": 1}, {"amount_per_day": {"JPY": 1}}, {"refunds_to_wallet_per_day": 1}])
-def test_the_written_form_comes_back(limits: Any) -> None:
-    made = policy(agent_limits=limits)
-
-    assert policy_data(made)["agent_limits"] == limits
-    assert parse_policy(policy_data(made)) == made
-    assert "agent_limits" not in policy_data(policy())
-
-
-@pytest.mark.parametrize(
-    ("limits", "pointer"),
-    [
-        ([], "/agent_limits"),
-        ({"per_day": 1}, "/agent_limits/per_day"),
-        ({"requests_per_day": 0}, "/agent_limits/requests_per_day"),
-        ({"requests_per_day": True}, "/agent_limits/requests_per_day"),
-        ({"requests_per_day": None}, "/agent_limits/requests_per_day"),
-        ({"refunds_to_wallet_per_day": 1_000_001}, "/agent_limits/refunds_to_wallet_per_day"),
-        ({"amount_per_day": 1}, "/agent_limits/amount_per_day"),
-        ({"amount_per_day": {"cny": 1}}, "/agent_limits/amount_per_day/cny"),
-        ({"amount_per_day": {"CNY": 0}}, "/agent_limits/amount_per_day/CNY"),
-        ({"amount_per_day": {"CNY": 1.5}}, "/agent_limits/amount_per_day/CNY"),
-    ],
-)
-def test_every_fault_is_named_with_its_place(limits: object, pointer: str) -> None:
-    with pytest.raises(PolicyInvalid) as invalid:
-        policy(agent_limits=limits)
-
-    assert [fault.pointer for fault in invalid.value.faults] == [pointer]
 
 
 def test_an_amount_that_is_too_much_alone_is_told_apart_and_can_be_overridden() -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from service.calendars import calendar
-from tests.unit.workflows.domain.policies.test_policy import FACTS, START, policy
+from tests.factories import COMPLETED_AT, FACTS, policy_of
 from workflows.clock_and_ids import new_id, new_salt
 from workflows.commands import Runtime
 from workflows.domain.canonical import canonical
@@ -21,7 +21,7 @@ from workflows.storage.decisions import PAGE_ROWS
 from workflows.storage.policies import Published
 
 FACTS_TEXT = canonical(facts_data(FACTS)).decode()
-OWN = policy({"route": "agent"})
+OWN = policy_of({"route": "agent"})
 
 
 class Kept:
@@ -36,7 +36,14 @@ class Kept:
         return [self.row(number) for number in range(after.int + 1, min(after.int + PAGE_ROWS, self.count) + 1)]
 
     def row(self, number: int) -> dict[str, Any]:
-        usual = {"payment_id": UUID(int=9), "created_at": START, "route": "agent", "refusal": None, "rule": "r0", "overridden": False}
+        usual = {
+            "payment_id": UUID(int=9),
+            "created_at": COMPLETED_AT,
+            "route": "agent",
+            "refusal": None,
+            "rule": "r0",
+            "overridden": False,
+        }
         version = "gone" if number % 10 == 0 else "v"
         return {**usual, "id": UUID(int=number), "facts": FACTS_TEXT, "policy_version": version, "merchant_rules_version": None}
 
@@ -52,14 +59,14 @@ class Known:
 
     async def get(self, version: str) -> Published | None:
         self.asked.append(version)
-        return None if version == "gone" else Published(policy=OWN, published_at=START, published_by="olga")
+        return None if version == "gone" else Published(policy=OWN, published_at=COMPLETED_AT, published_by="olga")
 
 
 def runtime(store: Any) -> Runtime:
-    return Runtime(store=store, clock=lambda: START, new_id=new_id, new_salt=new_salt, calendar=calendar)
+    return Runtime(store=store, clock=lambda: COMPLETED_AT, new_id=new_id, new_salt=new_salt, calendar=calendar)
 
 
-WANTED = SimulatePolicySpan(candidate=policy({"route": "automatic"}), start=START, end=datetime(2027, 1, 1, tzinfo=UTC))
+WANTED = SimulatePolicySpan(candidate=policy_of({"route": "automatic"}), start=COMPLETED_AT, end=datetime(2027, 1, 1, tzinfo=UTC))
 
 
 async def test_others_have_their_turn_between_decisions() -> None:

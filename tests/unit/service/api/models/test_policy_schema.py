@@ -14,7 +14,7 @@ from service.api.models.policies import PolicyDocument
 from service.api.models.policy_schema import policy_schema, policy_schema_file
 from service.shipped_policies import default_policy
 from service.terminal.policies import schema_text
-from tests.unit.workflows.domain.policies.test_form import BARE, WHOLE, faults
+from tests.unit.workflows.domain.policies.rules import BARE, WHOLE, faults
 from workflows.domain.policies import document, form, form_agents, form_limits
 from workflows.domain.policies.document import policy_data
 from workflows.domain.policies.form import PolicyInvalid, parse_policy

@@ -6,12 +6,12 @@ import pytest
 from msgspec.structs import replace
 
 from tests import factories as make
-from tests.factories import AGENT, DAY, HOUR, MINUTE, NOW, SOON
+from tests.factories import AGENT, DAY, HOUR, MINUTE, NOW
 from workflows.domain.changes import ChangeBuilder
 from workflows.domain.decisions import attention, clocks, outcomes, permitted, recovery
 from workflows.domain.enums import CancellationState, LegState, RailCall
 from workflows.domain.errors import InvalidState
-from workflows.domain.legs import ANSWERS_MAX, FIRST_ANSWERS, Leg
+from workflows.domain.legs import Leg
 from workflows.domain.model import Snapshot
 from workflows.domain.ports import Declined, Pending, RailSchedule, Returned, Unknown
 
@@ -161,23 +161,3 @@ def test_nothing_else_than_what_is_executed_becomes_stuck() -> None:
         assert called(other, 300 * DAY) is None
         with pytest.raises(InvalidState):
             attention.call_person(ChangeBuilder(other, make.context()), other.cancellations[0], make.TERMS)
-
-
-def test_of_many_answers_the_first_and_the_last_are_kept() -> None:
-    leg = sent().legs[0]
-    for number in range(ANSWERS_MAX + 50):
-        leg = leg.with_answer(SOON, RailCall.ask, f"unknown:{number}")
-        assert len(leg.answers) == min(number + 1, ANSWERS_MAX)
-
-    told = [int(one.answer.partition(":")[2]) for one in leg.answers]
-    assert told == [*range(FIRST_ANSWERS), *range(ANSWERS_MAX + 50 - (ANSWERS_MAX - FIRST_ANSWERS), ANSWERS_MAX + 50)]
-
-
-def test_how_many_times_in_a_row_nothing_was_answered() -> None:
-    leg = replace(sent().legs[0], answers=())
-    assert leg.unanswered(RailCall.ask) == 0
-    for call in (RailCall.ask, RailCall.send, RailCall.ask, RailCall.ask):
-        leg = leg.with_answer(NOW, call, "unknown:timeout")
-
-    assert (leg.unanswered(RailCall.ask), leg.unanswered(RailCall.send), leg.unanswered(RailCall.cancel)) == (2, 0, 0)
-    assert leg.with_answer(NOW, RailCall.cancel, "absent").unanswered(RailCall.cancel) == 1

@@ -108,21 +108,6 @@ def test_a_refund_is_as_well_as_its_worst_leg(one: str, other: str) -> None:
     assert worst(both) == min(one, other, key=WORST_FIRST.index)
 
 
-def test_a_leg_that_was_replaced_no_longer_counts() -> None:
-    snapshot = make.asked(make.completed())
-    old = replace(snapshot.legs[0], state=LegState.failed)
-    successor = replace(old, id=make.new_id(), replaces=old.id)
-
-    def current(*legs: Leg) -> list[Leg]:
-        return list(replace(snapshot, legs=legs).current_legs(old.cancellation_id, LegKind.refund))
-
-    for state in LegState:
-        assert current(old, replace(successor, state=state)) == current(replace(successor, state=state), old)
-        assert current(old, replace(successor, state=state)) == [replace(successor, state=state)]
-    adopted = replace(old, state=LegState.succeeded)
-    assert current(adopted, successor) == [adopted], "what arrived counts, whatever was to follow it"
-
-
 def test_the_refund_follows_its_legs() -> None:
     snapshot = make.asked(make.completed(funding=BOTH))
     states = [snapshot.refunds[0].state]

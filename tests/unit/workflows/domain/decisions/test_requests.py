@@ -30,9 +30,7 @@ from workflows.domain.errors import (
     RefundryError,
 )
 from workflows.domain.model import Actor, Item, Snapshot
-from workflows.domain.policies.document import policy_data
 from workflows.domain.policies.facts import facts_from
-from workflows.domain.policies.form import parse_policy
 from workflows.domain.policies.verdicts import Allowed, Denied
 
 ASKING = [ActorRole.wallet, ActorRole.agent, ActorRole.supervisor, ActorRole.merchant]
@@ -440,11 +438,3 @@ def test_whoever_asks_for_a_customer_verifies_him_as_policy_wants(actor: Actor, 
     with pytest.raises(Invalid) as raised:
         make.request(make.completed(), wish, terms=terms)
     assert (raised.value.pointer, raised.value.code) == fault
-
-
-def test_verification_is_written_as_it_was_read() -> None:
-    policy = make.policy(verification=WANTED)
-
-    assert policy_data(policy)["verification"] == {"channels": ["hotline"], "methods": ["callback", "otp"]}
-    assert parse_policy(policy_data(policy)) == policy
-    assert policy_data(make.policy(verification=["chat"]))["verification"] == ["chat"]

@@ -14,8 +14,6 @@ from workflows.domain.decisions.handoffs import MerchantResponse
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.enums import ActorRole, CancellationState, Channel, MerchantDecision, Reason
 from workflows.domain.model import Actor, Cancellation, Snapshot
-from workflows.domain.policies.document import policy_data
-from workflows.domain.policies.form import PolicyInvalid, parse_policy
 from workflows.domain.times import rfc3339
 
 MINUTE = timedelta(minutes=1)
@@ -180,39 +178,3 @@ def test_an_offer_and_its_decline_never_touch_what_is_due_from_ours() -> None:
     ).after(snapshot)
 
     assert due(offered) == (None, None)
-
-
-@pytest.mark.parametrize(
-    ("members", "pointer", "code"),
-    [
-        ({"response_tiers": [{"name": "simple"}]}, "/response_tiers/0/first_response", "required"),
-        ({"response_tiers": [TIERS[2], TIERS[2]]}, "/response_tiers/1/name", "duplicate_tier_name"),
-        ({"response_tiers": [{**TIERS[2], "name": "Very Simple"}]}, "/response_tiers/0/name", "invalid_tier_name"),
-        ({"response_tiers": [{**TIERS[2], "routes": ["somebody"]}]}, "/response_tiers/0/routes/0", "unknown_value"),
-        ({"response_tiers": [{**TIERS[2], "first_response": "soon"}]}, "/response_tiers/0/first_response", "invalid_duration"),
-        ({"response_tiers": [{**TIERS[2], "when": {"mood": "bad"}}]}, "/response_tiers/0/when/mood", "unknown_policy_member"),
-        ({"working_hours": {"opens": "09:00"}}, "/working_hours/closes", "required"),
-        ({"working_hours": {"opens": "9:00", "closes": "18:00"}}, "/working_hours/opens", "invalid_wall_time"),
-        ({"working_hours": {"opens": "18:00", "closes": "09:00"}}, "/working_hours", "working_hours_reversed"),
-        ({"working_hours": {"opens": "09:00", "closes": "09:00"}}, "/working_hours", "working_hours_reversed"),
-    ],
-)
-def test_what_is_wrong_is_told_with_its_place(members: dict[str, Any], pointer: str, code: str) -> None:
-    with pytest.raises(PolicyInvalid) as raised:
-        make.policy(**members)
-
-    assert [(fault.pointer, fault.code) for fault in raised.value.faults] == [(pointer, code)]
-
-
-def test_the_form_is_written_as_it_was_read() -> None:
-    policy = make.policy(response_tiers=TIERS, working_hours={"opens": "09:00", "closes": "18:30"})
-
-    assert parse_policy(policy_data(policy)) == policy
-    assert policy_data(policy)["working_hours"] == {"opens": "09:00", "closes": "18:30"}
-
-
-def test_hours_that_are_reversed_are_told_beside_other_faults() -> None:
-    with pytest.raises(PolicyInvalid) as raised:
-        make.policy(calendar="nowhere", working_hours={"opens": "18:00", "closes": "09:00"})
-
-    assert {fault.code for fault in raised.value.faults} == {"invalid_calendar", "working_hours_reversed"}

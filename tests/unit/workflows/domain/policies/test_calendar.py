@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from service.calendars import calendar, calendar_exists
 from service.shipped_policies import default_policy
 from tests import factories as make
-from tests.unit.workflows.domain.policies.test_policy import FACTS
+from tests.factories import FACTS
 from workflows.domain.enums import Anchor
 from workflows.domain.faults import Fault, FaultCode
 from workflows.domain.policies.calendar import business_days, with_calendar

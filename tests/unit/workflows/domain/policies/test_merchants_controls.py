@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests import factories as make
-from tests.unit.workflows.domain.policies.test_policy import FACTS
+from tests.factories import FACTS
 from workflows.domain.decisions.policy_context import PolicyContext, context_for
 from workflows.domain.enums import Allocation, CancellationState, Channel, Route, Source
 from workflows.domain.model import MerchantContact

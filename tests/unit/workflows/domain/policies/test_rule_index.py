@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from msgspec.structs import replace
 
 from tests import factories as make
-from tests.unit.workflows.domain.policies.test_policy import FACTS
+from tests.factories import FACTS
 from workflows.domain.enums import Category, Channel, Fulfilment, PaymentState, Reason, Role, Source
 from workflows.domain.policies.conditions import Condition, Subject, When
 from workflows.domain.policies.facts import PolicyFacts

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from tests.unit.workflows.domain.policies.test_policy import FACTS, NONE, START, policy
+from tests.factories import COMPLETED_AT, FACTS, policy_of
+from tests.unit.workflows.domain.policies.rules import NONE
 from workflows.domain.enums import Refusal, Route
 from workflows.domain.policies.facts import PolicyFacts
 from workflows.domain.policies.policy import Policy
@@ -20,7 +21,7 @@ def within(days: int, route: str = "automatic", **rule: Any) -> dict[str, Any]:
     return {"route": route, "window": {"anchor": "completed_at", "length": f"{days} days"}, **rule}
 
 
-BEFORE = policy(within(5), within(15, "merchant"))
+BEFORE = policy_of(within(5), within(15, "merchant"))
 
 
 def kept(number: int = 1, **members: Any) -> KeptDecision:
@@ -28,7 +29,7 @@ def kept(number: int = 1, **members: Any) -> KeptDecision:
     return KeptDecision(
         cancellation_id=UUID(int=number),
         payment_id=UUID(int=1000 + number),
-        created_at=START + DAY,
+        created_at=COMPLETED_AT + DAY,
         policy_version="v",
         facts=FACTS,
         **{**usual, **members},
@@ -38,7 +39,7 @@ def kept(number: int = 1, **members: Any) -> KeptDecision:
 def judge(
     tally: SimulationTally, candidate: Policy, decision: KeptDecision | None = None, *, facts: PolicyFacts = FACTS, days: int = 1
 ) -> None:
-    at = START + days * DAY
+    at = COMPLETED_AT + days * DAY
     before, after = (Judgement(decide_route(one, facts, at, NONE), one.zone) for one in (BEFORE, candidate))
     tally.add(replace(decision or kept(), created_at=at), facts, before, after)
 
@@ -65,7 +66,7 @@ def test_the_same_policy_changes_nothing() -> None:
 
 
 def test_a_kinder_policy_is_counted_as_kinder() -> None:
-    result = simulated(policy(within(10), within(20, "merchant")), 6, 16, 30)
+    result = simulated(policy_of(within(10), within(20, "merchant")), 6, 16, 30)
 
     assert counted(result) == (3, 2, 2, 0, 0)
     assert [(one.before, one.after) for one in result.transitions] == [
@@ -76,7 +77,7 @@ def test_a_kinder_policy_is_counted_as_kinder() -> None:
 
 
 def test_a_harsher_policy_is_counted_as_harsher() -> None:
-    result = simulated(policy(within(2), within(10, "agent")), 1, 4, 12)
+    result = simulated(policy_of(within(2), within(10, "agent")), 1, 4, 12)
 
     assert counted(result) == (3, 2, 0, 2, 1)
     assert [(one.before, one.after) for one in result.transitions] == [
@@ -87,11 +88,11 @@ def test_a_harsher_policy_is_counted_as_harsher() -> None:
 
 
 def test_another_end_of_the_window_is_no_other_outcome() -> None:
-    assert counted(simulated(policy(within(5), within(16, "merchant")), 1, 6)) == (2, 0, 0, 0, 1)
+    assert counted(simulated(policy_of(within(5), within(16, "merchant")), 1, 6)) == (2, 0, 0, 0, 1)
 
 
 def test_one_refusal_instead_of_another_is_neither_kinder_nor_harsher() -> None:
-    result = simulated(policy({"when": {"state": "pending"}}), 16)
+    result = simulated(policy_of({"when": {"state": "pending"}}), 16)
 
     assert counted(result) == (1, 1, 0, 0, 0)
     assert result.transitions == (Transition(before=Refusal.window_closed, after=Refusal.no_rule, decisions=1, amounts={"CNY": 10_000}),)
@@ -99,7 +100,7 @@ def test_one_refusal_instead_of_another_is_neither_kinder_nor_harsher() -> None:
 
 
 def test_another_end_of_a_window_that_is_closed_either_way_is_nothing() -> None:
-    assert counted(simulated(policy(within(5), within(14, "merchant")), 16)) == (1, 0, 0, 0, 0)
+    assert counted(simulated(policy_of(within(5), within(14, "merchant")), 16)) == (1, 0, 0, 0, 0)
 
 
 def test_amounts_are_those_asked_for_by_currency() -> None:
@@ -113,14 +114,14 @@ def test_amounts_are_those_asked_for_by_currency() -> None:
 
 
 def test_rules_are_counted_by_the_candidates_names_the_most_frequent_first() -> None:
-    candidate = policy(within(2, name="soon"), within(10, "merchant", name="later"))
+    candidate = policy_of(within(2, name="soon"), within(10, "merchant", name="later"))
 
     assert simulated(candidate, 1, 3, 4, 12).rules_after == (("later", 3), ("soon", 1))
 
 
 def test_the_largest_differences_are_kept_whatever_their_order() -> None:
     tally = SimulationTally()
-    candidate = policy(within(5, "agent"))
+    candidate = policy_of(within(5, "agent"))
     amounts = [(number * 7919) % 503 for number in range(1, 301)]
     for number, amount in enumerate(amounts, 1):
         judge(tally, candidate, kept(number), facts=replace(FACTS, amount=amount))
@@ -134,16 +135,16 @@ def test_of_equal_amounts_the_earlier_ids_are_kept() -> None:
     for numbers in (range(1, 151), range(150, 0, -1)):
         tally = SimulationTally()
         for number in numbers:
-            judge(tally, policy(within(5, "agent")), kept(number))
+            judge(tally, policy_of(within(5, "agent")), kept(number))
 
         assert [one.cancellation_id.int for one in tally.result().differences] == list(range(1, 101))
 
 
 def test_a_difference_is_explained_by_both_policies() -> None:
-    [difference] = simulated(policy(within(9, "agent", name="new"), version="w", timezone="Asia/Tokyo"), 6).differences
+    [difference] = simulated(policy_of(within(9, "agent", name="new"), version="w", timezone="Asia/Tokyo"), 6).differences
 
     assert (difference.cancellation_id, difference.payment_id) == (UUID(int=1), UUID(int=1001))
-    assert (difference.amount, difference.currency, difference.created_at) == (10_000, "CNY", START + 6 * DAY)
+    assert (difference.amount, difference.currency, difference.created_at) == (10_000, "CNY", COMPLETED_AT + 6 * DAY)
     before, after = difference.before.verdict, difference.after.verdict
     assert (before.rule, before.policy_version, after.rule, after.policy_version) == ("r1", "v", "new", "w")
     assert after.window is not None
