@@ -1,4 +1,4 @@
-"""How a start goes on a damaged, open or unusable data directory: mended, closed, or refused in a sentence; and what readiness tells."""
+"""A start that is refused in a sentence: without keys, without a free port, without space, or by its configuration."""
 
 import socket
 import subprocess

@@ -1,5 +1,7 @@
 """What several commands share: times as people write them, and a token that is signed with known keys only."""
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +15,17 @@ from service.terminal.failure import UserError
 from workflows.domain.enums import Role
 
 
+@pytest.fixture
+def _elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose own clock is not in UTC."""
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Shanghai")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_elsewhere")
 def test_a_time_without_a_zone_is_in_utc() -> None:
     assert (
         instant("2026-11-01") == instant("2026-11-01T00:00:00") == instant("2026-11-01T08:00:00+08:00") == datetime(2026, 11, 1, tzinfo=UTC)

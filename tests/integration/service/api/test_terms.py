@@ -51,6 +51,9 @@ def outcomes(told: Json, stage: str, reason: str) -> list[tuple[str, str | None]
     return [(one["route"] or one["refusal"], one["until"] and one["until"]["length"]) for one in periods]
 
 
+# The policy in force.
+
+
 async def test_whoever_asks_is_told_the_default_policy(api: Api) -> None:
     told = await terms(api, "merchant_id=nobody-knows-it")
 
@@ -114,6 +117,9 @@ async def test_the_category_counts(api: Api) -> None:
     assert outcomes(told["transfer"], "paid", "changed_mind") == [("merchant", "365 days"), ("window-closed", None)]
 
 
+# The merchant's own terms.
+
+
 async def test_a_merchants_own_terms_are_told_with_its_contact(api: Api) -> None:
     await described(api, "sunny", rules=[TWO_HOURS], auto_accept_up_to={"CNY": 5_000})
 
@@ -128,6 +134,9 @@ async def test_a_merchants_own_terms_are_told_with_its_contact(api: Api) -> None
     assert large["next_steps"][0]["contact"]["email"] == "help@sunny.example"
     assert (large["depends_on"], open_["depends_on"]) == ([], ["amount"])
     assert open_["message"].endswith("What is possible also depends on the amount.")
+
+
+# Sentences.
 
 
 async def test_the_sentences_of_the_default_policy(api: Api) -> None:
@@ -149,6 +158,9 @@ async def test_the_sentences_of_the_default_policy(api: Api) -> None:
         "自签收次日起 7 天内，您可以退货；请在申请后 15 天内寄出商品，商户收到完好的商品后为您退款。此后不能再在应用内申请。"
     )
     assert option(english, "shipped", "other")["message"] == "This is possible after the goods have been delivered."
+
+
+# The form of the call.
 
 
 @pytest.mark.parametrize(
@@ -217,6 +229,9 @@ async def test_the_same_is_worked_out_once_and_few_wait(api: Api, monkeypatch: p
     assert sorted(filter(None, asked)) == list(range(1, WAITING_MAX + 1))
     assert {answer.question.amount for answer in told} == set(range(1, WAITING_MAX + 1))
     assert not answers.waiting
+
+
+# Last, since the policies are gone afterwards.
 
 
 async def test_without_a_policy_in_force_nothing_is_promised(api: Api) -> None:

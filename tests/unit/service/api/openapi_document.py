@@ -11,11 +11,8 @@ from service.app import ROUTERS, create_app
 from service.settings import Settings
 
 DOCUMENT = document(create_app(Settings()))
-
 SCHEMAS = DOCUMENT["components"]["schemas"]
-
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, ApiRoute) and route.include_in_schema]
-
 BY_NAME = {route.name: route for route in ROUTES}
 
 

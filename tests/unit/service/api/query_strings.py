@@ -12,7 +12,6 @@ from service.api.problems import RequestProblem
 from service.api.queries import Query, check_query
 
 ID = UUID("0193b1e6-a5c0-7d2e-8f4a-6b1c2d3e4f50")
-
 Q = TypeVar("Q", bound=Query)
 
 

@@ -10,13 +10,9 @@ from workflows.domain.enums import Anchor
 from workflows.domain.errors import Window
 
 EN, ZH = Language.en, Language.zh_CN
-
 SHANGHAI = ZoneInfo("Asia/Shanghai")
-
 AT = datetime(2026, 11, 25, 10, 30, tzinfo=UTC)
-
 WINDOW = Window(Anchor.completed_at, datetime(2026, 11, 10, 8, 0, tzinfo=UTC), AT)
-
 HALF_WIDTH = re.compile(r"[\u4e00-\u9fff][,;:!?()]|[,;:!?()][\u4e00-\u9fff]|[\u4e00-\u9fff]\.")
 
 

@@ -36,6 +36,9 @@ from workflows.domain.faults import FaultCode
 LOCALES = Path(service.api.__file__).parent / "locales"
 
 
+# Languages.
+
+
 def test_the_language_is_negotiated() -> None:
     cases: list[tuple[str | None, Language]] = [
         (None, EN),
@@ -75,6 +78,9 @@ def test_the_language_is_negotiated() -> None:
 @given(st.text())
 def test_whatever_is_asked_for_there_is_a_language(header: str) -> None:
     assert language(header) in Language
+
+
+# The locales' files.
 
 
 def test_both_languages_say_the_same_things_with_the_same_blanks() -> None:
@@ -128,6 +134,9 @@ def test_every_word_of_every_vocabulary_is_told() -> None:
             assert all(text.strip() for text in words(spoken, section).values())
 
 
+# Amounts and times.
+
+
 def test_amounts_have_their_currencys_digits() -> None:
     cases: list[tuple[int, str, str, str]] = [
         (1234, "CNY", "CNY 12.34", "¥12.34"),
@@ -173,6 +182,9 @@ def test_times_are_told_where_the_policy_lives() -> None:
         assert (moment(AT, zone, EN), moment(AT, zone, ZH)) == (english, chinese)
 
 
+# Refusals.
+
+
 def test_every_refusal_is_a_sentence() -> None:
     for spoken in Language:
         for window in [None, WINDOW, Window(None, None, None)]:
@@ -195,6 +207,9 @@ def test_who_comes_at_the_minute_told_finds_it_open_and_not_yet_closed() -> None
     assert "18:30" in refusal_message(Refusal.window_not_open, replace(odd, opens_at=AT), EN, SHANGHAI)
 
 
+# Next steps.
+
+
 def test_every_next_step_is_a_sentence() -> None:
     for spoken in Language:
         for action in [*NextStep, "something_new"]:
@@ -203,6 +218,9 @@ def test_every_next_step_is_a_sentence() -> None:
 
 def test_next_steps_keep_their_order() -> None:
     assert [one["action"] for one in next_steps(["wait", "contact_support", "unheard_of"], EN)] == ["wait", "contact_support", "unheard_of"]
+
+
+# Failed payments.
 
 
 def test_every_failure_is_told_with_its_remedy() -> None:

@@ -7,9 +7,7 @@ from typing import Any
 from service.terminal.replay_offline import Assumptions, Comparison, compare, read_policies
 
 NOW = datetime(2026, 11, 22, 14, tzinfo=UTC)
-
 SVG = "{http://www.w3.org/2000/svg}"
-
 TWO = ["cn-wallet", "us-wallet"]
 
 
@@ -27,7 +25,6 @@ def cancellation(reference: str, invoice: str, at: str, pieces: dict[str, int] |
 
 
 PAYMENTS = [payment(f"p-{number}") for number in range(6)]
-
 CANCELLATIONS = [
     cancellation("p-0", "C1", "2010-12-01T16:14:59Z"),  # 00:14:59 in Shanghai
     cancellation("p-0", "C2", "2010-12-01T16:15:00Z", {"A": 2}),  # a second later: the merchant's, but less than a minute after

@@ -46,7 +46,6 @@ def write(folder: Path, payments: list[dict[str, Any]], cancellations: list[dict
 
 
 FOLDER_PAYMENTS = [payment("p-0"), payment("p-1"), payment("p-2", "2010-12-03T08:26:00Z"), payment("p-3"), payment("p-4")]
-
 FOLDER_CANCELLATIONS = [
     cancellation("p-0", "C1", pieces={"A": 1}),
     cancellation("p-0", "C22", 700, pieces={"A": 2, "B": 1}),  # with C1, all of it

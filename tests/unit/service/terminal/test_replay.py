@@ -139,6 +139,8 @@ def test_a_folder_without_its_files_is_told(name: str, tmp_path: Path, keys: Loc
         run_replay(URL, keys, tmp_path, console=console, around=around(FakeService(verdict)))
 
 
+# Import.
+
 LINES = b"".join(json.dumps(payment(f"i-{n}")).encode() + b"\n" for n in range(3))
 
 
