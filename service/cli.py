@@ -371,5 +371,5 @@ def _setting_fault(place: tuple[int | str, ...], sentence: str) -> str:
 
 
 def _fail(sentence: str) -> None:
-    Console(stderr=True).print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True).print(sentence, style="red", markup=False, emoji=False, highlight=False, soft_wrap=True)
     sys.exit(1)

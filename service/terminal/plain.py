@@ -10,4 +10,4 @@ def plain(text: str) -> str:
 
 def say(console: Console, sentence: str, style: str = "") -> None:
     """One sentence, with no markup read into it, and no line broken in it."""
-    console.print(plain(sentence), style=style, markup=False, highlight=False, soft_wrap=True)
+    console.print(plain(sentence), style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)

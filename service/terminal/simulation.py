@@ -61,7 +61,7 @@ def run_simulate(call: SimulationCall, *, console: Console, as_json: bool = Fals
     if result is None:
         return 1
     if as_json:
-        console.print(json.dumps(result, ensure_ascii=False, indent=2), markup=False, highlight=False, soft_wrap=True)
+        console.print(json.dumps(result, ensure_ascii=False, indent=2), markup=False, emoji=False, highlight=False, soft_wrap=True)
     else:
         _print(result, console)
     return 0

@@ -16,10 +16,10 @@ def print_ready(console: Console, *, addresses: Sequence[tuple[str, str]], token
     else:
         console.print("Refundry is ready")
         for name, value in addresses:
-            console.print(f"{name:<9} {value}", soft_wrap=True, highlight=False, markup=False)
+            console.print(f"{name:<9} {value}", soft_wrap=True, highlight=False, markup=False, emoji=False)
     for role, token in tokens.items():
         # Never wrapped, so that it can be copied.
-        console.print(f"token {role:<10} {token}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"token {role:<10} {token}", soft_wrap=True, highlight=False, markup=False, emoji=False)
     if not tokens:
         console.print("Tokens are those of REFUNDRY_JWKS_URL or REFUNDRY_JWKS_FILE; none are signed here.", highlight=False)
     if console.is_terminal:

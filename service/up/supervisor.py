@@ -94,7 +94,9 @@ async def _up(plan: StartPlan, console: Console) -> None:
         keys = await _check_before(plan, console)
         async with _sockets(plan) as sockets, _database(plan, console) as database:
             await _migrate(plan.migrate, database)
-            async with ChildProcesses(plan.directory / "logs", lambda text: console.print(text, style="yellow", markup=False)) as children:
+            async with ChildProcesses(
+                plan.directory / "logs", lambda text: console.print(text, style="yellow", markup=False, emoji=False)
+            ) as children:
                 _start_all(plan, children, sockets, environments(_decided(plan, database, keys, sockets)))
                 if await _wait_until_ready(sockets, children, stop):
                     _print_addresses(plan, sockets, database, keys, console)
@@ -109,7 +111,7 @@ async def _up(plan: StartPlan, console: Console) -> None:
 async def _check_before(plan: StartPlan, console: Console) -> LocalKeys:
     """What would fail later, or only in a child, is told before anything is started. The local keys."""
     if found := configured():
-        console.print(f"Configured by: {found}.", style="dim", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"Configured by: {found}.", style="dim", markup=False, emoji=False, highlight=False, soft_wrap=True)
     free, wanted = free_megabytes(plan.directory), plan.settings.disk_free_megabytes_min
     if free < wanted:
         raise UserError(
@@ -223,7 +225,7 @@ async def _restart_when_down(server: embedded.Server, directory: Path, console: 
         try:
             await asyncio.to_thread(embedded.start, directory)
         except (embedded.EmbeddedError, FileUnusable, OSError) as why:
-            console.print(f"{why} Trying again.", style="yellow", markup=False)
+            console.print(f"{why} Trying again.", style="yellow", markup=False, emoji=False)
 
 
 @asynccontextmanager

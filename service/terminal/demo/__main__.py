@@ -36,7 +36,7 @@ def main(
         console.print(f"No service is ready at {url}. Start one with `make run`, and call this again.", style="red")
         raise SystemExit(1) from None
     except UserError as why:
-        console.print(str(why), style="red", markup=False)
+        console.print(str(why), style="red", markup=False, emoji=False)
         raise SystemExit(1) from None
 
 

@@ -1,5 +1,6 @@
 """Settings: read once, validated, frozen, and secret where they are secret."""
 
+import os
 import re
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from service import settings
-from service.settings import PREFIX, Settings, environment_for_child, load, show, without_password
+from service.settings import PREFIX, Settings, configured, environment_for_child, load, show, without_password
 
 
 @pytest.fixture(autouse=True)
@@ -150,3 +151,20 @@ def test_only_settings_read_the_environment() -> None:
 
     # prometheus_client takes the directory that processes share from the environment alone.
     assert readers == {"service/settings.py", "service/shared_metrics.py"}
+
+
+def test_an_empty_key_source_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("REFUNDRY_JWKS_URL=\nREFUNDRY_JWKS_FILE=\nREFUNDRY_SANDBOX_URL=\n")
+
+    read = load()
+
+    assert (read.jwks_url, read.jwks_file, read.sandbox_url) == (None, None, None)
+    assert "REFUNDRY_JWKS_URL" in configured()
+
+
+def test_a_childs_environment_names_its_file() -> None:
+    from service.settings import environment_of
+
+    assert environment_of({"log_file": Path("/x/api-1.log"), "port": None}) == {"REFUNDRY_LOG_FILE": "/x/api-1.log"}
+    assert os.environ.get("REFUNDRY_LOG_FILE") is None

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.harness import SHOP, Api, Json, amounts, assert_problem, funding
+from tests.harness import Api, Json, amounts, assert_problem, funding
 
 
 async def test_a_payment_is_registered_with_what_the_wallet_left_out(api: Api) -> None:
@@ -141,39 +141,6 @@ async def test_deliveries_only_go_forward(api: Api) -> None:
     assert again.json()["shipped_at"] == shipped.json()["shipped_at"]
     assert_problem(back, 409, "invalid-state", state="completed")
     assert delivered.json()["delivered_at"] == api.clock.ago()
-
-
-async def test_an_import_takes_the_good_lines_and_names_the_bad(api: Api) -> None:
-    good, known, other = api.terms(), api.terms(), api.terms()
-    await api.post("/v1/payments", known, key=None)
-    lines = [good, known, known | {"amount": 5}, {**other, "amount": "5"}, other]
-    body = b"\n".join(json.dumps(line).encode() for line in lines) + b"\n\n{not json}\n"
-
-    response = await api.post("/v1/payments/import", body, key=None, role="operator", headers={"content-type": "application/x-ndjson"})
-
-    said = response.json()
-    assert (response.status_code, said["accepted"], said["duplicates"], said["rejected"]) == (200, 2, 1, 3)
-    assert [(error["line"], error["code"]) for error in said["errors"]] == [
-        (3, "payment-reference-conflict"),
-        (4, "validation-failed"),
-        (7, "malformed-request"),
-    ]
-    details = [error["detail"] for error in said["errors"]]
-    assert details[1:] == ["/amount: Must be an integer.", "Must be JSON. There is an error at line 1, column 2."]
-    found = await api.get("/v1/payments", params={"reference": good["reference"]})
-    assert [(one["merchant_id"], one["amount"]) for one in found.json()["data"]] == [(SHOP, 10_000)]
-
-
-async def test_of_two_lines_with_one_reference_the_first_in_the_file_is_kept(api: Api) -> None:
-    pairs = [api.terms() for _ in range(100)]
-    lines = [line for first in pairs for line in (first, {"reference": first["reference"]}, first | {"amount": 1}, first)]
-
-    body = "\n".join(json.dumps(line) for line in lines).encode()
-    said = (await api.post("/v1/payments/import", body, key=None, headers={"content-type": "application/x-ndjson"})).json()
-
-    assert (said["accepted"], said["duplicates"], said["rejected"]) == (100, 100, 200)
-    rejected = [(4 * n + 2, "validation-failed") for n in range(100)] + [(4 * n + 3, "payment-reference-conflict") for n in range(100)]
-    assert [(error["line"], error["code"]) for error in said["errors"]] == sorted(rejected)
 
 
 async def test_a_byte_order_mark_costs_neither_a_body_nor_the_first_line_of_an_import(api: Api) -> None:

@@ -1,15 +1,12 @@
 """Bytes, types, addresses, queries and imports that are none: a promised no, and nothing stored."""
 
-import asyncio
 import json
-from collections.abc import Callable
 
 import pytest
 
-from tests.harness import Api, Json, assert_problem, refused
+from tests.harness import Api, assert_problem, refused
 
 SURROGATE = b'"\\ud800"'
-
 
 RAW: list[tuple[bytes, str]] = [
     (b"{", "malformed-request"),
@@ -162,65 +159,9 @@ async def test_questions_that_make_no_sense(api: Api, query: str) -> None:
     assert_problem(await api.get(f"/v1/payments/{payment['id']}/eligibility?{query}"), 422, "validation-failed")
 
 
-IMPORTS: list[tuple[Callable[[Json], bytes], str]] = [
-    (lambda _: b"\xff", "malformed-request"),
-    (lambda _: b"null", "validation-failed"),
-    (lambda _: b"x" * 300_000, "body-too-large"),
-    (lambda terms: json.dumps(terms | {"amount": 0}).encode(), "validation-failed"),
-    (lambda terms: json.dumps(terms | {"note": "\u0000"}).encode(), "validation-failed"),
-    (lambda terms: json.dumps(terms | {"completed_at": "9999-01-01T00:00:00Z"}).encode(), "validation-failed"),
-]
-
-
-async def test_bad_lines_of_an_import_are_named_and_store_nothing(api: Api) -> None:
-    lines = [make(api.terms()) for make, _ in IMPORTS]
-    before = await api.rows()
-
-    said = (await api.post("/v1/payments/import", b"\n".join(lines), key=None, headers={"content-type": "application/x-ndjson"})).json()
-
-    assert (said["accepted"], said["duplicates"], said["rejected"]) == (0, 0, len(lines))
-    assert [(error["line"], error["code"]) for error in said["errors"]] == [(n, code) for n, (_, code) in enumerate(IMPORTS, 1)]
-    assert await api.rows() == before
-
-
-async def test_an_import_names_its_first_thousand_errors(api: Api) -> None:
-    said = (await api.post("/v1/payments/import", b"{}\n" * 1_200, key=None, headers={"content-type": "application/x-ndjson"})).json()
-
-    assert (said["rejected"], len(said["errors"])) == (1_200, 1_000)
-
-
-async def test_an_import_of_rubbish_lets_others_have_their_turn(api: Api) -> None:
-    """However many lines one packet brings."""
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
-
-    waiting = asyncio.create_task(others())
-    said = await api.post("/v1/payments/import", b"?\n" * 60_000, key=None, headers={"content-type": "application/x-ndjson"})
-    waiting.cancel()
-
-    assert said.json()["rejected"] == 60_000
-    assert turns > 50, "some tens of microseconds a line, and five milliseconds at a stretch"
-
-
 async def test_of_a_payment_that_is_not_there_no_long_body_is_read(api: Api) -> None:
     body = json.dumps({f"m{number}": 1 for number in range(20_000)}).encode()
 
     for role in ("wallet", "merchant"):
         absent = await api.post(f"/v1/payments/pay_{'0' * 32}/cancellations", body, role=role)
         assert_problem(absent, 404, "not-found")
-
-
-async def test_an_import_of_json_is_refused(api: Api) -> None:
-    assert_problem(await api.post("/v1/payments/import", api.terms(), key=None), 415, "unsupported-media-type")
-
-
-async def test_a_host_that_is_none_is_no_reason_to_fail(api: Api) -> None:
-    for host in ("[", "a b", "x" * 3_000, "http://[::1", "a@b:99999999"):
-        headers = {"authorization": f"Bearer {api.token('wallet')}", "host": host}
-        assert (await api.http.get("/v1/payments", headers=headers)).status_code == 200
-        assert_problem(await api.http.get("/nothing", headers=headers), 404, "not-found")

@@ -11,6 +11,7 @@ from service.app import declared_operations
 from tests.harness import Api, Json, assert_problem
 
 ZEROES = "0" * 32
+
 OPERATIONS = declared_operations()
 
 
@@ -381,33 +382,6 @@ async def test_eligibility_names_what_the_state_forbids(api: Api) -> None:
     assert [(view["allowed"], view["refusal"]) for view in views] == [(False, "cancellation-open"), (False, "invalid-state")]
     assert [view["amount_refundable"] for view in views] == [0, 0]
     assert all(view["message"] for view in views)
-
-
-async def test_the_service_tells_what_it_is(api: Api) -> None:
-    meta = (await api.get("/v1/meta", "operator")).json()
-    health, ready, metrics = [await api.http.get(path) for path in ("/healthz", "/readyz", "/metrics")]
-    policies = (await api.get("/v1/policies", "merchant")).json()
-    policy = (await api.get("/v1/policies/2026-11-a", "auditor")).json()
-
-    assert (meta["providers"], meta["sandbox_url"]) == (["sandbox"], api.settings.sandbox_url)
-    assert (health.status_code, health.json()["status"]) == (200, "ok")
-    assert ready.json()["checks"]["database"] == ready.json()["checks"]["migrations"] == "ok"
-    assert metrics.headers["content-type"].startswith("text/plain")
-    assert policies["next_cursor"] is None
-    assert set(policy) == {"policy", "published_at", "published_by"}
-    assert (policy["policy"]["version"], policy["published_by"]) == ("2026-11-a", "refundry")
-    [entry] = [one for one in policies["data"] if one["version"] == "2026-11-a"]
-    assert (entry["version"], entry["effective_from"]) == ("2026-11-a", policy["policy"]["effective_from"])
-    assert (entry["published_at"], entry["published_by"]) == (policy["published_at"], policy["published_by"])
-
-
-async def test_readiness_follows_the_workers_heart(api: Api) -> None:
-    await api.owner.execute("delete from worker")
-    assert (await api.http.get("/readyz")).status_code == 503
-
-    await api.worker.runtime.store.beat(api.worker.id, api.clock.now)
-
-    assert (await api.http.get("/readyz")).status_code == 200
 
 
 async def test_one_caller_speaks_for_itself(api: Api) -> None:

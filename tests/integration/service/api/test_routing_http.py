@@ -1,7 +1,6 @@
 """What HTTP itself asks of every answer: names, languages, conditions, methods."""
 
 import re
-from uuid import UUID
 
 import asyncpg
 import pytest
@@ -87,13 +86,6 @@ async def test_the_import_is_no_payment(api: Api) -> None:
     assert_problem(await api.http.get("/v1/payments/importing"), 401, "unauthenticated")
 
 
-async def test_a_file_takes_get_and_head(api: Api) -> None:
-    response = await api.http.post("/static/page.css")
-
-    assert_problem(response, 405, "method-not-allowed")
-    assert response.headers["allow"] == "GET, HEAD"
-
-
 async def test_what_has_no_token_minds_no_parameter_of_a_prober_or_a_rail(api: Api) -> None:
     for path in ("/healthz?probe=1", "/docs?x=1", "/problems?x=1", "/openapi.json?v=2"):
         assert (await api.http.get(path)).status_code == 200, path
@@ -140,27 +132,3 @@ async def test_head_of_an_export_does_not_do_the_work(api: Api, monkeypatch: pyt
 
 def _token(api: Api, role: str = "wallet") -> dict[str, str]:
     return {"authorization": f"Bearer {api.token(role)}"}
-
-
-async def test_what_was_erased_is_null_and_lines_keep_their_places(api: Api) -> None:
-    lines = [{"reference": code, "name": f"Article {code}", "quantity": 1, "amount": 5_000} for code in ("a", "b")]
-    payment = await api.register(items=lines, metadata={"city": "Hangzhou"})
-    asked = (await api.requested(payment, reason="not_received", note="never came")).json()
-
-    await api.owner.execute("delete from personal_text where payment_id = $1", UUID(hex=payment["id"][4:]))
-    shown, one = await api.payment(payment), await api.cancellation(asked)
-
-    assert [(line["reference"], line["name"]) for line in payment["items"]] == [("a", "Article a"), ("b", "Article b")]
-    assert [(line["reference"], line["name"]) for line in shown["items"]] == [("a", None), ("b", None)]
-    assert (shown["metadata"], shown["carrier"], shown["tracking_number"], one["note"], one["evidence"]) == ({}, None, None, None, [])
-
-
-async def test_what_was_refused_for_its_method_is_no_operations_answer(api: Api) -> None:
-    await api.http.delete("/v1/payments")
-    await api.get("/v1/payments/import")
-    await api.http.head("/healthz")
-
-    metrics = (await api.http.get("/metrics")).text
-
-    assert 'status="405"' not in metrics
-    assert re.search(r'refundry_calls_total\{operation="healthz",status="200"\} [1-9]', metrics)

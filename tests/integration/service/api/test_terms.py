@@ -1,10 +1,9 @@
-"""The terms before a payment, over HTTP and as a page: what is in force now, for anybody, in their language."""
+"""The terms before a payment, over HTTP: what is in force now, for anybody, in their language."""
 
 import asyncio
 import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,13 +12,12 @@ from service.api.i18n import Language, words
 from service.api.models.terms import TermsOut
 from tests.database import Cluster
 from tests.harness import Api, Json, assert_problem, running
-from tests.integration.service.console.test_pages import Reader
+from tests.integration.service.terms_calls import described, terms
 from tests.rails import RailProcess
 from workflows.domain.decisions.policy_context import PolicyContext
 from workflows.domain.decisions.terms import CustomerTerms, PaymentStage, TermsQuestion, customer_terms
-from workflows.domain.enums import Category, Reason
 from workflows.domain.errors import TermsBusy
-from workflows.domain.times import parse_rfc3339, rfc3339
+from workflows.domain.times import rfc3339
 from workflows.flows import tell_terms
 from workflows.flows.tell_terms import WAITING_MAX, TermsAnswer, TermsAnswers
 
@@ -29,7 +27,6 @@ TWO_HOURS = {
     "window": {"anchor": "completed_at", "length": "2 hours"},
     "route": "automatic",
 }
-HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}"
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +34,6 @@ async def api(cluster: Cluster, rail: RailProcess, tmp_path_factory: pytest.Temp
     """A service of its own: here a database loses its policies."""
     async with cluster.clone() as database, running(database, tmp_path_factory.mktemp("terms"), rail.url) as made:
         yield made
-
-
-async def terms(api: Api, query: str, language: str = "en") -> Json:
-    response = await api.http.get(f"/v1/terms?{query}", headers={"accept-language": language})
-    assert response.status_code == 200, response.text
-    return dict(response.json())
-
-
-async def described(api: Api, merchant_id: str, **members: Any) -> None:
-    body = {"name": "Sunny Shop", "contact": {"email": "help@sunny.example", "phone": "+86 21 5555 0100"}, **members}
-    headers = {"authorization": f"Bearer {api.token('operator')}"}
-    response = await api.http.put(f"/v1/merchants/{merchant_id}", json=body, headers=headers)
-    assert response.status_code == 201, response.text
-    api.clock.now = max(api.clock.now, parse_rfc3339(response.json()["updated_at"]))  # from then on its terms are in force
 
 
 def this_minute(api: Api) -> datetime:
@@ -212,65 +195,6 @@ async def test_the_answer_may_be_kept_for_a_minute(api: Api) -> None:
     assert (again.status_code, again.content, again.headers["cache-control"]) == (304, b"", "public, max-age=60")
     assert (chinese.status_code, chinese.headers["content-language"]) == (200, "zh-CN")
     TermsOut.model_validate(first.json())
-
-
-# The page.
-
-
-async def page(api: Api, path: str, language: str = "en") -> tuple[str, Reader]:
-    response = await api.http.get(path, headers={"accept-language": language})
-    assert response.status_code == 200, response.text
-    assert response.headers["cache-control"] == "public, max-age=60"
-    assert "script" not in response.headers["content-security-policy"]
-    return response.text, Reader(response.text)
-
-
-async def test_the_page_says_what_the_call_says(api: Api) -> None:
-    for language in Language:
-        told, (html, found) = await terms(api, "merchant_id=shop-9", language), await page(api, "/terms/shop-9", language)
-
-        assert f'<html lang="{language.value}">' in html
-        assert not found.inline
-        assert found.loads == ["/static/page.css"]
-        said = " ".join(found.text.split())
-        for stage in told["stages"]:
-            assert stage["title"] in said
-            for one in stage["options"]:
-                assert all(period["message"] in said for period in one["periods"])
-        reasons = words(language, "terms_reason")
-        assert all(reasons[reason] in said for reason in Reason)
-        assert html.count("<rect ") == html.count("<li class=")
-        assert len(found.links) == len(Category)
-
-
-async def test_the_page_takes_a_category_and_an_amount_and_passes_over_what_messengers_add(api: Api) -> None:
-    html, found = await page(api, "/terms/shop-9?category=transfer&amount=13912&currency=CNY&from=singlemessage")
-
-    assert "CNY 139.12" in found.text
-    assert "365 days after payment" in found.text
-    assert "/terms/shop-9?category=digital&amount=13912&currency=CNY" in found.links
-    assert html.count('aria-current="page"') == 1
-    for query, pointer in (("amount=1", "/query/currency"), ("category=shoes", "/query/category")):
-        (error,) = assert_problem(await api.http.get(f"/terms/nobody?{query}"), 422, "validation-failed")["errors"]
-        assert error["pointer"] == pointer
-
-
-async def test_a_merchant_cannot_write_into_the_page(api: Api) -> None:
-    contact = {"email": "help@sunny.example", "url": "https://sunny.example/?a='&b=(1)"}
-    await described(api, "hostile", name=HOSTILE, contact=contact)
-
-    html, found = await page(api, "/terms/hostile")
-    unknown, _ = await page(api, "/terms/%3Cscript%3E/%22onload=%22")
-
-    assert "<script" not in html + unknown
-    assert not found.inline
-    assert HOSTILE in found.text
-    assert "mailto:help@sunny.example" in found.links
-
-
-async def test_a_path_that_names_no_merchant_has_no_page(api: Api) -> None:
-    for path in ("/terms/", "/terms/a%20b", "/terms/" + "a" * 65):
-        assert_problem(await api.http.get(path), 404, "not-found")
 
 
 async def test_the_same_is_worked_out_once_and_few_wait(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

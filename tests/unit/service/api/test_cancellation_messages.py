@@ -4,27 +4,23 @@ import re
 
 from msgspec.structs import replace
 
-from service.api.attention import advice_text
 from service.api.i18n import Language, words
 from tests.factories import NOW
-from tests.unit.service.api.message_table import AT, FORFEITS, Situation, advice, asked, refunding, situation_of, situations, told
-from tests.unit.service.api.test_i18n import assert_is_a_sentence
-from workflows.domain.enums import (
-    CANCELLATION_WAITING,
-    ActorRole,
-    CancellationState,
-    LegState,
-    MerchantDecision,
-    OnDeadline,
-    PaymentState,
-)
+from tests.unit.service.api.message_table import AT, FORFEITS, Situation, asked, refunding, situations, told
+from tests.unit.service.api.sentences import assert_is_a_sentence
+from workflows.domain.enums import CANCELLATION_WAITING, ActorRole, CancellationState, LegState, MerchantDecision, OnDeadline, PaymentState
 from workflows.domain.model import MerchantAnswer
 
 EN, ZH = Language.en, Language.zh_CN
+
 SITUATIONS = list(situations())
+
 STATES = [state for state in CancellationState if state in CANCELLATION_WAITING]
+
 _AGAIN = ["scheduled_again", "scheduled_to_balance", "arranged_anew"]
+
 LEGS = [*(state for state in LegState if state is not LegState.submitted), "held_disputed", "given_up", *_AGAIN]
+
 SECTIONS: dict[str, list[str]] = {
     "cancellation": [
         *(state for state in CancellationState if state not in {CancellationState.refused, CancellationState.declined}),
@@ -57,16 +53,6 @@ def test_every_situation_has_its_sentences() -> None:
             assert_is_a_sentence(text, spoken)
             assert "}" not in text
             assert "None" not in text
-
-
-def test_whoever_looks_for_stuck_money_is_told_where() -> None:
-    for spoken in Language:
-        for _, one in advice():
-            text = advice_text(situation_of(one), one, spoken)
-            assert_is_a_sentence(text, spoken)
-            assert "{" not in text
-            if one.state in {LegState.submitted, LegState.unknown, LegState.processing}:
-                assert one.rail_key in text
 
 
 def test_every_state_has_its_words_and_no_word_is_left_over() -> None:

@@ -1,14 +1,9 @@
 """What people are told: the right language, every word in both, amounts and times exact."""
 
-import ast
-import re
-import string
 import tomllib
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from itertools import product
+from datetime import UTC, timedelta, timezone, tzinfo
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -22,9 +17,7 @@ from service.api.i18n import (
     Language,
     NextStep,
     amount_text,
-    eligibility_message,
     failure,
-    fault_message,
     language,
     moment,
     next_step,
@@ -35,53 +28,12 @@ from service.api.i18n import (
 )
 from service.api.problems import PROBLEMS
 from service.auth.tokens import TokenFault
-from tests import factories as make
-from workflows.domain.decisions.eligibility import Outlook, ReasonOutcome
-from workflows.domain.decisions.requests import Assessment
-from workflows.domain.enums import (
-    ActorRole,
-    Anchor,
-    AnomalyAction,
-    AnomalyKind,
-    AnomalyState,
-    Category,
-    Channel,
-    Fulfilment,
-    OnDeadline,
-    PaymentFailure,
-    PaymentState,
-    Reason,
-    Refusal,
-    Route,
-    Source,
-)
-from workflows.domain.errors import Invalid, Window
-from workflows.domain.faults import Fault, FaultCode
-from workflows.domain.model import Payment
-from workflows.domain.policies.facts import PolicyFacts
-from workflows.domain.policies.policy import Deadlines, EffectiveTerms, Limits
-from workflows.domain.policies.verdicts import Allowed, Denied, Verdict
+from tests.unit.service.api.sentences import AT, EN, HALF_WIDTH, SHANGHAI, WINDOW, ZH, assert_is_a_sentence, blanks
+from workflows.domain.enums import Anchor, AnomalyAction, AnomalyKind, AnomalyState, OnDeadline, PaymentFailure, Refusal, Route
+from workflows.domain.errors import Window
+from workflows.domain.faults import FaultCode
 
-EN, ZH = Language.en, Language.zh_CN
-ROOT = Path(service.api.__file__).parents[2]
-SHANGHAI = ZoneInfo("Asia/Shanghai")
-AT = datetime(2026, 11, 25, 10, 30, tzinfo=UTC)
-WINDOW = Window(Anchor.completed_at, datetime(2026, 11, 10, 8, 0, tzinfo=UTC), AT)
 LOCALES = Path(service.api.__file__).parent / "locales"
-HALF_WIDTH = re.compile(r"[\u4e00-\u9fff][,;:!?()]|[,;:!?()][\u4e00-\u9fff]|[\u4e00-\u9fff]\.")
-
-
-def assert_is_a_sentence(text: str, spoken: Language) -> None:
-    assert text == text.strip()
-    assert "{" not in text
-    if spoken is ZH:
-        assert text.endswith("。")
-        assert not HALF_WIDTH.search(text), text
-    else:
-        assert text.endswith(".")
-        assert text.isascii()
-        assert text[0].isupper()
-        assert "  " not in text
 
 
 # Languages.
@@ -153,10 +105,6 @@ def leaves(table: dict[str, object], path: str = "") -> Iterator[tuple[str, str]
             yield from ((f"{path}{key}.{i}", str(one)) for i, one in enumerate(value))
         else:
             yield f"{path}{key}", str(value)
-
-
-def blanks(text: str) -> set[str | None]:
-    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
 
 
 VOCABULARIES: dict[str, list[str]] = {
@@ -311,191 +259,6 @@ def test_what_is_said_of_each_failure() -> None:
 
         assert [one["message"] for one in told] == [english, chinese]
         assert [[step["action"] for step in one["next_steps"]] for one in told] == [actions, actions]
-
-
-# Eligibility.
-
-
-def outlook(route: Route | None, window: Window | None = None, *, amount: int = 1234, **members: Any) -> Outlook:
-    facts = PolicyFacts(
-        state=PaymentState.completed,
-        fulfilment=Fulfilment.none,
-        category=Category.general,
-        merchant_id="m",
-        currency="CNY",
-        amount=amount,
-        role=ActorRole.wallet,
-        channel=Channel.app,
-        reason=None,
-        sources=(Source.balance,),
-        anchors={},
-        partial=False,
-    )
-    effective_terms = EffectiveTerms(deadlines=Deadlines(), second_approval_above={}, limits=Limits())
-    verdict: Verdict
-    if route is None:
-        verdict = Denied(refusal=Refusal.no_rule, rule=None, window=window, next_steps=(), policy_version="v")
-    else:
-        verdict = Allowed(route=route, rule="r", window=window, policy_version="v", effective_terms=effective_terms)
-    return Outlook(assessment=Assessment(amount=amount, items=(), facts=facts, verdict=verdict), **members)
-
-
-def eligibility(one: Outlook, refusal: str | None, spoken: Language, payment: Payment | None = None) -> str:
-    return eligibility_message(one, payment or make.completed().payment, refusal=refusal, spoken=spoken, zone=SHANGHAI)
-
-
-BY_REASON = (ReasonOutcome(reasons=(Reason.other,), route=Route.agent, refusal=None),)
-
-
-def test_every_eligibility_is_a_sentence() -> None:
-    for spoken in Language:
-        for window in [None, WINDOW]:
-            for route in [None, *Route]:
-                for refusal in [None, *Refusal, *PROBLEMS]:
-                    for lost, amount, second in product((0, 34, 1234), (0, 1234), (False, True)):
-                        forfeited = ((Source.coupon, lost),) if lost and amount else ()
-                        one = outlook(route, window, amount=amount, forfeited=forfeited, by_reason=BY_REASON, second_approval=second)
-                        assert_is_a_sentence(eligibility(one, refusal, spoken), spoken)
-
-
-def test_what_is_allowed_says_how_and_until_when() -> None:
-    assert eligibility(outlook(Route.merchant, WINDOW), None, EN) == (
-        "A refund of CNY 12.34 can be requested. The merchant decides about it. "
-        "This is possible until 25 November 2026 at 18:30 (Beijing time)."
-    )
-    assert eligibility(outlook(Route.void), None, ZH) == "这笔支付现在可以取消，¥12.34 不会被扣款。"
-
-
-def test_what_is_forfeited_makes_the_promise_smaller() -> None:
-    some = outlook(Route.automatic, forfeited=((Source.coupon, 200), (Source.points, 34)))
-
-    assert eligibility(some, None, EN) == (
-        "CNY 10.00 can be refunded right away. Coupons or points worth CNY 2.34 would not be given back."
-    )
-    assert eligibility(some, None, ZH) == "¥10.00 可以立即退款。价值 ¥2.34 的优惠券或积分将不予退还。"
-
-
-def test_right_away_is_not_said_where_a_second_person_must_approve() -> None:
-    assert eligibility(outlook(Route.automatic, second_approval=True), None, EN) == (
-        "CNY 12.34 can be refunded after a second person has approved it."
-    )
-
-
-def test_a_refusal_is_told_even_where_a_route_came_close() -> None:
-    assert eligibility(outlook(Route.merchant, WINDOW), "window-closed", EN).startswith("The time to cancel this payment ended on")
-    assert eligibility(outlook(Route.merchant, WINDOW), "wallet-frozen", EN) == words(EN, "blocked")["wallet-frozen"]
-
-
-def test_that_nothing_is_left_is_said_only_where_it_is_so() -> None:
-    cases: list[tuple[dict[str, Any], str, str]] = [
-        (
-            {"state": PaymentState.refunded, "amount_refunded": 300},
-            "This payment has already been refunded in full.",
-            "这笔支付已全额退款。",
-        ),
-        (
-            {"state": PaymentState.refunded, "amount_charged_back": 300},
-            "There is nothing left to refund on this payment.",
-            "这笔支付已没有可退的金额。",
-        ),
-        ({"state": PaymentState.cancelled}, "This payment has already been cancelled.", "这笔支付已经取消。"),
-        ({"state": PaymentState.failed}, "This payment failed, so there is nothing to cancel.", "这笔支付未成功，无需取消。"),
-        (
-            {"state": PaymentState.refunding, "amount_reserved": 268},
-            "An earlier refund of this payment is not finished yet. After that, you can ask for the remaining CNY 0.32.",
-            "这笔支付的前一笔退款尚未完成，完成后可再就剩余的 ¥0.32 提出申请。",
-        ),
-        (
-            {"state": PaymentState.refunding, "amount_reserved": 300},
-            "An earlier refund of this payment is not finished yet.",
-            "这笔支付的前一笔退款尚未完成。",
-        ),
-    ]
-    for members, english, chinese in cases:
-        payment = replace(make.completed().payment, **members)
-
-        told = [eligibility(Outlook(), "invalid-state", spoken, payment) for spoken in (EN, ZH)]
-
-        assert told == [english, chinese]
-
-
-def test_more_than_nothing_is_told_apart_from_more_than_is_left() -> None:
-    some, nothing = make.completed().payment, replace(make.completed().payment, amount_charged_back=300)
-
-    assert eligibility(Outlook(), "amount-exceeds-refundable", EN, some) == "The amount is more than can still be refunded."
-    assert eligibility(Outlook(), "amount-exceeds-refundable", EN, nothing) == "There is nothing left to refund on this payment."
-
-
-def test_goods_on_their_way_are_told_what_must_happen_first() -> None:
-    ahead = Window(Anchor.delivered_at, None, None)
-
-    assert refusal_message(Refusal.window_not_open, ahead, EN, SHANGHAI) == "This is possible after the goods have been delivered."
-    assert refusal_message(Refusal.window_not_open, ahead, ZH, SHANGHAI) == "商品送达后才能办理。"
-
-
-# Faults.
-
-
-def test_a_fault_is_told_in_both_languages_with_its_members() -> None:
-    long = Fault("/note", FaultCode.too_many_characters, {"maximum": 2000})
-
-    assert fault_message(long, EN) == "Must have at most 2000 characters."
-    assert fault_message(long, ZH) == "最多 2000 个字符"
-
-
-def test_choices_are_told_as_a_list() -> None:
-    def told(*allowed: str) -> list[str]:
-        return [fault_message(Fault("/x", FaultCode.unknown_value, {"allowed": allowed}), spoken) for spoken in (EN, ZH)]
-
-    assert told("card", "bank", "points") == ["Must be one of: 'card', 'bank' or 'points'.", "必须是以下之一：'card'、'bank'或'points'"]
-    assert told("card") == ["Must be one of: 'card'.", "必须是以下之一：'card'"]
-    assert told() == ["Must be one of: –.", "必须是以下之一：–"]
-
-
-def test_every_fault_is_a_plain_sentence() -> None:
-    for code, text in words(EN, "fault").items():
-        assert text[0].isupper(), code
-        assert text.endswith((".", "_ . : -", "_")), code
-    for code, text in words(ZH, "fault").items():
-        assert not text.endswith("。"), code
-
-
-def sources() -> list[ast.Module]:
-    paths = (path for root in ("service", "workflows") for path in (ROOT / root).rglob("*.py") if path.name != "faults.py")
-    return [ast.parse(path.read_text("utf-8")) for path in paths]
-
-
-def code_of(node: ast.AST) -> str | None:
-    found = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "FaultCode"
-    return node.attr if found and isinstance(node, ast.Attribute) else None
-
-
-def test_no_fault_is_a_dead_letter() -> None:
-    """Each code is used somewhere beside the list of them."""
-    used = {code_of(node) for tree in sources() for node in ast.walk(tree)} - {None}
-
-    assert used == {code.value for code in FaultCode}
-    assert all(code.name == code.value for code in FaultCode)
-
-
-def test_every_fault_is_raised_with_the_members_that_its_sentence_needs() -> None:
-    """Read off the sources, since a member that is missing would show only where the sentence is made."""
-    needed = {code: blanks(text) for code, text in words(EN, "fault").items()}
-    checked = 0
-    for call in (node for tree in sources() for node in ast.walk(tree) if isinstance(node, ast.Call)):
-        code = next(filter(None, map(code_of, call.args)), None)
-        if code is None or (isinstance(call.func, ast.Attribute) and call.func.attr in {"get", "text"}):
-            continue
-        given = {keyword.arg for keyword in call.keywords}
-        given |= {str(key.value) for one in call.args if isinstance(one, ast.Dict) for key in one.keys if isinstance(key, ast.Constant)}
-        assert given == needed[code], ast.unparse(call)
-        checked += 1
-    assert checked > 60
-
-
-def test_a_fault_for_programmers_names_its_code_and_members() -> None:
-    assert str(Invalid("/amount", FaultCode.below_minimum, minimum=1)) == "/amount: below_minimum (minimum=1)"
-    assert str(Invalid("/at", FaultCode.in_future)) == "/at: in_future"
 
 
 def test_a_sentence_that_is_not_there_is_a_fault_of_ours() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from service.api.models import payments
 from service.api.types import Body
 from tests import ROOT
-from tests.unit.service.api.test_models_bodies import EXAMPLES, MODELS, errors_of
+from tests.unit.service.api.bodies import EXAMPLES, MODELS, errors_of
 
 DATA = ROOT.parent / "shared" / "data" / "online-retail" / "payments.ndjson.gz"
 JSON_VALUES = st.recursive(

@@ -4,44 +4,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import jsonschema_rs
-import pytest
 from openapi_spec_validator import validate
 
 from service.api.models import cancellations, payments
-from service.api.openapi import document
-from service.api.problems import PROBLEMS, RequestProblem
+from service.api.problems import RequestProblem
 from service.api.reading import idempotency_key, parse_body
 from service.api.routing import ApiRoute
 from service.api.types import Body
-from service.app import ROUTERS, create_app
-from service.settings import Settings
-
-DOCUMENT = document(create_app(Settings()))
-SCHEMAS = DOCUMENT["components"]["schemas"]
-ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, ApiRoute) and route.include_in_schema]
-BY_NAME = {route.name: route for route in ROUTES}
-
-each_route = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
-
-
-def described(route: ApiRoute) -> dict[str, Any]:
-    found: dict[str, Any] = DOCUMENT["paths"][route.path_format][route.operation.method.lower()]
-    return found
-
-
-def resolved(node: dict[str, Any]) -> dict[str, Any]:
-    while "$ref" in node:
-        place: Any = DOCUMENT
-        for name in node["$ref"].removeprefix("#/").split("/"):
-            place = place[name]
-        node = place
-    return node
-
-
-def accepts(schema: dict[str, Any], value: object) -> bool:
-    whole = {**schema, "components": {"schemas": SCHEMAS}}
-    return jsonschema_rs.validator_for(whole, validate_formats=True).is_valid(value)
+from tests.unit.service.api.openapi_document import BY_NAME, DOCUMENT, ROUTES, SCHEMAS, accepts, described, resolved
 
 
 def nodes(value: object) -> Iterator[dict[str, Any]]:
@@ -113,81 +83,6 @@ def test_the_links_lead_from_the_registration_to_every_step_of_a_payments_life()
     assert steps <= reached
 
 
-@each_route
-def test_an_operation_says_what_it_is_and_who_may_call_it(route: ApiRoute) -> None:
-    found = described(route)
-
-    assert found["operationId"] == route.name
-    assert 2 <= len(found["summary"].split()) <= 5
-    assert found["summary"][0].isupper()
-    assert found["tags"]
-    assert found["description"] != found["summary"]
-    if route.roles is None:
-        assert (found["security"], "x-roles" in found) == ([], False)
-    else:
-        assert (found["security"], found["x-roles"]) == ([{"bearerAuth": []}], sorted(route.roles))
-        assert all(role in found["description"] for role in route.roles)
-
-
-@each_route
-def test_an_operation_names_its_parameters(route: ApiRoute) -> None:
-    parameters = [resolved(parameter) for parameter in described(route)["parameters"]]
-    by_name = {parameter["name"]: parameter for parameter in parameters}
-
-    assert len(by_name) == len(parameters)
-    assert {name for name, one in by_name.items() if one["in"] == "path"} == {
-        part[1:-1] for part in route.path_format.split("/") if part.startswith("{")
-    }
-    assert all(one["required"] for one in parameters if one["in"] == "path")
-    assert all(one.get("description") for one in parameters)
-    assert not [one["name"] for one in parameters if "null" in json.dumps(one["schema"])]
-    assert ("Idempotency-Key" in by_name) is route.is_command
-    assert (
-        ("If-Match" in by_name)
-        is ("version-mismatch" in route.slugs)
-        is ((route.is_command or route.methods == {"PUT"}) and "{" in route.path_format)
-    )
-
-
-@each_route
-def test_an_operation_names_every_problem_that_it_may_answer_with_and_shows_it(route: ApiRoute) -> None:
-    shown: dict[str, dict[str, Any]] = {}
-    for status, response in described(route)["responses"].items():
-        media = response.get("content", {}).get("application/problem+json")
-        for slug, example in (media["examples"] if media else {}).items():
-            assert status == str(PROBLEMS[slug].status)
-            shown[slug] = example["value"]
-
-    assert set(shown) == set(route.slugs)
-    for slug, example in shown.items():
-        assert example["code"] == slug
-        assert set(PROBLEMS[slug].members) <= set(example)
-        assert accepts({"$ref": "#/components/schemas/Problem"}, example)
-
-
-def test_success_and_problems_are_told_with_their_headers() -> None:
-    asked = described(BY_NAME["request_cancellation"])["responses"]
-    read = described(BY_NAME["get_payment"])["responses"]["200"]["headers"]
-
-    words = {"Request-Id", "Content-Language", "Vary"}
-    assert set(asked["201"]["headers"]) == set(asked["200"]["headers"]) == {"Location", "ETag", "Idempotent-Replayed", *words}
-    assert set(read) == {"ETag", *words}
-    assert "WWW-Authenticate" in asked["401"]["headers"]
-    assert ["Idempotent-Replayed" in asked[status]["headers"] for status in ("409", "422", "412")] == [True, True, False]
-    assert all("Retry-After" in asked[status]["headers"] for status in ("409", "429", "503"))
-
-
-def test_every_operation_names_its_headers_on_every_answer() -> None:
-    for route in ROUTES:
-        good = {status: one for status, one in described(route)["responses"].items() if status < "400"}
-        assert good, route.name
-        for status, one in described(route)["responses"].items():
-            assert "Request-Id" in one["headers"], (route.name, status)
-        for one in good.values():
-            assert ("Idempotent-Replayed" in one["headers"]) is route.is_command, route.name
-            assert ("Content-Language" in one["headers"]) is ("Vary" in one["headers"]) is route.is_in_words, route.name
-
-
 def test_every_member_of_an_answer_says_what_it_is() -> None:
     silent = [
         (name, key)
@@ -257,7 +152,9 @@ def test_generators_find_what_they_need() -> None:
 
 
 PAYMENT = {"reference": "r-1", "wallet_id": "w", "merchant_id": "m", "amount": 100, "currency": "CNY"}
+
 REQUEST = {"reason": "changed_mind"}
+
 WELL_FORMED_OR_NOT: list[tuple[type[Body], object, bool]] = [
     *(
         (payments.RegisterPayment, {**PAYMENT, "completed_at": text}, good)
@@ -364,16 +261,14 @@ def test_schema_and_service_agree_on_what_is_well_formed() -> None:
         assert accepts({"$ref": f"#/components/schemas/{model.__name__}"}, value) is good, value
 
 
-@pytest.mark.parametrize(
-    ("key", "good"),
-    [("k", True), ("a" * 255, True), ("a" * 256, False), ("", False), ("a b", False), ("ü", False), ('a"b', True), ('"open', False)],
-)
-def test_schema_and_service_agree_on_bare_idempotency_keys(key: str, good: bool) -> None:
+def test_schema_and_service_agree_on_bare_idempotency_keys() -> None:
     schema = DOCUMENT["components"]["parameters"]["IdempotencyKey"]["schema"]
-    try:
-        taken = idempotency_key([key]) is not None
-    except RequestProblem:
-        taken = False
+    cases = [("k", True), ("a" * 255, True), ("a" * 256, False), ("", False), ("a b", False), ("ü", False), ('a"b', True), ('"open', False)]
+    for key, good in cases:
+        try:
+            taken = idempotency_key([key]) is not None
+        except RequestProblem:
+            taken = False
 
-    assert taken is good
-    assert accepts(schema, key) is good
+        assert taken is good, key
+        assert accepts(schema, key) is good, key

@@ -1,28 +1,21 @@
 """Query strings and cursors: known parameters once each, in their form, and never an exception of another kind."""
 
-import json
-from base64 import urlsafe_b64encode
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
-from urllib.parse import parse_qsl, quote
-from uuid import UUID
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from service.api import pagination as cursor
-from service.api.field_errors import field_errors
-from service.api.i18n import Language, fault_message
 from service.api.models.cancellations import EligibilityQuery, ListCancellations
 from service.api.models.payments import ListPayments
 from service.api.models.records import ExportRecords, ListPaymentRecords, SearchRecords
 from service.api.models.refunds import ListRefunds
-from service.api.pagination import After, CursorMalformed
 from service.api.problems import RequestProblem
 from service.api.queries import Query, check_query, item_quantities
 from service.api.types import CustomerChannel
+from tests.unit.service.api.query_strings import ID, errors_of, read_query
 from workflows.domain.enums import CancellationState, Reason, Route
 from workflows.domain.record_types import RecordType
 from workflows.storage.list_filters import CancellationFilter, ListOrder
@@ -36,29 +29,6 @@ MODELS: tuple[type[Query], ...] = (
     ExportRecords,
     EligibilityQuery,
 )
-ID = UUID("0193b1e6-a5c0-7d2e-8f4a-6b1c2d3e4f50")
-AFTER = After(datetime(2026, 11, 22, 13, 28, 56, 123456, tzinfo=UTC), ID)
-
-
-Q = TypeVar("Q", bound=Query)
-
-
-def read_query(raw: bytes, model: type[Q]) -> Q:
-    """As FastAPI does it, once the route class has looked at the whole."""
-    check_query(raw, known=True)
-    try:
-        return model.model_validate(dict(parse_qsl(raw.decode(), keep_blank_values=True)))
-    except ValidationError as error:
-        raise RequestProblem("validation-failed", members={"errors": field_errors(error, "/query")}) from None
-
-
-def errors_of(model: type[Query], raw: bytes) -> dict[str, str]:
-    try:
-        read_query(raw, model)
-    except RequestProblem as problem:
-        errors: Any = problem.members["errors"] if problem.problem.slug == "validation-failed" else None
-        return {fault.pointer: fault_message(fault, Language.en) for fault in errors}
-    return {}
 
 
 def test_no_parameter_is_required_and_none_unknown() -> None:
@@ -213,85 +183,6 @@ def test_any_query_string_is_read_or_refused(raw: bytes) -> None:
         assert all(where.startswith("/query") and detail for where, detail in errors_of(model, raw).items())
 
 
-def test_a_cursor_leads_on_from_where_it_was_made() -> None:
-    text = cursor.encode("payments", AFTER)
-
-    assert cursor.decode("payments", text) == AFTER
-    assert read_query(f"cursor={text}".encode(), ListPayments).cursor == AFTER
-    assert read_query(f"cursor={cursor.encode('records', AFTER)}".encode(), SearchRecords).cursor == AFTER
-    assert read_query(f"cursor={cursor.encode_id('payment_records', ID)}".encode(), ListPaymentRecords).cursor == ID
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    at=st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 -- hypothesis adds the zone
-    last=st.uuids(),
-)
-def test_every_cursor_comes_back_and_needs_no_escaping(at: datetime, last: UUID) -> None:
-    after = After(at, last)
-    text = cursor.encode("refunds", after)
-
-    assert cursor.decode("refunds", text) == after
-    assert quote(text, safe="") == text
-    assert cursor.decode_id("records", cursor.encode_id("records", last)) == last
-
-
-def packed(value: object) -> str:
-    return urlsafe_b64encode(json.dumps(value, separators=(",", ":")).encode()).decode().rstrip("=")
-
-
-MICROSECONDS = (AFTER.at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
-def test_a_cursor_that_no_such_list_gave_is_refused() -> None:
-    cases: list[str] = [
-        "",
-        "x",
-        "é",
-        "\x00",
-        "=",
-        "A" * 100_000,
-        cursor.encode("payments", AFTER) + "=",
-        cursor.encode("payments", AFTER)[:-1],
-        cursor.encode("payments", AFTER) + "\n",
-        cursor.encode("refunds", AFTER),
-        cursor.encode_id("payments", ID),
-        packed(None),
-        packed([1, "payments", MICROSECONDS]),
-        packed([2, "payments", MICROSECONDS, ID.hex]),
-        packed([True, "payments", MICROSECONDS, ID.hex]),
-        packed([1, "payments", True, ID.hex]),
-        packed([1, "payments", float(MICROSECONDS), ID.hex]),
-        packed([1, "payments", 10**30, ID.hex]),
-        packed([1, "payments", -(10**30), ID.hex]),
-        packed([1, "payments", MICROSECONDS, str(ID)]),
-        packed([1, "payments", MICROSECONDS, ID.hex.upper()]),
-        urlsafe_b64encode(b"[" * 100).decode().rstrip("="),
-        urlsafe_b64encode(b"\xff\xfe[]").decode().rstrip("="),
-        urlsafe_b64encode(b'[1, "payments", %d, "%s"]' % (MICROSECONDS, ID.hex.encode())).decode().rstrip("="),
-    ]
-    for text in cases:
-        with pytest.raises(CursorMalformed):
-            cursor.decode("payments", text)
-        assert errors_of(ListPayments, f"cursor={quote(text)}".encode()) == {
-            "/query/cursor": "Must be a next_cursor that this list returned, sent with the same order."
-        }
-
-
-def test_an_id_cursor_that_no_such_list_gave_is_refused() -> None:
-    for text in ["", cursor.encode("records", AFTER), packed([1, "records", 5]), packed([1, "records", "x"])]:
-        with pytest.raises(CursorMalformed):
-            cursor.decode_id("records", text)
-
-
-@settings(max_examples=300, deadline=None)
-@given(text=st.text(max_size=220) | st.binary(max_size=120).map(lambda raw: urlsafe_b64encode(raw).decode().rstrip("=")))
-def test_any_other_text_is_no_cursor(text: str) -> None:
-    for take in (cursor.decode, cursor.decode_id):
-        with pytest.raises(CursorMalformed):
-            take("payments", text)
-
-
 def test_a_query_has_the_order_of_its_sort() -> None:
     when = "2026-11-22T00:00:00Z"
     cases: list[tuple[str, ListOrder]] = [
@@ -317,19 +208,3 @@ def test_an_order_that_the_list_does_not_have_is_refused() -> None:
     assert errors_of(ListCancellations, f"sort=deadline&updated_from={when}".encode()) == {
         "/query/updated_from": "Is allowed only when sort is updated."
     }
-
-
-def test_a_cursor_goes_on_in_its_own_order_only() -> None:
-    kinds: dict[ListOrder, cursor.Kind] = {
-        ListOrder.created: "cancellations",
-        ListOrder.updated: "cancellations_updated",
-        ListOrder.deadline: "cancellations_deadline",
-    }
-    sorts = {ListOrder.created: "", ListOrder.updated: "sort=updated&", ListOrder.deadline: "sort=deadline&"}
-    for made, kind in kinds.items():
-        for asked, sort in sorts.items():
-            raw = f"{sort}cursor={cursor.encode(kind, AFTER)}".encode()
-            if asked is made:
-                assert read_query(raw, ListCancellations).cursor == After(AFTER.at, AFTER.id, made)
-            else:
-                assert list(errors_of(ListCancellations, raw)) == ["/query/cursor"]

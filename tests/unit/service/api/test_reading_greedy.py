@@ -10,7 +10,7 @@ from service.api.models.payments import RegisterPayment
 from service.api.problems import RequestProblem
 from service.api.reading import parse_body, parse_json
 from service.api.types import BODY_BYTES_MAX, CONTAINERS_MAX, DEPTH_MAX, MEMBERS_MAX
-from tests.unit.service.api.test_models_bodies import EXAMPLES, MODELS, PAYMENT
+from tests.unit.service.api.bodies import EXAMPLES, MODELS, PAYMENT
 from workflows.domain.faults import FaultCode
 
 

@@ -5,7 +5,7 @@ from itertools import product
 
 from service.api.i18n import Language, words
 from service.api.terms_messages import length_text, option_message, period_message, stage_title, terms_message, until_text
-from tests.unit.service.api.test_i18n import assert_is_a_sentence
+from tests.unit.service.api.sentences import assert_is_a_sentence
 from workflows.domain.decisions.terms import CustomerTerms, PaymentStage, ReasonTerms, StageTerms, TermsPeriod
 from workflows.domain.enums import Anchor, Category, OnDeadline, Reason, Refusal, Route
 from workflows.domain.policies.conditions import Subject

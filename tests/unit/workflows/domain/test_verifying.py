@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.terminal.finding_texts import FINDING_TEXTS, finding_text
+from service.terminal.finding_texts import finding_text
 from tests.factories import NOW, OURS, THEIRS, chain, export, in_order, judge, lines_of
 from workflows.domain.canonical import canonical
 from workflows.domain.exports import Scope, export_line
 from workflows.domain.records import GENESIS, Record, hash_of
-from workflows.domain.verifying import FINDINGS_MAX, ExportFault, Finding, FindingReason, VerificationStatus
+from workflows.domain.verifying import FINDINGS_MAX, ExportFault, Finding, VerificationStatus
 
 RECORDS = in_order([*chain("a", 4), *chain("b", 3), *chain("c", 1)])
 LINES = export(RECORDS)
@@ -319,18 +319,3 @@ def _lines(content: bytes) -> list[bytes]:
     """As a file is read: split after newlines only."""
     *whole, rest = content.split(b"\n")
     return [line + b"\n" for line in whole] + ([rest] if rest else [])
-
-
-def test_every_reason_has_its_text() -> None:
-    assert set(FINDING_TEXTS) == set(FindingReason)
-
-
-def test_a_finding_is_told_with_its_members() -> None:
-    missing = judge([line for number, line in enumerate(LINES) if number != 1]).findings[0]
-
-    assert (missing.fault, missing.reason, dict(missing.members)) == (
-        ExportFault.gap,
-        FindingReason.missing_records,
-        {"last": 1, "missing": 1},
-    )
-    assert finding_text(missing) == "follows sequence 1: 1 missing"

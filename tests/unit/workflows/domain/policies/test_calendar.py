@@ -21,42 +21,6 @@ from workflows.domain.policies.verdicts import decide_route
 from workflows.domain.ports import Calendar
 from workflows.domain.windows import deadline
 
-
-@pytest.mark.parametrize(
-    ("name", "day", "expected"),
-    [
-        ("CN", date(2026, 10, 1), False),
-        ("CN", date(2026, 10, 10), True),  # a Saturday that makes up for Golden Week
-        ("CN", date(2026, 10, 17), False),  # an ordinary Saturday
-        ("XECB", date(2026, 4, 3), False),  # Good Friday
-        ("XECB", date(2026, 4, 7), True),
-        ("GB-SCT", date(2026, 1, 2), False),
-        ("GB-ENG", date(2026, 1, 2), True),
-        ("none", date(2026, 12, 25), True),
-        ("none", date(2026, 12, 26), False),
-        ("CN", date(1900, 1, 1), True),  # a Monday that nobody declared
-        ("CN", date(9000, 1, 4), False),
-        ("IN", date(2060, 3, 3), True),  # moon-based holidays are not declared so far ahead: no warning, no failure
-    ],
-)
-def test_business_days(name: str, day: date, expected: bool) -> None:
-    assert calendar(name).is_business_day(day) is expected
-
-
-@pytest.mark.parametrize("name", ["", "ZZ", "cn", "US-ZZ", "CN\n", "NONE", "../CN", "XXXX", "None", "A" * 1_000])
-def test_an_unknown_name_says_what_to_do(name: str) -> None:
-    assert not calendar_exists(name)
-    with pytest.raises(ValueError, match="ISO 3166") as caught:
-        calendar(name)
-    assert len(str(caught.value)) < 300
-
-
-def test_a_calendar_is_made_once() -> None:
-    assert calendar("CN") is calendar("CN")
-    assert calendar_exists("CN")
-    assert calendar_exists("none")
-
-
 HANGZHOU = {"name": "hangzhou", "holidays": ["2026-11-02", "2026-11-03"], "working_weekends": ["2026-11-07"]}
 
 
