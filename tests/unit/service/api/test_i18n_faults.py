@@ -55,7 +55,7 @@ def test_no_fault_is_a_dead_letter() -> None:
 
 
 def test_every_fault_is_raised_with_the_members_that_its_sentence_needs() -> None:
-    """Read off the sources, since a member that is missing would show only where the sentence is make."""
+    """Read off the sources, since a member that is missing would show only where the sentence is made."""
     needed = {code: blanks(text) for code, text in words(EN, "fault").items()}
     checked = 0
     for call in (node for tree in sources() for node in ast.walk(tree) if isinstance(node, ast.Call)):
