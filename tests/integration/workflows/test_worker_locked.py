@@ -91,6 +91,18 @@ async def test_a_worker_with_a_wrong_clock_leaves_the_signs_of_life_of_others_an
     assert await core.pool.fetchval("select max(beat_at) <= clock_timestamp() from worker")
 
 
+async def test_a_worker_with_a_wrong_clock_takes_no_job_early(core: ScriptedCore) -> None:
+    """What is due, and when a lease is over, is told by the database's clock alone."""
+    await asked_for(core, 1)
+    await core.pool.execute("update job set attempt = attempt + 1, leased_until = clock_timestamp()")
+    await core.pool.execute("update job set run_at = clock_timestamp() + interval '1 hour', leased_until = null")
+    ahead = await core.pool.fetchval("select clock_timestamp() + interval '2 hours'")
+    runtime = replace(core.runner.runtime, clock=lambda: ahead, queue_clock=lambda: None)
+    worker = Worker(runtime, Rails(providers={"sandbox": core.rail}), CONFIG)
+
+    assert await worker.claim(worker.lanes[0], 1) == []
+
+
 async def _beats(core: ScriptedCore, count: int) -> bool:
     found: int = await core.pool.fetchval("select count(*) from worker")
     return found == count
