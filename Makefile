@@ -27,8 +27,8 @@ test: check ## Check, and run all tests but those that take minutes
 test-long: install ## Run the tests that take minutes: every step of every flow killed, a thousand races, kills of all programs
 	$(PY) -m pytest $(CORES) -m long --durations=15
 
-test-unit: install ## Run the tests that need no database, no network and no program
-	$(PY) -m pytest tests/unit $(CORES) -m "not long"
+test-unit: install ## Run the quick ones of the tests that need no database, no network and no program
+	$(PY) -m pytest tests/unit $(CORES) -m "not slow and not long"
 
 test-fast: install ## Run the unit tests and the quick ones of those that need a database
 	$(PY) -m pytest tests/unit tests/integration $(CORES) -m "not slow and not long"

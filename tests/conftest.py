@@ -4,16 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import asyncpg
 import pytest
 from hypothesis import HealthCheck, settings
 
-from service import wiring
-from tests.database import Cluster, Database
-from tests.database import cluster as running_cluster
-from tests.rails import Caller, RailProcess, Receiver, calling
+if TYPE_CHECKING:  # imported where they are asked for, since unit tests need none of it, and it takes as long as many of them
+    from tests.database import Cluster, Database
+    from tests.rails import Caller, RailProcess, Receiver
 
 Pool = Any  # asyncpg ships no types
 Connection = Any
@@ -29,43 +27,51 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def cluster() -> "Iterator[Cluster]":
     """One PostgreSQL for each worker, started when the first test asks. For databases that outlive a test, see its methods."""
+    from tests.database import cluster as running_cluster
+
     with running_cluster() as started:
         yield started
 
 
 @pytest.fixture
-async def database(cluster: Cluster) -> AsyncIterator[Database]:
+async def database(cluster: "Cluster") -> "AsyncIterator[Database]":
     """A migrated database of the test's own; commits are real."""
     async with cluster.clone() as cloned:
         yield cloned
 
 
 @pytest.fixture
-async def empty_database(cluster: Cluster) -> AsyncIterator[Database]:
+async def empty_database(cluster: "Cluster") -> "AsyncIterator[Database]":
     """A database without tables."""
     async with cluster.empty() as created:
         yield created
 
 
 @pytest.fixture
-async def pool(database: Database) -> AsyncIterator[Pool]:
+async def pool(database: "Database") -> AsyncIterator[Pool]:
     """Connections as the service has them."""
+    from service import wiring
+
     async with wiring.database(database.app_url, size=8) as created:
         yield created
 
 
 @pytest.fixture
-async def owner(database: Database) -> AsyncIterator[Connection]:
+async def owner(database: "Database") -> AsyncIterator[Connection]:
     """A connection as the owner of the tables."""
+    import asyncpg
+
     connection = await asyncpg.connect(database.owner_url, ssl=False)
     yield connection
     await connection.close()
 
 
 @pytest.fixture(scope="session")
-async def receiver() -> AsyncIterator[Receiver]:
+async def receiver() -> "AsyncIterator[Receiver]":
+    from tests.rails import Receiver
+
     kept = Receiver()
     server = await asyncio.start_server(kept.serve, "127.0.0.1", 0)
     kept.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/notifications"
@@ -74,7 +80,9 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture(scope="session")
-async def shared_rail(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RailProcess]:
+async def shared_rail(receiver: "Receiver", tmp_path_factory: pytest.TempPathFactory) -> "AsyncIterator[RailProcess]":
+    from tests.rails import RailProcess
+
     rail = RailProcess(tmp_path_factory.mktemp("rail"), receiver.url)
     await rail.start()
     yield rail
@@ -82,8 +90,10 @@ async def shared_rail(receiver: Receiver, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-async def own_rail(receiver: Receiver, tmp_path: Path) -> AsyncIterator[RailProcess]:
+async def own_rail(receiver: "Receiver", tmp_path: Path) -> "AsyncIterator[RailProcess]":
     """A rail that a test may kill."""
+    from tests.rails import RailProcess
+
     rail = RailProcess(tmp_path, receiver.url)
     await rail.start()
     yield rail
@@ -91,13 +101,17 @@ async def own_rail(receiver: Receiver, tmp_path: Path) -> AsyncIterator[RailProc
 
 
 @pytest.fixture(scope="session")
-async def caller(shared_rail: RailProcess) -> AsyncIterator[Caller]:
+async def caller(shared_rail: "RailProcess") -> "AsyncIterator[Caller]":
+    from tests.rails import calling
+
     async with calling(shared_rail) as made:
         yield made
 
 
 @pytest.fixture
-async def own_caller(own_rail: RailProcess) -> AsyncIterator[Caller]:
+async def own_caller(own_rail: "RailProcess") -> "AsyncIterator[Caller]":
+    from tests.rails import calling
+
     async with calling(own_rail) as made:
         yield made
 

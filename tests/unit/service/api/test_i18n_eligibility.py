@@ -3,6 +3,7 @@
 from itertools import product
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from service.api.i18n import Language, eligibility_message, refusal_message, words
@@ -50,6 +51,7 @@ def eligibility(one: Outlook, refusal: str | None, spoken: Language, payment: Pa
 BY_REASON = (ReasonOutcome(reasons=(Reason.other,), route=Route.agent, refusal=None),)
 
 
+@pytest.mark.slow
 def test_every_eligibility_is_a_sentence() -> None:
     for spoken in Language:
         for window in [None, WINDOW]:

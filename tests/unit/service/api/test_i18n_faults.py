@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 import service.api
 from service.api.i18n import fault_message, words
 from tests.unit.service.api.sentences import EN, ZH, blanks
@@ -46,6 +48,7 @@ def code_of(node: ast.AST) -> str | None:
     return node.attr if found and isinstance(node, ast.Attribute) else None
 
 
+@pytest.mark.slow
 def test_no_fault_is_a_dead_letter() -> None:
     """Each code is used somewhere beside the list of them."""
     used = {code_of(node) for tree in sources() for node in ast.walk(tree)} - {None}
@@ -54,6 +57,7 @@ def test_no_fault_is_a_dead_letter() -> None:
     assert all(code.name == code.value for code in FaultCode)
 
 
+@pytest.mark.slow
 def test_every_fault_is_raised_with_the_members_that_its_sentence_needs() -> None:
     """Read off the sources, since a member that is missing would show only where the sentence is made."""
     needed = {code: blanks(text) for code, text in words(EN, "fault").items()}

@@ -24,6 +24,7 @@ JSON_VALUES = st.recursive(
 @pytest.mark.parametrize("model", MODELS)
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
+@pytest.mark.slow
 def test_any_members_give_a_body_or_a_list_of_errors(model: type[Body], data: st.DataObject) -> None:
     names = st.sampled_from([*model.model_fields, "unknown"])
     odd = data.draw(st.dictionaries(names, JSON_VALUES, max_size=4))
@@ -47,6 +48,7 @@ def real_payments() -> Iterator[bytes]:
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the real payments are not on this machine")
+@pytest.mark.slow
 def test_every_real_payment_is_taken() -> None:
     taken = [payments.RegisterPayment.model_validate_json(line) for line in real_payments()]
 

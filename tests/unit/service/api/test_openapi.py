@@ -24,6 +24,7 @@ def nodes(value: object) -> Iterator[dict[str, Any]]:
             yield from nodes(one)
 
 
+@pytest.mark.slow
 def test_it_is_valid_openapi_by_an_independent_judge_and_has_every_route() -> None:
     validate(json.loads(json.dumps(DOCUMENT)))
 
@@ -124,6 +125,7 @@ def test_the_examples_of_bodies_are_accepted_by_the_schema_and_by_the_service() 
         parse_body(line.encode(), payments.RegisterPayment)
 
 
+@pytest.mark.slow
 def test_the_examples_of_members_fit_their_schemas() -> None:
     members = [(name, key, member) for name, schema in SCHEMAS.items() for key, member in schema.get("properties", {}).items()]
 

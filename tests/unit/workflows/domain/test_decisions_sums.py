@@ -288,6 +288,7 @@ class Life:
         return "completed" if self.settled else "pending"
 
 
+@pytest.mark.slow
 def test_a_life_sums_up_at_every_step(subtests: pytest.Subtests) -> None:
     for seed in range(LIVES):
         with subtests.test(f"seed {seed}"):

@@ -95,11 +95,13 @@ def test_every_state_of_one_source() -> None:
 
 
 @pytest.mark.parametrize("name", STARTS)
+@pytest.mark.slow
 def test_one_request(name: str) -> None:
     start, terms = STARTS[name]
     walked(start, Walk(terms=terms, chain_max=3, states_max=STATES_MAX))
 
 
 @pytest.mark.parametrize("merchant", ["automatic", "merchant"])
+@pytest.mark.slow
 def test_a_request_beside_another(merchant: str) -> None:
     walked(make.completed(funding=BOTH, merchant_id=merchant), Walk(requests_max=2, states_max=STATES_MAX))

@@ -69,6 +69,7 @@ def test_a_chain_may_begin_late_where_the_export_does() -> None:
 
 
 @pytest.mark.parametrize("flip", [0x01, 0x20, 0x80, 0xFF])
+@pytest.mark.slow
 def test_every_byte_counts(flip: int) -> None:
     whole = b"".join(LINES)
     for place in range(len(whole)):

@@ -127,6 +127,7 @@ ODD: list[Any] = [
 BEYOND = {"unknown_zone", "unknown_calendar", "duplicate_rule_name", "duplicate_tier_name", "working_hours_reversed"}
 
 
+@pytest.mark.slow
 def test_every_member_takes_and_refuses_what_the_form_does() -> None:
     disagreed, refused = [], 0
     for path in paths(FULL)[1:]:

@@ -5,6 +5,7 @@ from itertools import product
 from random import Random
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from service.calendars import calendar
@@ -88,6 +89,7 @@ def paid_at(question: TermsQuestion, stage: PaymentStage, moment: datetime) -> S
 # What a payment is told beforehand is what a request for it comes to.
 
 
+@pytest.mark.slow
 def test_the_terms_are_the_verdicts_of_any_policy_at_any_moment() -> None:
     chance, compared, seen = Random(20261122), 0, set[object]()
     while compared < 10_000:
@@ -109,6 +111,7 @@ def test_the_terms_are_the_verdicts_of_any_policy_at_any_moment() -> None:
     assert seen >= {*Route, *Refusal} - {Refusal.limit_reached}
 
 
+@pytest.mark.slow
 def test_questions_of_one_key_have_one_answer() -> None:
     chance, shared = Random(7), 0
     for _ in range(40):

@@ -128,6 +128,7 @@ def test_deadlines_that_are_worse_are_refused_with_what_is_allowed() -> None:
     assert fault.members == {"limit": "48 hours, agent"}
 
 
+@pytest.mark.slow
 def test_rules_that_are_too_much_to_examine_are_let_through_in_time() -> None:
     chance = random.Random(3)
     form = policy_of(*(some_rule(chance, f"p-{number}", CLOCKS) for number in range(200)), timezone="Asia/Shanghai")
@@ -139,6 +140,7 @@ def test_rules_that_are_too_much_to_examine_are_let_through_in_time() -> None:
     assert time.process_time() - started < 10  # about one on a quiet machine
 
 
+@pytest.mark.slow
 def test_a_rule_that_is_refused_never_wins() -> None:
     """And each example is a customer whom it would have harmed."""
     seen = refused_among(SAMPLE)

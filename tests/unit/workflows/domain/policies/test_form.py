@@ -208,6 +208,7 @@ _rule_members = st.sampled_from(
 
 
 @given(data=_junk | st.dictionaries(_members, _junk), rule=st.dictionaries(_rule_members, _junk))
+@pytest.mark.slow
 def test_no_input_however_odd_raises_anything_else(data: Any, rule: dict[str, Any]) -> None:
     for form in (data, {**BARE, "rules": [rule]}):
         read = policy_or_faults(form)

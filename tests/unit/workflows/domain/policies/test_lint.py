@@ -163,6 +163,7 @@ def requests_with_claims() -> Iterator[tuple[Policy, tuple[PolicyFinding, ...], 
         yield form, linted(form), 260
 
 
+@pytest.mark.slow
 def test_a_rule_that_never_decides_never_does() -> None:
     chance, tried, claimed = random.Random(1), 0, 0
     requests = [random_request(chance) for _ in range(20_000)]
@@ -179,6 +180,7 @@ def test_a_rule_that_never_decides_never_does() -> None:
     assert claimed >= 300  # the claims are many enough to be wrong somewhere
 
 
+@pytest.mark.slow
 def test_an_example_is_a_request_that_its_rule_is_for() -> None:
     told = Counter[PolicyFindingCode]()
     for form, findings, _ in requests_with_claims():
@@ -194,6 +196,7 @@ def test_an_example_is_a_request_that_its_rule_is_for() -> None:
     assert told[PolicyFindingCode.never_open] > 0
 
 
+@pytest.mark.slow
 def test_a_gaps_example_has_no_rule_at_any_moment() -> None:
     seen = 0
     for form, findings, _ in requests_with_claims():

@@ -15,6 +15,7 @@ from workflows.domain.windows import Length, Unit, at_most, deadline
 SAMPLE, REQUESTS_OF_EACH = 25, 400  # policies with own rules, and what is asked under each
 
 
+@pytest.mark.slow
 def test_own_rules_never_make_a_request_worse() -> None:
     """And what they leave to be done by people is as strict as anywhere in the policy, each clock no worse than any."""
     assert_never_worse(SAMPLE, least=30)

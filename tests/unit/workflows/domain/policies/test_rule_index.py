@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterable, Iterator
 
+import pytest
 from msgspec.structs import replace
 
 from tests import factories as make
@@ -76,6 +77,7 @@ def without(whens: tuple[When, ...], subject: Subject, *, negated_only: bool) ->
     return tuple(replace(when, conditions=tuple(kept(when))) for when in whens)
 
 
+@pytest.mark.slow
 def test_the_index_finds_what_asking_each_rule_finds() -> None:
     chance, found = random.Random(15), 0
     for _ in range(60):
