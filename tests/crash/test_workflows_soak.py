@@ -9,6 +9,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from service.sandbox.ledger import Movement
 from tests.crash.mortal import mortal_core
 from tests.crash.recovering import assert_owned, judge
@@ -19,6 +21,7 @@ COUNT = int(os.environ.get("REFUNDRY_SOAK", "200"))
 SEED = int(os.environ.get("REFUNDRY_SOAK_SEED", "7"))
 
 
+@pytest.mark.long
 async def test_each_movement_exactly_once(cluster: Cluster, tmp_path: Path) -> None:
     started = time.monotonic()
     async with mortal_core(cluster, tmp_path, SCHEDULE) as core:

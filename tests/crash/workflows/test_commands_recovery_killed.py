@@ -208,9 +208,7 @@ QUICK = (  # the others take long together
     "failed, retried",
     "one of two failed, closed",
     "one of two failed, redirected",
-    "unknown to the end of the schedule, then sent again",
     "void waits for somebody, closed",
-    "waits for somebody, redirected, cancel unanswered",
 )
 
 

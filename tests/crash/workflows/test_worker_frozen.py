@@ -17,14 +17,13 @@ from tests.crash.workflows.test_flows import FLOWS, VOIDS, assert_ended, play, r
 from tests.database import Cluster
 from workflows.domain.enums import LegKind, PaymentState
 
+QUICK = {("refund", "timeout_before_effect"), ("void", "timeout_before_effect")}
 FAULTS = ("ok", "timeout_before_effect", "slow:25s")  # answered, lost on the way, and still at work
 
 
 def cases(flows: Iterable[str]) -> list[Any]:
-    """Each flow with each fault; all but the requests that are lost on the way take long together."""
-    return [
-        pytest.param(name, fault, marks=() if fault == "timeout_before_effect" else pytest.mark.long) for name in flows for fault in FAULTS
-    ]
+    """Each flow with each fault; all but the quick ones take long together."""
+    return [pytest.param(name, fault, marks=() if (name, fault) in QUICK else pytest.mark.long) for name in flows for fault in FAULTS]
 
 
 @pytest.fixture(scope="module")

@@ -160,6 +160,7 @@ def test_an_inherited_ignored_interrupt_still_stops_it(start: Callable[..., Up],
     assert not database_runs(directory)
 
 
+@pytest.mark.long
 def test_all_but_postgresql_stay_in_its_group_and_end_with_it(start: Callable[..., Up], directory: Path) -> None:
     running = start(apis=2).ready()
     group = running.group()
@@ -246,6 +247,7 @@ def test_a_second_up_on_the_same_directory_says_so(shared: Up) -> None:
     assert who_answers(shared.api()) in shared.group(), "the first is not disturbed"
 
 
+@pytest.mark.long
 def test_a_port_in_use_says_so(start: Callable[..., Up], directory: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as occupied:
         port = occupied.getsockname()[1]

@@ -22,8 +22,8 @@ from tests.integration.service.api.walking import Scene, Tally, agreeing, walk
 from tests.rails import RailProcess
 from workflows.domain.enums import Role
 
-EXAMPLES, LONG_EXAMPLES = 6, 4
-LONG = ("publish_policy", "simulate_policy", "put_merchant")  # whole policies, which take their time to generate
+FEW, EXAMPLES = 2, 6  # of each operation and mode
+WHOLE_POLICIES = ("publish_policy", "simulate_policy", "put_merchant")  # take their time to generate: two thirds of the examples
 ROUNDS, ROUNDS_MAX, WALKS, STEPS = 8, 24, 2, 14  # rounds of walks: so many, and more until each operation was reached
 OPERATIONS = [one for one in declared_operations() if one.in_schema]
 CHECKS: list[CheckFunction] = [
@@ -110,17 +110,22 @@ def lines(_: Any, value: Any) -> bytes:
     return value.encode(errors="replace") if isinstance(value, str) else json.dumps(value, default=repr).encode()
 
 
-def test_every_answer_is_documented(api: Api, schema: Schema, known: dict[str, list[str]], subtests: pytest.Subtests) -> None:
+@pytest.mark.parametrize("examples", [FEW, pytest.param(EXAMPLES, marks=pytest.mark.long)])
+def test_every_answer_is_documented(
+    api: Api, schema: Schema, known: dict[str, list[str]], subtests: pytest.Subtests, examples: int
+) -> None:
     for operation, mode in TRIALS:
         with subtests.test(f"{operation.name} {mode.value}"):
-            every_answer_is_documented(api, schema, known, operation, mode)
+            bounded = settings(BOUNDED, max_examples=-(-examples * 2 // 3) if operation.name in WHOLE_POLICIES else examples)
+            _is_documented(api, schema, known, (operation, mode), bounded)
 
 
-def every_answer_is_documented(api: Api, schema: Schema, known: dict[str, list[str]], operation: Operation, mode: Any) -> None:
+def _is_documented(api: Api, schema: Schema, known: dict[str, list[str]], trial: tuple[Operation, Any], bounded: settings) -> None:
+    operation, mode = trial
     described = schema[operation.path][operation.method]
     callers = [*Role] if mode is WRONG else sorted(operation.roles or [Role.wallet])
 
-    @settings(BOUNDED, max_examples=LONG_EXAMPLES if operation.name in LONG else EXAMPLES)
+    @bounded
     @given(
         case=described.as_strategy(generation_mode=mode),
         role=some.sampled_from([*callers, None]),
@@ -146,6 +151,7 @@ async def scene(cluster: Cluster, rail: RailProcess, tmp_path_factory: pytest.Te
         yield Scene(api, asyncio.get_running_loop())
 
 
+@pytest.mark.long
 def test_the_links_lead_through_a_payments_whole_life(scene: Scene, lifespans: None) -> None:
     """Each round goes where those before it have not been, and is the same at every run."""
     app, tally = create_app(scene.api.settings, clock=scene.api.clock), Tally()

@@ -143,6 +143,7 @@ async def test_the_python_client_takes_a_payment_through_its_life(api: Api, made
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_the_typescript_client_calls_every_operation_s_example(api: Api, toolchain: Toolchain) -> None:
     calls = await example_calls(api, DOCUMENT)
 
