@@ -12,8 +12,7 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from tests.database import Database
-from tests.harness import ScriptedCore, scripted_core
+from tests.harness import ScriptedCore
 from tests.rails import ScriptedRail
 from workflows.domain.enums import JobKind
 from workflows.domain.ports import Order, Outcome, ProviderUnavailable
@@ -65,12 +64,6 @@ class AwayRail(ScriptedRail):
         await asyncio.sleep(0.02)
         self.at_once -= 1
         return self._answer(order) if self.back else ProviderUnavailable()
-
-
-@pytest.fixture
-async def core(database: Database) -> AsyncIterator[ScriptedCore]:
-    async with scripted_core(database.app_url) as one:
-        yield one
 
 
 async def asked_for(core: ScriptedCore, count: int, provider: str = "sandbox") -> list[UUID]:

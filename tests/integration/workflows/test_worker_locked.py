@@ -1,18 +1,16 @@
 """Payments that somebody holds locked, and connections that are all taken: they delay nothing but themselves."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import asyncpg
-import pytest
 
 from service import wiring
 from tests.database import Database
-from tests.harness import ScriptedCore, scripted_core
+from tests.harness import ScriptedCore
 from tests.integration.workflows.test_worker_lanes import asked_for, until, working
 from workflows.clock_and_ids import new_id
 from workflows.flows.rails import Rails
@@ -23,12 +21,6 @@ LOCKED = 12
 FREE = 12
 POOL = 10
 CONFIG = WorkerConfig(moves=16, poll=timedelta(milliseconds=20), beat=timedelta(milliseconds=50), patience=timedelta(milliseconds=100))
-
-
-@pytest.fixture
-async def core(database: Database) -> AsyncIterator[ScriptedCore]:
-    async with scripted_core(database.app_url) as one:
-        yield one
 
 
 async def worker_of(core: ScriptedCore, database: Database, stack: AsyncExitStack) -> tuple[Worker, Any]:

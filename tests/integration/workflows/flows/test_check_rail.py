@@ -4,22 +4,13 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
-from tests.database import Database
-from tests.harness import ScriptedCore, scripted_core
+from tests.harness import ScriptedCore
 from workflows.domain.enums import LegState
 from workflows.domain.legs import Leg
 from workflows.flows.check import InvariantResult
 from workflows.flows.check_rail import Moved, check_rail
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-async def core(database: Database) -> AsyncIterator[ScriptedCore]:
-    async with scripted_core(database.app_url) as one:
-        yield one
 
 
 async def legs(core: ScriptedCore) -> dict[str, Leg]:

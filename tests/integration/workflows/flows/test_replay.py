@@ -2,15 +2,13 @@
 
 # ruff: noqa: S608 -- the statements are put together of our own words
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import asyncpg
 import pytest
 
-from tests.database import Cluster, Database
-from tests.harness import scripted_core
-from tests.integration.workflows.storage.test_invariants import populate, results_of, where
+from tests.database import Database
+from tests.integration.workflows.populated import results_of, where
 from workflows.domain.replay.comparison import CANCELLATIONS, LEGS, PAYMENT, REFERENCE, TEXTS
 from workflows.flows.check import SCHEMA
 
@@ -26,20 +24,6 @@ do $$ declare x record; begin
 end $$
 """
 DUE, LEASED = "jobs_are_due_in_time", "leases_end"
-
-
-@pytest.fixture(scope="module")
-async def populated(cluster: Cluster) -> AsyncIterator[Database]:
-    async with cluster.clone() as made:
-        async with scripted_core(made.app_url) as living:
-            await populate(living)
-        yield made
-
-
-@pytest.fixture
-async def copy(cluster: Cluster, populated: Database) -> AsyncIterator[Database]:
-    async with cluster.clone(populated.name) as made:
-        yield made
 
 
 @dataclass(frozen=True)

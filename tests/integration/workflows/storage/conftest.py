@@ -1,4 +1,4 @@
-"""The core over a database of a test's own, and a hundred thousand payments that are made once for all tests of one worker."""
+"""A hundred thousand payments that are made once for all tests of one worker."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -6,17 +6,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.database import Cluster, Database
-from tests.harness import ScriptedCore, scripted_core
+from tests.database import Cluster
 from tests.integration.workflows.storage import crowd
 
 Connection = Any  # asyncpg ships no types
-
-
-@pytest.fixture
-async def core(database: Database) -> AsyncIterator[ScriptedCore]:
-    async with scripted_core(database.app_url) as one:
-        yield one
 
 
 @pytest.fixture(scope="session")

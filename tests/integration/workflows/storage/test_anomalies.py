@@ -1,7 +1,6 @@
 """What is kept of anomalies: one for each word, in the state that its steps make, and nothing of it breaks the books."""
 
 import io
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID
 
@@ -13,7 +12,7 @@ from service.settings import Settings
 from service.terminal.check import run_check
 from service.terminal.invariant_texts import NOTICE_TEXTS
 from tests.database import Database, in_thread
-from tests.harness import START, ScriptedCore, scripted_core
+from tests.harness import START, ScriptedCore
 from workflows.domain.decisions import anomalies
 from workflows.domain.decisions.anomalies import Resolution
 from workflows.domain.enums import ActorRole, AnomalyAction, AnomalyState, Channel
@@ -23,12 +22,6 @@ from workflows.flows.legs import successor_rules
 from workflows.storage.snapshot import SnapshotQuery
 
 NOTE, ADOPT, REFUND = AnomalyAction.note, AnomalyAction.adopt, AnomalyAction.refund
-
-
-@pytest.fixture
-async def core(database: Database) -> AsyncIterator[ScriptedCore]:
-    async with scripted_core(database.app_url) as one:
-        yield one
 
 
 async def snapshot_of(core: ScriptedCore, payment: UUID) -> Snapshot:

@@ -1,14 +1,11 @@
 """The compare-and-swap and the fence, each alone: with changes that no unique index would stop in their place."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
-import pytest
 from msgspec.structs import replace
 
-from tests.database import Database
 from tests.factories import WALLET
-from tests.harness import ScriptedCore, scripted_core
+from tests.harness import ScriptedCore
 from workflows.domain.changes import Change
 from workflows.domain.decisions import outcomes
 from workflows.domain.enums import JobKind
@@ -18,12 +15,6 @@ from workflows.storage.apply import Applied, Conflict, Lost
 from workflows.storage.jobs import Claim, Queue
 from workflows.storage.mapping import ResponseToKeep
 from workflows.storage.snapshot import SnapshotQuery
-
-
-@pytest.fixture
-async def core(database: Database) -> AsyncIterator[ScriptedCore]:
-    async with scripted_core(database.app_url) as one:
-        yield one
 
 
 async def put_off(core: ScriptedCore, leg: Leg, seconds: int) -> Change:

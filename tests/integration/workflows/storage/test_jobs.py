@@ -1,14 +1,10 @@
 """Which jobs a worker takes, by whose clock, and how long they are certainly its own."""
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-import pytest
-
-from tests.database import Database
-from tests.harness import ScriptedCore, scripted_core
+from tests.harness import ScriptedCore
 from workflows.clock_and_ids import new_id
 from workflows.domain.enums import JobKind
 from workflows.domain.legs import Leg
@@ -19,12 +15,6 @@ from workflows.worker import Worker, WorkerConfig
 
 LEASE = timedelta(seconds=10)
 MOVES = [Queue(JobKind.move, "sandbox")]
-
-
-@pytest.fixture
-async def core(database: Database) -> AsyncIterator[ScriptedCore]:
-    async with scripted_core(database.app_url) as one:
-        yield one
 
 
 async def a_leg(core: ScriptedCore) -> Leg:

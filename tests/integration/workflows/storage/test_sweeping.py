@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.database import Database
-from tests.harness import ScriptedCore, scripted_core
+from tests.harness import ScriptedCore
 from workflows.flows.call_persons import call_persons
 from workflows.storage import sweeping
 from workflows.storage.row_rules import ROW_RULES
@@ -19,12 +19,6 @@ from workflows.storage.sweeping import SWEEP, JobsPutBack
 pytestmark = pytest.mark.slow
 
 NOTHING = JobsPutBack(legs=0, clocks=0)
-
-
-@pytest.fixture
-async def core(database: Database) -> AsyncIterator[ScriptedCore]:
-    async with scripted_core(database.app_url) as one:
-        yield one
 
 
 @pytest.fixture
