@@ -116,12 +116,13 @@ class Connections:
             self._end_soon(connection)
 
     def _give_back(self, connection: Any) -> None:
-        if connection.is_in_transaction() or self._closed:
+        if connection.is_closed():  # and knows nothing of transactions any more
+            self._free.release()
+        elif connection.is_in_transaction() or self._closed:
             self._end_soon(connection)
-            return
-        if not connection.is_closed():
+        else:
             self._idle.append(connection)
-        self._free.release()
+            self._free.release()
 
     def _end_soon(self, connection: Any) -> None:
         """In a task of its own, since whoever used it is being cancelled."""

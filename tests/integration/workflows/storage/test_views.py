@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -11,6 +12,7 @@ import pytest
 from tests.database import Cluster, Database
 from workflows.clock_and_ids import new_id
 from workflows.storage import views
+from workflows.storage.connections import Connections
 from workflows.storage.views import Source, unchanging
 
 COUNT = "select count(*) from worker"
@@ -96,3 +98,17 @@ async def test_who_leaves_while_the_database_says_nothing_ends_the_connection(
             await leave()
 
     assert connection.is_closed()
+
+
+async def test_a_connection_that_postgresql_has_ended_gives_its_place_back(database: Database) -> None:
+    connections = Connections(partial(asyncpg.connect, database.app_url, ssl=False), 1)
+
+    async def read_on() -> None:
+        async with unchanging(connections) as reading:
+            await reading.execute("select pg_terminate_backend(pg_backend_pid()); select pg_sleep(60)")
+
+    async with asyncio.timeout(60):  # only bounds a hang
+        with pytest.raises(asyncpg.PostgresError):
+            await read_on()
+        assert await connections.fetchval("select 1") == 1
+        await connections.close()
