@@ -59,7 +59,7 @@ def main() -> None:
     except ValidationError as error:
         _fail("\n".join(_setting_fault(fault["loc"], fault["msg"]) for fault in error.errors()))
     except _NOT_REACHED as error:
-        why = str(error) or "it does not answer"  # a time-out has no text
+        why = str(error) or "it did not answer in time"  # a time-out has no text
         _fail(f"The database cannot be reached: {why}. Is it running? `refundry up` starts one; `refundry settings` shows its address.")
     except OSError as error:
         _fail(str(unusable(Path(error.filename), error)) if isinstance(error.filename, str) else str(error))

@@ -1,6 +1,6 @@
 """Whatever fails, dies, is lost or decided: at the end the rail's book has every movement once, and ours says the same.
 
-200 payments here; `REFUNDRY_SOAK=2000 pytest tests/crash/test_exactly_once.py -s` plays as many as it says, and prints the figures.
+200 payments here; `REFUNDRY_SOAK=2000 pytest tests/crash/test_workflows_soak.py -s` plays as many as it says, and prints the figures.
 `REFUNDRY_SOAK_SEED` gives another seed. Time is the fake clock's, and chance the seed's: the same seed takes the same steps.
 """
 

@@ -1,4 +1,4 @@
-"""The running service, once for all tests of the interface."""
+"""The running service, once for all tests of one worker."""
 
 from collections.abc import AsyncIterator
 

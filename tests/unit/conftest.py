@@ -1,4 +1,4 @@
-"""Unit tests do no input or output but reading the project's own files and writing to a temporary directory: anything else fails."""
+"""Unit tests open no connection and start no program: either fails. They read the project's files, and write to a temporary directory."""
 
 import os
 import socket

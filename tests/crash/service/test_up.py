@@ -5,7 +5,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,9 +127,6 @@ async def ask_all(client: Client, payments: list[Payment], chance: random.Random
     async with asyncio.TaskGroup() as group:
         for payment in payments:
             group.create_task(one(payment, chance.uniform(0, ASKING_SECONDS)))
-
-
-Kill = Callable[[], Awaitable[None]]
 
 
 async def kill_on_schedule(tree: Tree, chance: random.Random) -> None:

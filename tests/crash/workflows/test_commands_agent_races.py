@@ -1,4 +1,4 @@
-"""Agents, supervisors, merchants and clocks: two at once about one case, again and again. See `arena`."""
+"""Agents, supervisors, merchants and clocks: two at once about one case, again and again. See `tests/crash/arena.py`."""
 
 from datetime import timedelta
 from functools import partial

@@ -1,4 +1,4 @@
-"""A merchant, a customer, a clock: two at once about one hand-off, a thousand times each. See `arena`."""
+"""A merchant, a customer, a clock: two at once about one hand-off, again and again. See `tests/crash/arena.py`."""
 
 from datetime import timedelta
 from functools import partial

@@ -7,8 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests import ROOT
 
 DOMAIN = sorted((ROOT / "workflows" / "domain").rglob("*.py"))
@@ -71,7 +69,6 @@ def test_each_file_is_short_enough() -> None:
     assert {path: length for path, length in lengths.items() if length > LINES_PER_FILE_MAX} == {}
 
 
-@pytest.mark.slow
 def test_each_function_is_short_enough() -> None:
     lengths = {f"{name(path)}:{node.name}": (node.end_lineno or 0) - node.lineno + 1 for path in ALL for node in functions(path)}
 

@@ -18,7 +18,7 @@ def test_each_test_is_named_for_code_at_its_place() -> None:
         str(path.relative_to(ROOT))
         for tier in TIERS
         for path in (ROOT / "tests" / tier).rglob("test_*.py")
-        if "repository" not in path.parts and not any(_tests(path, name) for name in _names_in(_code_beside(path)))
+        if "repository" not in path.relative_to(ROOT).parts and not any(_tests(path, name) for name in _names_in(_code_beside(path)))
     ]
     assert strangers == [], "each is to be named test_<module>.py or test_<module>_<aspect>.py, in the directory of that module"
 
@@ -46,11 +46,17 @@ def _tests(test: Path, name: str) -> bool:
     return told == name or told.startswith(f"{name}_")
 
 
+def _subject(test: Path, names: set[str]) -> str | None:
+    """The longest name that fits: `test_replay_plan.py` tests `replay_plan`, not `replay`."""
+    return max((name for name in names if _tests(test, name)), key=len, default=None)
+
+
 def _is_tested(code: Path) -> bool:
     """By a test of its own, or of one of the packages that it is in."""
     while code.parent != ROOT:
         where = code.parent.relative_to(ROOT)
-        if any(_tests(test, code.stem) for tier in TIERS for test in (ROOT / "tests" / tier / where).glob("test_*.py")):
+        names = _names_in(code.parent)
+        if any(_subject(test, names) == code.stem for tier in TIERS for test in (ROOT / "tests" / tier / where).glob("test_*.py")):
             return True
         code = code.parent
     return False

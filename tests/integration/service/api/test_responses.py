@@ -10,8 +10,6 @@ import pytest
 from service.app import declared_operations
 from tests.harness import Api, Json, assert_problem
 
-ZEROES = "0" * 32
-
 OPERATIONS = declared_operations()
 
 

@@ -150,6 +150,10 @@ async def test_the_refunds_are_looked_at_some_at_a_time(core: ScriptedCore, owne
     assert found == [(2, False), (2, False), (1, True), (0, False)]
     assert await sweeping.put_rechecks_back(core.pool, {"other": DAY}, core.clock.now, None) == (0, None)
 
+    assert await lose(owner, "recheck") == 5
+    spans = {"sandbox": DAY, "other": 30 * DAY}  # each refund for as long as its own rail may send it back
+    assert await sweeping.put_rechecks_back(core.pool, spans, core.clock.now + 2 * DAY, None) == (0, None)
+
 
 async def test_another_amount_is_an_anomaly_and_changes_nothing(core: ScriptedCore) -> None:
     payment = await refunded(core, "ok/mismatch/mismatch/ok")

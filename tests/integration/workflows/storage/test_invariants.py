@@ -70,7 +70,7 @@ async def test_what_the_core_writes_breaks_nothing(copy: Database) -> None:
     assert all(result.looked_at > 0 for result in results.values())
 
 
-async def test_the_world_holds_every_state_that_the_core_can_reach_today(copy: Database) -> None:
+async def test_the_populated_database_holds_every_state_that_the_core_can_reach_today(copy: Database) -> None:
     connection = await asyncpg.connect(copy.app_url, ssl=False)
     payments = {row[0] for row in await connection.fetch("select state from payment")}
     cancellations = {row[0] for row in await connection.fetch("select state from cancellation")}

@@ -40,7 +40,6 @@ SOURCES = (
     Funding(source=Source.card, amount=6_000, provider="sandbox", provider_reference="a"),
     Funding(source=Source.coupon, amount=4_000, provider="sandbox", provider_reference="b"),
 )
-ENDED = (CancellationState.refused, CancellationState.declined, CancellationState.withdrawn)
 CARRIED_OUT = (CancellationState.executing, CancellationState.needs_attention, CancellationState.completed, CancellationState.failed)
 
 

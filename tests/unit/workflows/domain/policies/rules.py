@@ -68,7 +68,7 @@ OWN_CLOCKS = (*CLOCKS, "1 business_day", "2 business_days", "1 month", "90 minut
 ENDS = (timedelta(0), timedelta(minutes=30), timedelta(hours=12), DAY, 7 * DAY, 15 * DAY, 28 * DAY, 29 * DAY, 30 * DAY, 31 * DAY, 60 * DAY)
 
 
-def worlds(seed: int, count: int) -> Iterator[tuple[random.Random, Policy, tuple[Rule, ...]]]:
+def random_policies(seed: int, count: int) -> Iterator[tuple[random.Random, Policy, tuple[Rule, ...]]]:
     chance = random.Random(seed)
     for _ in range(count):
         yield chance, some_policy(chance), some_own_rules(chance)

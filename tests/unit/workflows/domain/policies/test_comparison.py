@@ -19,10 +19,10 @@ from tests.unit.workflows.domain.policies.rules import (
     clocked,
     merchant,
     own,
+    random_policies,
     some_request,
     some_rule,
     within,
-    worlds,
 )
 from workflows.domain.decisions.policy_context import context_for
 from workflows.domain.faults import FaultCode
@@ -162,7 +162,7 @@ def test_a_rule_that_is_refused_never_wins_in_any_of_500_policies() -> None:
 def refused_among(count: int) -> Counter[str]:
     """What was refused and what won under so many random policies, all of it checked."""
     seen: Counter[str] = Counter()
-    for chance, form, rules in worlds(2, count):
+    for chance, form, rules in random_policies(2, count):
         refused = harsher_rules(form, SHOP, rules, CN)
         names = {one.name for one in refused}
         seen["refused"] += len(names)

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.workflows.domain.policies.rules import BARE, WHOLE, with_rule, worlds
+from tests.unit.workflows.domain.policies.rules import BARE, WHOLE, random_policies, with_rule
 from workflows.domain.policies.document import policy_data, rules_data
 from workflows.domain.policies.form import PolicyInvalid, parse_own_rules, parse_policy, parse_rules
 
 
 def test_stored_rules_survive_the_way_to_the_database_and_back() -> None:
-    for chance, _, rules in worlds(4, 300):
+    for chance, _, rules in random_policies(4, 300):
         again = parse_rules(json.loads(json.dumps(rules_data(rules))))
         assert again == rules
         assert parse_own_rules(rules_data(rules)) == rules

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from tests.unit.workflows.domain.policies.rules import CN, ENDS, merchant, some_request, worlds
+from tests.unit.workflows.domain.policies.rules import CN, ENDS, merchant, random_policies, some_request
 from workflows.domain.decisions.policy_context import context_for
 from workflows.domain.enums import OnDeadline, Route
 from workflows.domain.policies.policy import EffectiveTerms, Policy, Timeout
@@ -29,7 +29,7 @@ def test_own_rules_never_make_any_of_a_hundred_thousand_requests_worse() -> None
 def assert_never_worse(count: int, *, least: int) -> None:
     """`least`: of each kind of outcome, so that none is left untested."""
     won: Counter[str] = Counter()
-    for chance, form, rules in worlds(1, count):
+    for chance, form, rules in random_policies(1, count):
         auto = {"CNY": 9_000} if chance.random() < 0.3 else {}
         context = context_for(form, merchant(rules, **auto), CN)
         strict = context.own

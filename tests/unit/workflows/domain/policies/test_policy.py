@@ -19,8 +19,6 @@ from workflows.domain.policies.policy import Verification
 from workflows.domain.policies.verdicts import Allowed, Denied, more_favourable, needs_second_approval
 from workflows.domain.windows import Length, Unit
 
-MICROSECOND = timedelta(microseconds=1)
-
 
 def test_a_rules_own_terms_go_before_the_policys() -> None:
     form = policy_of(
