@@ -9,6 +9,8 @@ STAMP := .venv/.installed
 # A file of tests runs in one worker, so that what its tests share is made once; tests/conftest.py begins with the longest.
 CORES := -n auto --dist loadfile --no-loadscope-reorder
 
+QUICK := -m "not slow and not long" --hypothesis-profile=quick
+
 # uv otherwise trusts only the roots it brings along, which fails behind a company's own certificate authority.
 export UV_SYSTEM_CERTS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -28,10 +30,10 @@ test-long: install ## Run the tests that take minutes: every step of every flow 
 	$(PY) -m pytest $(CORES) -m long --durations=15
 
 test-unit: install ## Run the quick ones of the tests that need no database, no network and no program
-	$(PY) -m pytest tests/unit $(CORES) -m "not slow and not long"
+	$(PY) -m pytest tests/unit $(CORES) $(QUICK)
 
 test-fast: install ## Run the unit tests and the quick ones of those that need a database
-	$(PY) -m pytest tests/unit tests/integration $(CORES) -m "not slow and not long"
+	$(PY) -m pytest tests/unit tests/integration $(CORES) $(QUICK)
 
 check: install ## The static half of the tests, each step named: layout, lint, types, layers, migrations
 	@echo "layout (ruff format)"

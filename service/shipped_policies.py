@@ -1,5 +1,6 @@
 """The policies that ship with the service: the one that a new database starts with, and templates for other markets."""
 
+from functools import cache
 from importlib.resources import files
 
 import yaml
@@ -15,6 +16,7 @@ def default_policy() -> Policy:
     return shipped_policy(_DEFAULT)
 
 
+@cache
 def shipped_policy(name: str) -> Policy:
     """One of `SHIPPED`. Raises KeyError for another name."""
     if name not in SHIPPED:

@@ -1,6 +1,7 @@
 """Fixtures of tests that need a real database or a rail in a process of its own, and what hypothesis may do in all of them."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,15 @@ Connection = Any
 
 # The same examples at every run, and however busy the machine: neither chance nor time decides a test.
 settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", settings.get_profile("suite"), max_examples=15)
 settings.load_profile("suite")
+
+gc.disable()  # until all is imported: what is imported stays, and to look through it again and again takes a fifth of the time
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

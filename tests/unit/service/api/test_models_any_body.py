@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.api.models import payments
@@ -22,7 +22,6 @@ JSON_VALUES = st.recursive(
 
 
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 @pytest.mark.slow
 def test_any_members_give_a_body_or_a_list_of_errors(model: type[Body], data: st.DataObject) -> None:
@@ -35,7 +34,7 @@ def test_any_members_give_a_body_or_a_list_of_errors(model: type[Body], data: st
     assert all(detail and detail != "Is not valid." for detail in found.values())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings().max_examples)
 @given(raw=st.binary(max_size=200))
 def test_any_bytes_give_a_body_or_a_list_of_errors(raw: bytes) -> None:
     for model in MODELS:

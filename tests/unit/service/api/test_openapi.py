@@ -12,7 +12,7 @@ from service.api.problems import RequestProblem
 from service.api.reading import idempotency_key, parse_body
 from service.api.routing import ApiRoute
 from service.api.types import Body
-from tests.unit.service.api.openapi_document import BY_NAME, DOCUMENT, ROUTES, SCHEMAS, accepts, described, resolved
+from tests.unit.service.api.openapi_document import BY_NAME, ROUTES, accepts, described, resolved, schemas, whole
 
 
 def nodes(value: object) -> Iterator[dict[str, Any]]:
@@ -27,17 +27,17 @@ def nodes(value: object) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_it_is_valid_openapi_by_an_independent_judge_and_has_every_route() -> None:
-    validate(json.loads(json.dumps(DOCUMENT)))
+    validate(json.loads(json.dumps(whole())))
 
-    found = {(path, method.upper()) for path, item in DOCUMENT["paths"].items() for method in item}
+    found = {(path, method.upper()) for path, item in whole()["paths"].items() for method in item}
     assert found == {(route.path_format, route.operation.method) for route in ROUTES}
 
 
 def test_every_reference_leads_somewhere_and_nothing_is_left_unused() -> None:
-    used = {node["$ref"] for node in nodes(DOCUMENT) if isinstance(node.get("$ref"), str)}
+    used = {node["$ref"] for node in nodes(whole()) if isinstance(node.get("$ref"), str)}
 
     assert all(resolved({"$ref": one}) for one in used)
-    assert {f"#/components/schemas/{name}" for name in SCHEMAS} <= used
+    assert {f"#/components/schemas/{name}" for name in schemas()} <= used
 
 
 def links() -> Iterator[tuple[ApiRoute, str, dict[str, Any]]]:
@@ -88,14 +88,14 @@ def test_the_links_lead_from_the_registration_to_every_step_of_a_payments_life()
 def test_every_member_of_an_answer_says_what_it_is() -> None:
     silent = [
         (name, key)
-        for name, schema in SCHEMAS.items()
+        for name, schema in schemas().items()
         if name != "WhenOut" and not name.startswith("Page_")  # its own description says it for all; of a page as well
         for key, member in schema.get("properties", {}).items()
         if not member.get("description") and not (member.get("$ref") and resolved(member).get("description"))
     ]
 
     assert silent == []
-    assert not [name for name, schema in SCHEMAS.items() if not schema.get("description") and not name.startswith("Page_")]
+    assert not [name for name, schema in schemas().items() if not schema.get("description") and not name.startswith("Page_")]
 
 
 def test_a_body_is_required_where_it_must_say_something() -> None:
@@ -128,7 +128,7 @@ def test_the_examples_of_bodies_are_accepted_by_the_schema_and_by_the_service() 
 
 @pytest.mark.slow
 def test_the_examples_of_members_fit_their_schemas() -> None:
-    members = [(name, key, member) for name, schema in SCHEMAS.items() for key, member in schema.get("properties", {}).items()]
+    members = [(name, key, member) for name, schema in schemas().items() for key, member in schema.get("properties", {}).items()]
 
     examples = [(name, key, member, example) for name, key, member in members for example in member.get("examples", ())]
 
@@ -138,18 +138,18 @@ def test_the_examples_of_members_fit_their_schemas() -> None:
 
 def test_generators_find_what_they_need() -> None:
     """No `default` on optional members of requests, which makes them required in some languages; no rule that demands a `note`."""
-    requests = {SCHEMAS[route.body_model.__name__]["description"]: route.body_model.__name__ for route in ROUTES if route.body_model}
+    requests = {schemas()[route.body_model.__name__]["description"]: route.body_model.__name__ for route in ROUTES if route.body_model}
 
     for name in requests.values():
-        schema = SCHEMAS[name]
+        schema = schemas()[name]
         assert not {"allOf", "anyOf", "oneOf", "not"} & set(schema), name
         optional = [member for key, member in schema["properties"].items() if key not in schema.get("required", ())]
         assert not [member for member in optional if "default" in member], name
     bodies = [described(route)["requestBody"]["content"]["application/json"]["schema"] for route in ROUTES if route.body_model]
     assert not [body for body in bodies if "default" in body]
-    assert "system" not in json.dumps(SCHEMAS["RequestCancellation"])
-    assert SCHEMAS["RecordOut"]["properties"]["type"]["type"] == "string"
-    assert "enum" not in SCHEMAS["RecordOut"]["properties"]["type"]
+    assert "system" not in json.dumps(schemas()["RequestCancellation"])
+    assert schemas()["RecordOut"]["properties"]["type"]["type"] == "string"
+    assert "enum" not in schemas()["RecordOut"]["properties"]["type"]
     states = next(one for one in map(resolved, described(BY_NAME["list_payments"])["parameters"]) if one["name"] == "state")
     assert states["schema"] == {"$ref": "#/components/schemas/PaymentState"}
 
@@ -265,7 +265,7 @@ def test_schema_and_service_agree_on_what_is_well_formed() -> None:
 
 
 def test_schema_and_service_agree_on_bare_idempotency_keys() -> None:
-    schema = DOCUMENT["components"]["parameters"]["IdempotencyKey"]["schema"]
+    schema = whole()["components"]["parameters"]["IdempotencyKey"]["schema"]
     cases = [("k", True), ("a" * 255, True), ("a" * 256, False), ("", False), ("a b", False), ("ü", False), ('a"b', True), ('"open', False)]
     for key, good in cases:
         try:

@@ -30,7 +30,7 @@ def test_a_cursor_leads_on_from_where_it_was_made() -> None:
     assert read_query(f"cursor={cursor.encode_id('payment_records', ID)}".encode(), ListPaymentRecords).cursor == ID
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings().max_examples)
 @given(
     at=st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 -- hypothesis adds the zone
     last=st.uuids(),
@@ -92,7 +92,7 @@ def test_an_id_cursor_that_no_such_list_gave_is_refused() -> None:
             cursor.decode_id("records", text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings().max_examples)
 @given(text=st.text(max_size=220) | st.binary(max_size=120).map(lambda raw: urlsafe_b64encode(raw).decode().rstrip("=")))
 def test_any_other_text_is_no_cursor(text: str) -> None:
     for take in (cursor.decode, cursor.decode_id):

@@ -176,7 +176,7 @@ def test_too_many_parameters_are_refused_before_they_are_read() -> None:
     assert errors_of(ListPayments, b"&".join(b"a%d=1" % n for n in range(51))) == {"/query": "Must have at most 50 parameters."}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings().max_examples)
 @given(raw=st.binary(max_size=60) | st.text(max_size=30).map(lambda text: f"reference={quote(text, errors='replace')}&limit=5".encode()))
 def test_any_query_string_is_read_or_refused(raw: bytes) -> None:
     for model in MODELS:

@@ -404,7 +404,7 @@ def test_what_is_no_entity_tag_is_malformed() -> None:
         assert [one["pointer"] for one in told(raised.value)] == ["/headers/if-match"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings().max_examples)
 @given(raw=st.binary(max_size=100) | st.text(max_size=60).map(str.encode))
 def test_any_bytes_give_a_body_or_a_problem(raw: bytes) -> None:
     for text in (raw, b'{"reason":"damaged","note":"' + raw + b'"}', b'{"reason":"damaged",' + raw + b"}"):
@@ -415,7 +415,7 @@ def test_any_bytes_give_a_body_or_a_problem(raw: bytes) -> None:
         assert outcome in ("damaged", "malformed-request", "validation-failed")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=2 * settings().max_examples)
 @given(
     chunks=st.lists(st.binary(max_size=40), max_size=4),
     headers=st.dictionaries(
@@ -429,7 +429,7 @@ async def test_no_request_makes_the_reader_raise(chunks: list[bytes], headers: d
     assert (got.failure is None) == (got.body is not None)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=2 * settings().max_examples)
 @given(members=st.dictionaries(st.sampled_from(["note", "client_reference"]), st.text(min_size=1, max_size=30)))
 async def test_whatever_is_valid_has_a_fingerprint(members: dict[str, str]) -> None:
     got = await inbound(json.dumps({"reason": "damaged", **members}).encode())

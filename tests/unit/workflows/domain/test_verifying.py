@@ -308,7 +308,7 @@ def test_every_honest_export_is_verified(records: list[Record]) -> None:
 
 
 @given(records=exports(), data=st.data())
-@settings(max_examples=200)
+@settings(max_examples=2 * settings().max_examples)
 def test_no_other_selection_or_order_fits_the_trailer(records: list[Record], data: st.DataObject) -> None:
     honest = export(records)
     other = data.draw(st.lists(st.sampled_from(honest[:-1]), max_size=len(honest) + 1) if records else st.just([]))
