@@ -36,24 +36,28 @@ INVALID = {
 }
 
 
-@pytest.mark.parametrize("sent", INVALID.values(), ids=INVALID)
-async def test_what_is_no_http_is_refused_before_the_application_is_called(sent: bytes) -> None:
-    app = Application()
+async def test_what_is_no_http_is_refused_before_the_application_is_called(subtests: pytest.Subtests) -> None:
+    async with served(app := Application(), LIMITS) as port:
+        for name, sent in INVALID.items():
+            with subtests.test(name):
+                async with clients(port) as (client,):
+                    await client.send(sent)
 
-    async with served(app, LIMITS) as port, clients(port) as (client,):
-        await client.send(sent)
-
-        assert await client.problem() == "400 invalid-http"
-    assert app.paths == []
+                    assert await client.problem() == "400 invalid-http"
+                    assert app.paths == []
 
 
-@pytest.mark.parametrize("host", [b"", b"a", b"a.test:80", b"a:", b"127.0.0.1:8000", b"[::1]:8000", b"a%2Db", b" a\t "])
-async def test_hosts_that_are_some_are_served(host: bytes) -> None:
-    async with served(Application(), LIMITS) as port, clients(port) as (client,):
-        for _ in range(2):
-            await client.send(b"GET / HTTP/1.1\r\nHost:" + host + b"\r\n\r\n")
+async def test_hosts_that_are_some_are_served(subtests: pytest.Subtests) -> None:
+    hosts = (b"", b"a", b"a.test:80", b"a:", b"127.0.0.1:8000", b"[::1]:8000", b"a%2Db", b" a\t ")
 
-            assert (await client.answer())[0] == 200
+    async with served(Application(), LIMITS) as port:
+        for host in hosts:
+            with subtests.test(host=host):
+                async with clients(port) as (client,):
+                    for _ in range(2):
+                        await client.send(b"GET / HTTP/1.1\r\nHost:" + host + b"\r\n\r\n")
+
+                        assert (await client.answer())[0] == 200
 
 
 async def test_http_1_0_needs_no_host() -> None:
@@ -94,17 +98,18 @@ ENDLESS = {
 }
 
 
-@pytest.mark.parametrize(("begin", "more", "refused"), ENDLESS.values(), ids=ENDLESS)
-async def test_what_has_no_end_is_refused(begin: bytes, more: bytes, refused: str) -> None:
-    app = Application()
+async def test_what_has_no_end_is_refused(subtests: pytest.Subtests) -> None:
+    async with served(app := Application(), LIMITS) as port:
+        for name, (begin, more, refused) in ENDLESS.items():
+            app.disconnected.clear()
+            with subtests.test(name):
+                async with clients(port) as (client,):
+                    await client.send(begin)
+                    await client.flood(more, 2_000)
 
-    async with served(app, LIMITS) as port, clients(port) as (client,):
-        await client.send(begin)
-        await client.flood(more, 2_000)
-
-        assert await client.problem() == refused
-        if begin.startswith(b"POST"):
-            await asyncio.wait_for(app.disconnected.wait(), 10)
+                    assert await client.problem() == refused
+                    if begin.startswith(b"POST"):
+                        await asyncio.wait_for(app.disconnected.wait(), 10)
 
 
 async def test_a_whole_head_in_one_packet_keeps_to_the_limits_too() -> None:
@@ -164,6 +169,7 @@ async def test_trailers_add_nothing_to_the_head() -> None:
 # Requests sent ahead.
 
 
+@pytest.mark.slow
 async def test_earlier_requests_have_their_answers_before_a_refusal() -> None:
     for bad, refused in (
         (b"nonsense\r\n\r\n", "400 invalid-http"),

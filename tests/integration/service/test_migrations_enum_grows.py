@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from tests.database import Cluster
 from tests.harness import Api, running
@@ -11,6 +12,7 @@ from tests.rails import RailProcess
 _ENUMS = "select t.oid::regtype::text from pg_type t where t.typtype = 'e' and t.typnamespace = 'public'::regnamespace order by 1"
 
 
+@pytest.mark.slow
 async def test_a_running_service_goes_on_when_every_enum_gets_another_word(cluster: Cluster, rail: RailProcess, tmp_path: Path) -> None:
     async with cluster.clone() as database, running(database, tmp_path, rail.url) as api:
         await _life(api)  # its connections know their statements, and the types in them

@@ -32,6 +32,7 @@ async def simulated(api: Api, policy: Json) -> Json:
 
 
 @pytest.mark.parametrize("name", [name for name in SHIPPED if name != "default"])
+@pytest.mark.slow
 async def test_a_shipped_policy_goes_the_whole_way(api: Api, name: str) -> None:
     policy = shipped_policy(name)
 

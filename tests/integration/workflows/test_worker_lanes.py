@@ -122,6 +122,7 @@ async def test_an_open_breaker_claims_nothing_and_costs_no_attempt(core: Scripte
     assert sum(row["attempt"] for row in before) == 4
 
 
+@pytest.mark.slow
 async def test_when_half_open_one_question_is_asked_and_then_all_go_on(core: ScriptedCore) -> None:
     await asked_for(core, 12)
     core.clock.now += timedelta(hours=1)
@@ -144,6 +145,7 @@ async def test_when_half_open_one_question_is_asked_and_then_all_go_on(core: Scr
     assert await core.pool.fetchval("select max(attempts) from leg") <= 3
 
 
+@pytest.mark.slow
 async def test_a_slow_rail_takes_no_place_from_another_nor_from_words_and_deadlines(core: ScriptedCore) -> None:
     await asked_for(core, 9, "slow")
     await asked_for(core, 9)
@@ -183,6 +185,7 @@ async def test_a_lane_that_can_claim_nothing_holds_up_no_other_and_goes_on(core:
     assert [(one["event"], one["lane"]) for one in logs if one["event"] == told] == [(told, "rail sandbox"), (told, "rechecks sandbox")]
 
 
+@pytest.mark.slow
 async def test_a_worker_whose_places_are_all_taken_still_stops(core: ScriptedCore) -> None:
     await asked_for(core, 8)
     core.clock.now += timedelta(seconds=2)

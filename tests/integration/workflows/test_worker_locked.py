@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import asyncpg
+import pytest
 
 from service import wiring
 from tests.database import Database
@@ -36,6 +37,7 @@ async def refunded(core: ScriptedCore) -> int:
     return count
 
 
+@pytest.mark.slow
 async def test_locked_payments_delay_only_themselves(core: ScriptedCore, database: Database, owner: asyncpg.Connection) -> None:
     """More of them than a worker has connections."""
     payments = await asked_for(core, LOCKED + FREE)

@@ -65,6 +65,7 @@ async def test_parts_asked_for_at_once_never_exceed_the_payment(api: Api, second
     assert sum(moved["amount"] for moved in await api.movements(payment)) == 8_000
 
 
+@pytest.mark.slow
 async def test_a_payment_registered_a_hundred_times_at_once_is_one(api: Api, second: httpx.AsyncClient) -> None:
     terms = api.terms()
 

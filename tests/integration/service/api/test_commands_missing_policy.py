@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.database import Cluster
 from tests.harness import running
 from tests.rails import RailProcess
 
 
+@pytest.mark.slow
 async def test_a_kept_reply_needs_no_policy(cluster: Cluster, rail: RailProcess, tmp_path: Path) -> None:
     async with cluster.clone() as database:
         async with running(database, tmp_path, rail.url) as api:

@@ -24,6 +24,7 @@ async def fresh(api: Api) -> AsyncIterator[httpx.AsyncClient]:
         yield http
 
 
+@pytest.mark.slow
 async def test_the_document_is_made_once_for_all_who_ask_at_once(fresh: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
@@ -40,6 +41,7 @@ async def test_the_document_is_made_once_for_all_who_ask_at_once(fresh: httpx.As
     assert len(made) == 1
 
 
+@pytest.mark.slow
 async def test_the_document_is_not_looked_through_again(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """It holds signs that are not ASCII: looking for invisible ones in 600 kB took most of each call."""
     await api.http.get("/openapi.json")

@@ -4,6 +4,8 @@ import asyncio
 import json
 from collections.abc import Callable
 
+import pytest
+
 from tests.harness import SHOP, Api, Json, assert_problem
 
 IMPORTS: list[tuple[Callable[[Json], bytes], str]] = [
@@ -33,6 +35,7 @@ async def test_an_import_names_its_first_thousand_errors(api: Api) -> None:
     assert (said["rejected"], len(said["errors"])) == (1_200, 1_000)
 
 
+@pytest.mark.slow
 async def test_an_import_of_rubbish_lets_others_have_their_turn(api: Api) -> None:
     """However many lines one packet brings."""
     turns = 0

@@ -755,6 +755,7 @@ async def test_the_same_again_is_answered_under_a_policy_that_came_since(api: Ap
     assert_problem(other, 422, "harsher-rule")
 
 
+@pytest.mark.slow
 async def test_others_are_served_while_two_hundred_rules_are_examined(api: Api) -> None:
     chance = random.Random(3)
     shown = (await api.get("/v1/policies/2026-11-a")).json()["policy"]

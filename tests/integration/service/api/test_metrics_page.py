@@ -89,6 +89,7 @@ async def test_without_its_tables_the_page_says_that_the_database_does_not_answe
     assert "refundry_calls_total" in page
 
 
+@pytest.mark.slow
 async def test_a_worker_shows_what_it_counts_and_not_what_the_database_knows() -> None:
     async with served_metrics(Settings(worker_metrics_port=0)) as address:
         assert address is not None

@@ -37,6 +37,7 @@ async def api(cluster: Cluster, rail: RailProcess, tmp_path_factory: pytest.Temp
         assert [(one.name, one.examples) for one in await run_checks(made.owner) if one.broken] == []
 
 
+@pytest.mark.slow
 async def test_each_decision_is_by_exactly_one_pinned_version(api: Api) -> None:
     async with (
         calling(create_app(api.settings, clock=api.clock)) as second,
@@ -99,6 +100,7 @@ async def test_each_decision_is_by_exactly_one_pinned_version(api: Api) -> None:
         assert len({merchant for _, merchant in pinned}) > 2
 
 
+@pytest.mark.slow
 async def test_of_two_publishers_of_one_version_one_wins(api: Api) -> None:
     async with calling(create_app(api.settings, clock=api.clock)) as second:
         for _ in range(PUBLISHER_ROUNDS):
@@ -113,6 +115,7 @@ async def test_of_two_publishers_of_one_version_one_wins(api: Api) -> None:
             assert kept["published_by"] == ("olga" if won is answers[0] else "omar")
 
 
+@pytest.mark.slow
 async def test_of_two_publishers_of_the_same_both_have_it(api: Api) -> None:
     async with calling(create_app(api.settings, clock=api.clock)) as second:
         for _ in range(PUBLISHER_ROUNDS):

@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 from uuid import uuid4
 
+import pytest
+
 from tests.harness import Api, Json, assert_problem
 from tests.integration.service.api.deciding import OTHER_SHOP, for_agents, handed_off, later, taken
 from workflows.domain.times import rfc3339
@@ -118,6 +120,7 @@ async def test_a_merchants_queue_shows_what_to_decide_on(api: Api) -> None:
     assert (await api.get(f"{queue}&merchant_id={shop}", "merchant", merchant=OTHER_SHOP)).json()["data"] == []
 
 
+@pytest.mark.slow
 async def test_what_is_overdue_comes_first(api: Api) -> None:
     """Struck or not: a case that was raised to a supervisor keeps its deadline, and a clock that no worker has come to is over, too."""
     agent = f"agent-{uuid4().hex}"

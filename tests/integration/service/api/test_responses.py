@@ -162,6 +162,7 @@ async def test_a_list_is_walked_whole_while_others_write(api: Api, ticks: bool) 
         assert [one for one in found if one in set(made)] == made[::-1]
 
 
+@pytest.mark.slow
 async def test_every_list_can_be_walked(api: Api) -> None:
     payment = await api.register()
     for _ in range(5):

@@ -86,6 +86,7 @@ async def test_the_import_is_no_payment(api: Api) -> None:
     assert_problem(await api.http.get("/v1/payments/importing"), 401, "unauthenticated")
 
 
+@pytest.mark.slow
 async def test_what_has_no_token_minds_no_parameter_of_a_prober_or_a_rail(api: Api) -> None:
     for path in ("/healthz?probe=1", "/docs?x=1", "/problems?x=1", "/openapi.json?v=2"):
         assert (await api.http.get(path)).status_code == 200, path

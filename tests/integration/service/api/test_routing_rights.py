@@ -134,6 +134,7 @@ async def test_a_kept_answer_is_not_given_to_another_merchant_of_the_same_name(a
     assert_problem(await api.post(path, body, role="merchant", sub="clerk", merchant="shop-1", key=key), 404, "not-found")
 
 
+@pytest.mark.slow
 async def test_a_merchants_lists_hold_its_own_and_no_filter_widens_them(api: Api, theirs: Json) -> None:
     payment, cancellation = theirs["payment"], theirs["cancellation"]
     own = await api.register(wallet_id="wallet-of-shop-1")

@@ -244,6 +244,7 @@ async def stops(_: Request, writer: asyncio.StreamWriter) -> None:
 
 
 @pytest.mark.parametrize("answer", [silent, stops, drips, hesitates])
+@pytest.mark.slow
 async def test_an_answer_that_is_late(answer: Answer) -> None:
     async def second_is_late(request: Request, writer: asyncio.StreamWriter) -> None:
         await (answering(REPLY) if len(rail.requests) == 1 else answer)(request, writer)
@@ -352,6 +353,7 @@ def garbled() -> Iterator[bytes]:
         yield bytes(reply)
 
 
+@pytest.mark.slow
 async def test_no_answer_raises() -> None:
     replies = garbled()
 
@@ -365,6 +367,7 @@ async def test_no_answer_raises() -> None:
     assert Unknown("timeout") not in seen
 
 
+@pytest.mark.slow
 async def test_all_this_on_the_loop_of_the_service() -> None:
     """The service runs on uvloop, whose connections are its own."""
 

@@ -150,6 +150,7 @@ class TestVerify:
         assert "\x1b" not in said(console)
         assert "[bold]evil" in said(console)
 
+    @pytest.mark.slow
     def test_a_big_file_shows_how_far_it_is(self, tmp_path: Path, ours: EvidenceKey) -> None:
         console = Console(file=io.StringIO(), width=200, force_terminal=True)
         file = put(tmp_path / "x.ndjson", signed(chain("long", 25_000), ours))

@@ -3,6 +3,7 @@
 from typing import Any
 
 import asyncpg
+import pytest
 
 from tests.database import Database
 from tests.write_catalog import fresh_catalog
@@ -65,6 +66,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 async def test_every_change_shows_at_its_object(owner: Any) -> None:
     """Each is taken back: the roles are those of the whole server."""
     wanted = wanted_catalog()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from tests.database import Cluster
 from tests.harness import Api, running
@@ -13,6 +14,7 @@ WATCHED = ["payment", "cancellation", "leg", "record", "job", "kept_reply", "per
 _WHOLE = "select relname, seq_scan from pg_stat_user_tables where relname = any($1) and seq_scan > 0"
 
 
+@pytest.mark.slow
 async def test_no_request_reads_a_whole_table_however_empty_it_was_once(cluster: Cluster, rail: RailProcess, tmp_path: Path) -> None:
     async with cluster.clone() as database:
         async with running(database, tmp_path, rail.url) as api:
