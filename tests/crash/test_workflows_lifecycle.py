@@ -48,7 +48,7 @@ SPANS = tuple(
     for span in ({"seconds": 1}, {"seconds": 11}, {"seconds": 100}, {"minutes": 31}, {"days": 2}, {"days": 8}, {"days": 16})
 )
 
-EXAMPLES = [6, pytest.param(30, marks=pytest.mark.long)]
+EXAMPLES = [3, pytest.param(30, marks=pytest.mark.long)]
 _BOUNDED = settings(
     stateful_step_count=40,
     derandomize=True,

@@ -25,6 +25,9 @@ async def api(cluster: Cluster, rail: RailProcess, tmp_path_factory: pytest.Temp
     """The service; when all is over, every record that the tests left must verify."""
     async with cluster.clone() as database, running(database, tmp_path_factory.mktemp("api"), rail.url) as made:
         yield made
+        assert await made.owner.fetchval("select count(*) from policy") == 1, (
+            "a policy for all was published: that wants a service of its own"
+        )
         exported = (await made.get("/v1/records/export", "auditor")).content
         key = made.keys.evidence.verifier_key()
         checked = verify_export(

@@ -66,13 +66,28 @@ async def _copy(
         pieces.append(piece)
         size += len(piece)
         if size >= BLOCK_BYTES:
-            await room.acquire()
+            try:
+                await room.acquire()
+            except asyncio.CancelledError:
+                _cancel_soon()
+                return
             blocks.put_nowait(b"".join(pieces))
             pieces, size = [], 0
 
     await connection.copy_from_query(query, *values, output=take, timeout=NO_TIMEOUT)
     if pieces:
         blocks.put_nowait(b"".join(pieces))
+
+
+def _cancel_soon() -> None:
+    """Cancel the task that runs this at its next wait.
+
+    asyncpg takes an output that is cancelled for a copy at work, asks PostgreSQL to cancel it, and then waits for its end: for ever, where
+    what it had read already held the end (`copy_out` in asyncpg's protocol.pyx, 0.32). Cancelled where it waits for more, it knows.
+    """
+    task = asyncio.current_task()
+    if task is not None:
+        task.cancel()
 
 
 async def _stop(copying: asyncio.Task[None]) -> None:

@@ -33,7 +33,7 @@ async def unchanging(source: Source) -> AsyncIterator[asyncpg.Connection]:
 async def _roll_back(transaction: Any, connection: asyncpg.Connection) -> None:
     """Where PostgreSQL does not answer, the connection is ended: nothing was written, and its place is somebody else's.
 
-    asyncpg first waits for the end of what was cancelled before, without a limit: a copy that was left while PostgreSQL was sending it.
+    asyncpg first waits for the end of what was cancelled before, without a limit: for ever, where the line is dead.
     """
     try:
         async with asyncio.timeout(ROLLBACK_SECONDS_MAX):

@@ -143,6 +143,7 @@ async def test_workers_whose_clocks_are_an_hour_off_strike_each_deadline_once_an
     await core.check(book=False)
 
 
+@pytest.mark.long
 async def test_deadlines_that_pass_while_everything_is_stopped_are_struck_afterwards(
     database: Database, pool: Any, core: MortalCore, rail: RailProcess
 ) -> None:

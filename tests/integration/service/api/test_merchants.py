@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -755,8 +756,16 @@ async def test_the_same_again_is_answered_under_a_policy_that_came_since(api: Ap
     assert_problem(other, 422, "harsher-rule")
 
 
+@pytest.fixture
+async def own_api(cluster: Cluster, rail: RailProcess, tmp_path: Path) -> AsyncIterator[Api]:
+    """A service whose policies decide no other test's payments."""
+    async with cluster.clone() as database, running(database, tmp_path, rail.url) as made:
+        yield made
+
+
 @pytest.mark.slow
-async def test_others_are_served_while_two_hundred_rules_are_examined(api: Api) -> None:
+async def test_others_are_served_while_two_hundred_rules_are_examined(own_api: Api) -> None:
+    api = own_api
     chance = random.Random(3)
     shown = (await api.get("/v1/policies/2026-11-a")).json()["policy"]
     many = [*shown["rules"], *(some_rule(chance, f"p-{n}", CLOCKS) for n in range(200 - len(shown["rules"])))]

@@ -22,7 +22,7 @@ from tests.integration.service.api.walking import Scene, Tally, agreeing, walk
 from tests.rails import RailProcess
 from workflows.domain.enums import Role
 
-FEW, EXAMPLES = 2, 6  # of each operation and mode
+FEW, EXAMPLES = 1, 6  # of each operation and mode
 WHOLE_POLICIES = ("publish_policy", "simulate_policy", "put_merchant")  # take their time to generate: two thirds of the examples
 ROUNDS, ROUNDS_MAX, WALKS, STEPS = 8, 24, 2, 14  # rounds of walks: so many, and more until each operation was reached
 OPERATIONS = [one for one in declared_operations() if one.in_schema]

@@ -1,15 +1,18 @@
 """Many lines taken at once say the same as line by line, however the stream is cut; a copy waits for its reader and ends with it."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from hashlib import sha256
 from itertools import groupby
 
+import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.database import Database
 from workflows.domain.canonical import canonical
 from workflows.domain.exports import ExportDigest, Totals, export_lines_of
 from workflows.storage.copying import BLOCK_BYTES, BLOCKS_AHEAD, copied, parse_columns
@@ -19,6 +22,7 @@ CHAINS = st.sampled_from(["pay_1", "pay_2", "service", 'odd "\\\n\t退'])
 ROWS = st.lists(st.tuples(CHAINS, st.integers(1, 2**31 - 1), TEXT), max_size=12)
 _COPY_ESCAPES = {"\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
 
+HANG_SECONDS_MAX = 20  # only bounds a hang
 Row = tuple[str, int, str]
 
 
@@ -91,12 +95,18 @@ class Endless:
     """A connection whose copy never ends by itself."""
 
     taken = 0
+    taken_for_unfinished = False
     ended = False
 
     async def copy_from_query(self, _: str, *, output: Callable[[bytes], Awaitable[None]], **_more: object) -> None:
         try:
             while True:
-                await output(b"x" * BLOCK_BYTES + b"\n")
+                await asyncio.sleep(0)  # as PostgreSQL sends it
+                try:
+                    await output(b"x" * BLOCK_BYTES + b"\n")
+                except asyncio.CancelledError:
+                    self.taken_for_unfinished = True
+                    raise
                 self.taken += 1
         finally:
             await asyncio.sleep(0)  # as a connection that has something left to do
@@ -111,6 +121,27 @@ async def test_a_slow_reader_is_waited_for() -> None:
             await asyncio.sleep(0)
         assert connection.taken <= 1 + BLOCKS_AHEAD
     assert connection.ended
+    assert not connection.taken_for_unfinished
+
+
+async def test_a_copy_that_is_left_when_its_end_was_read_already_holds_up_no_next_statement(database: Database) -> None:
+    """All that PostgreSQL has to say is there before it is read, 256 KiB at a time, so that the third read holds the end."""
+    connection = await asyncpg.connect(database.app_url, ssl=False)
+    try:
+        for kib in (560, 600, 640, 680, 720):
+            async with aclosing(copied(connection, f"select repeat('x', 1023) from generate_series(1, {kib})")) as blocks:  # noqa: S608
+                begun = asyncio.ensure_future(anext(blocks))
+                for _ in range(5):
+                    await asyncio.sleep(0)  # the query is sent
+                time.sleep(0.1)  # nothing is read while PostgreSQL sends; where it takes longer, the fault would not show
+                await begun
+                for _ in range(100):
+                    await asyncio.sleep(0)
+
+            async with asyncio.timeout(HANG_SECONDS_MAX):
+                assert await connection.fetchval("select 1") == 1
+    finally:
+        connection.terminate()
 
 
 async def test_a_reader_cancelled_again_and_again_leaves_no_copy_behind() -> None:
