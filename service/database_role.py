@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from workflows.storage.guards import APP_ROLE, CREATE_APP_ROLE
+from workflows.storage.app_role import APP_ROLE, CREATE_APP_ROLE
 
 Connection = Any  # an asyncpg connection; asyncpg ships no types
 

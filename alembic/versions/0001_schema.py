@@ -6,7 +6,7 @@ Written out as SQL, words and all, as it was on its day: what tables.py says lat
 from collections.abc import Iterator
 
 from alembic import op
-from workflows.storage import guards
+from workflows.storage import app_role, guards
 
 revision = "0001"
 down_revision = None
@@ -359,7 +359,7 @@ def upgrade() -> None:
     # Waiting for a lock blocks everybody who comes after: rather give up, and be run again.
     op.execute("set local lock_timeout = '3s'")
     op.execute("set local statement_timeout = '60s'")
-    for statement in (*TABLES, *INDEXES, guards.CREATE_REFUSAL, *_triggers(), guards.CREATE_APP_ROLE, *_grants()):
+    for statement in (*TABLES, *INDEXES, guards.CREATE_REFUSAL, *_triggers(), app_role.CREATE_APP_ROLE, *_grants()):
         op.execute(statement)
 
 

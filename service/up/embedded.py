@@ -31,7 +31,7 @@ from service.database_role import prepare_role
 from service.private_files import FileUnusable, close_to_others, open_private, read_port, read_word, unusable, write_private
 from service.up.postmaster import is_running, postmaster, processes_in
 from service.up.user_namespace import NOBODY
-from workflows.storage.guards import APP_ROLE
+from workflows.storage.app_role import APP_ROLE
 
 OWNER = "refundry"  # owns the tables and migrates them
 DATABASE = "refundry"

@@ -62,7 +62,7 @@ def serve(
     limits = limits or HttpLimits()
     connections_max = min(limits.connections_max, int(raise_open_files_limit() * _FILES_SHARE))
     limits = replace(limits, connections_max=connections_max)
-    config = configuration(app, limits, log_config=None, backlog=_BACKLOG, timeout_graceful_shutdown=stop_seconds)
+    config = configuration(app, limits, backlog=_BACKLOG, timeout_graceful_shutdown=stop_seconds)
     server = _Server(config)
     server.interruptible = interruptible
     settle_garbage_collection()
@@ -72,9 +72,10 @@ def serve(
 
 
 def configuration(app: ASGIApplication, limits: HttpLimits | None = None, **more: Any) -> uvicorn.Config:
-    """Our uvicorn settings: HTTP/1.1 only, within limits, no access log, no `Server` header."""
+    """Our uvicorn settings: HTTP/1.1 only, within limits, no access log, no `Server` header; what it logs is ours to write."""
     protocol = http11_protocol(limits or HttpLimits(), raw_problem)
-    return uvicorn.Config(app, http=protocol, ws="none", access_log=False, server_header=False, proxy_headers=False, **more)
+    ours: dict[str, Any] = {"ws": "none", "access_log": False, "log_config": None, "server_header": False, "proxy_headers": False}
+    return uvicorn.Config(app, http=protocol, **ours, **more)
 
 
 def limits_from(settings: Settings) -> HttpLimits:

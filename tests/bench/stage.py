@@ -22,7 +22,7 @@ from tests.bench.usage import Reading, cpu_seconds, read_postgres
 from workflows.clock_and_ids import utc_now
 from workflows.domain import ids
 from workflows.domain.enums import Role
-from workflows.storage.guards import APP_ROLE
+from workflows.storage.app_role import APP_ROLE
 
 READY_SECONDS_MAX = 60
 _TOKEN_SECONDS = 6 * 3600

@@ -25,7 +25,7 @@ from tests.bench import client, stage, stock, usage
 from tests.bench.figures import Figures, per
 from tests.bench.plan import Plan, Reporter
 from workflows.domain.enums import Role
-from workflows.storage.guards import APP_ROLE
+from workflows.storage.app_role import APP_ROLE
 
 _CALLERS = 8
 _DRAIN_SECONDS_MAX = 300

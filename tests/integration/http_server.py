@@ -130,7 +130,7 @@ class Client:
 async def served(app: serving.ASGIApplication, limits: HttpLimits) -> AsyncIterator[int]:
     """The port at which our server answers for an application, within these limits."""
     listening = serving.listen("127.0.0.1", 0)
-    server = Server(serving.configuration(app, limits, log_config=None, timeout_graceful_shutdown=1))
+    server = Server(serving.configuration(app, limits, timeout_graceful_shutdown=1))
     running = asyncio.create_task(server.serve([listening]))
     try:
         yield listening.getsockname()[1]

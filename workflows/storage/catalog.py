@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import asyncpg
 from msgspec import Struct
 
+from workflows.storage.app_role import APP_ROLE
 from workflows.storage.catalog_query import OBJECTS
-from workflows.storage.guards import APP_ROLE
 
 Objects: TypeAlias = dict[str, str]  # by an object's name, its definition
 

@@ -3,7 +3,7 @@
 Whoever owns the tables is `owner` here. It is read with an empty search path, so that every name is written whole.
 """
 
-from workflows.storage.guards import APP_ROLE
+from workflows.storage.app_role import APP_ROLE
 
 
 def _own(catalog: str, oid: str) -> str:

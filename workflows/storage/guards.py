@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from sqlalchemy import Table
 
 from workflows.storage import tables
+from workflows.storage.app_role import APP_ROLE
 from workflows.storage.tables.form import Verb, guard_of
-
-APP_ROLE = "refundry_app"  # what the service and the workers run as
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +35,6 @@ RIGHTS: dict[str, Rights] = {
     "alembic_version": Rights(frozenset({"select"})),  # /readyz asks whether the schema is the one that the code wants
 }
 TRIGGERS: dict[str, frozenset[Verb]] = {name: guard.refused for name, guard in _GUARDS.items() if guard.refused}
-
-# The role belongs to the whole cluster: another database, or another migrator, may have made it, or make it at this moment.
-CREATE_APP_ROLE = f"""
-do $$
-begin
-  if not exists (select from pg_roles where rolname = '{APP_ROLE}') then
-    create role {APP_ROLE} nologin;
-  end if;
-exception
-  when duplicate_object or unique_violation then null;
-end
-$$
-"""
 
 # An integrity error that names the trigger, so that it is told apart like a constraint, and tells a person what to do instead.
 CREATE_REFUSAL = """

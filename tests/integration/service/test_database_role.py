@@ -8,7 +8,7 @@ import pytest
 
 from service.database_role import prepare_role
 from tests.database import Database
-from workflows.storage.guards import APP_ROLE
+from workflows.storage.app_role import APP_ROLE
 
 ROLE = 'we"ird rôle; --'
 FIRST, SECOND = "p'w\"\\d%I$1", "second"

@@ -44,6 +44,13 @@ A_MONTH: Json = {
 }
 
 
+@pytest.fixture
+async def own_api(cluster: Cluster, rail: RailProcess, tmp_path: Path) -> AsyncIterator[Api]:
+    """A service whose policies decide no other test's payments."""
+    async with cluster.clone() as database, running(database, tmp_path, rail.url) as made:
+        yield made
+
+
 @pytest.fixture(scope="module")
 async def api(cluster: Cluster, rail: RailProcess, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
     """A service of its own; when all is over, every invariant must hold."""
@@ -733,8 +740,9 @@ async def test_a_rule_that_never_decides_is_refused(api: Api, rule: Json) -> Non
     assert [one["pointer"] for one in said["errors"]] == ["/rules/0"]
 
 
-async def test_the_same_again_is_answered_under_a_policy_that_came_since(api: Api) -> None:
+async def test_the_same_again_is_answered_under_a_policy_that_came_since(own_api: Api) -> None:
     """And so is a version that no longer is the newest."""
+    api = own_api
     shop = new_id()
     rules = [{**TWO_HOURS, "when": {**TWO_HOURS["when"], "currency": "CHF"}}]
     first = await put(api, shop, body(rules=rules))
@@ -754,13 +762,6 @@ async def test_the_same_again_is_answered_under_a_policy_that_came_since(api: Ap
     assert (again.status_code, again.json()) == (200, first.json())
     assert_problem(stale, 412, "version-mismatch", current_version=1)
     assert_problem(other, 422, "harsher-rule")
-
-
-@pytest.fixture
-async def own_api(cluster: Cluster, rail: RailProcess, tmp_path: Path) -> AsyncIterator[Api]:
-    """A service whose policies decide no other test's payments."""
-    async with cluster.clone() as database, running(database, tmp_path, rail.url) as made:
-        yield made
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ import pytest
 from service.settings import environment_for_child
 from service.up import embedded, user_namespace
 from tests import ROOT
-from workflows.storage.guards import APP_ROLE
+from workflows.storage.app_role import APP_ROLE
 
 pytestmark = pytest.mark.slow
 

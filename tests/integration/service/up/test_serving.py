@@ -32,7 +32,7 @@ class Server(uvicorn.Server):
 async def served(app: serving.ASGIApplication) -> AsyncIterator[int]:
     """The port at which our server answers for an application."""
     listening = serving.listen("127.0.0.1", 0)
-    server = Server(serving.configuration(app, log_config=None))
+    server = Server(serving.configuration(app))
     running = asyncio.create_task(server.serve([listening]))
     try:
         yield listening.getsockname()[1]
