@@ -26,7 +26,7 @@ from workflows.storage.jobs import Claim, Queue
 
 SEED = 11
 PAIRS = 1_000
-FEW = 40  # of a variant of a race, and where it is to be quick
+FEW = 24  # of a variant of a race, and where it is to be quick
 STEERED_MAX = 20  # of each order that is steered; of few pairs every second one is
 AT_ONCE = 8
 DELAY_SECONDS_MAX = 0.004  # about as long as a command takes

@@ -205,7 +205,6 @@ SCRIPTS = {
     ),
 }
 QUICK = (  # the others take long together
-    "one of two failed, closed",
     "one of two failed, redirected",
     "void waits for somebody, closed",
 )

@@ -126,7 +126,7 @@ def test_it_prints_addresses_and_a_token_for_each_role(shared: Up) -> None:
     assert "***@" in said, "the database's password stays out"
 
 
-@pytest.mark.parametrize("order", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("order", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_it_stops_all_of_it_cleanly(start: Callable[..., Up], directory: Path, order: signal.Signals) -> None:
     running = start().ready()
 
@@ -215,6 +215,7 @@ def test_a_database_that_dies_is_started_again_at_its_port(start: Callable[..., 
     until(server.running, "alive again, at the same port")
 
 
+@pytest.mark.long
 def test_a_child_that_dies_is_started_again_and_the_port_stays_open(start: Callable[..., Up]) -> None:
     running = start().ready()
     first = who_answers(running.api())

@@ -73,6 +73,7 @@ async def test_no_more_texts_are_read_than_are_shown(api: Api) -> None:
     assert (await api.get(f"/v1/cancellations/{cancellation}", "agent")).json()["note"] == "mine"
 
 
+@pytest.mark.long
 async def test_nobody_asks_for_ever(api: Api) -> None:
     """Not even a refusal is put on record any more: a history has an end."""
     payment = await api.register(completed_at=api.clock.ago(days=400))

@@ -125,6 +125,7 @@ def test_a_running_server_is_adopted_not_started_again(directory: Path) -> None:
     assert postmaster(directory) == before
 
 
+@pytest.mark.long
 def test_it_outlives_a_killed_parent_and_is_adopted_and_stopped_by_another(directory: Path) -> None:
     program = f"""
 import os; from pathlib import Path; from service.up import embedded
@@ -155,6 +156,7 @@ def test_it_recovers_after_kill_9_of_the_postmaster(directory: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="only where /proc tells who runs in the directory")
+@pytest.mark.long
 def test_a_stale_pid_file_that_names_another_living_process_is_no_hindrance(directory: Path) -> None:
     server = embedded.start(directory, SMALL)
     server.stop()
@@ -168,6 +170,7 @@ def test_a_stale_pid_file_that_names_another_living_process_is_no_hindrance(dire
     assert postmaster(directory) != os.getpid()
 
 
+@pytest.mark.long
 def test_two_that_start_at_once_get_the_same_server(directory: Path) -> None:
     servers: list[embedded.Server] = []
     threads = [threading.Thread(target=lambda: servers.append(embedded.start(directory, SMALL))) for _ in range(3)]
@@ -181,6 +184,7 @@ def test_two_that_start_at_once_get_the_same_server(directory: Path) -> None:
     assert len(set(servers)) == 1
 
 
+@pytest.mark.long
 def test_another_port_is_taken_when_the_remembered_one_is_in_use(directory: Path) -> None:
     import socket
 
@@ -207,6 +211,7 @@ def test_a_server_of_another_directory_on_the_remembered_port_is_not_ours(
     assert not stranger.running()
 
 
+@pytest.mark.long
 def test_half_an_initdb_is_thrown_away(directory: Path) -> None:
     unfinished = directory / "postgres" / "data.unfinished"
     unfinished.mkdir(parents=True)
@@ -277,6 +282,7 @@ def test_a_normal_user_needs_nothing_special(nobodys_directory: Path) -> None:
     assert done.stdout.strip() == str(user_namespace.NOBODY)
 
 
+@pytest.mark.long
 def test_root_goes_on_as_nobody_where_nobody_began(nobodys_directory: Path) -> None:
     (nobodys_directory / "postgres").mkdir(mode=0o700)
     os.chown(nobodys_directory / "postgres", user_namespace.NOBODY, user_namespace.NOBODY)  # begun so: goes on so
