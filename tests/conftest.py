@@ -111,17 +111,17 @@ async def own_rail(receiver: "Receiver", tmp_path: Path) -> "AsyncIterator[RailP
 
 @pytest.fixture(scope="session")
 async def caller(shared_rail: "RailProcess") -> "AsyncIterator[Caller]":
-    from tests.rails import calling
+    from tests.rails import rail_caller
 
-    async with calling(shared_rail) as made:
+    async with rail_caller(shared_rail) as made:
         yield made
 
 
 @pytest.fixture
 async def own_caller(own_rail: "RailProcess") -> "AsyncIterator[Caller]":
-    from tests.rails import calling
+    from tests.rails import rail_caller
 
-    async with calling(own_rail) as made:
+    async with rail_caller(own_rail) as made:
         yield made
 
 

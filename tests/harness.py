@@ -44,6 +44,7 @@ from workflows.domain.ids import payment_id
 from workflows.domain.legs import Leg
 from workflows.domain.model import Actor, Funding, IdempotentResponse, Item, ItemQuantity, Snapshot
 from workflows.domain.ports import Provider
+from workflows.domain.times import rfc3339
 from workflows.flows.rails import Rails
 from workflows.storage.notifications import ReceivedNotification
 from workflows.storage.policies import publish_first
@@ -259,6 +260,12 @@ class ScriptedCore(Core):
 
         await self.command(payment, key, decide)
 
+    async def leg(self) -> Leg:
+        """The first leg of a new payment that is to be cancelled."""
+        payment = await self.pay("p-1")
+        await self.ask(payment)
+        return (await self.legs(payment))[0]
+
     async def say(self, leg: Leg, word: str) -> None:
         """The rail sends a notification about a leg; it is stored, and acted on by the next `work`."""
         body = json.dumps({"rail_key": leg.rail_key, "word": word, "amount": leg.amount, "currency": leg.currency}).encode()
@@ -356,6 +363,18 @@ class Api:
     async def records(self, payment: Json) -> list[Json]:
         return list((await self.get(f"/v1/payments/{payment['id']}/records?limit=200", "auditor")).json()["data"])
 
+    async def walk(self, path: str, role: str, size: int, **query: str) -> list[Json]:
+        """Every entry of a list, page by page."""
+        found: list[Json] = []
+        cursor = None
+        while True:
+            page = (await self.get(path, role, params={"limit": size, **query, **({"cursor": cursor} if cursor else {})})).json()
+            assert set(page) == {"data", "next_cursor"}
+            assert 0 < len(page["data"]) <= size or not found
+            found += page["data"]
+            if (cursor := page["next_cursor"]) is None:
+                return found
+
     async def movements(self, payment: Json) -> list[Json]:
         """What the rail really moved."""
         found = await self.rail.get("/sandbox/movements", params={"payment_reference": payment["reference"]})
@@ -364,6 +383,11 @@ class Api:
     async def rows(self) -> dict[str, int]:
         """How many rows each table has."""
         return {table: await self.owner.fetchval(f"select count(*) from {table}") for table in TABLES}  # noqa: S608 -- our own names
+
+    def word(self, key: str, status: str = "succeeded", **more: object) -> Json:
+        """What the rail may say of a refund, as it writes it."""
+        usual = {"id": uuid4().hex, "rail_key": key, "status": status, "at": rfc3339(self.clock.now), "amount": 10_000, "currency": "CNY"}
+        return {**usual, "provider_refund_id": "re_1", **more}
 
     async def notify(self, said: Json, *, secret: str = SECRET, age: timedelta = timedelta(0)) -> httpx.Response:
         """A word of the rail, signed."""

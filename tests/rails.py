@@ -138,7 +138,7 @@ def order(provider_reference: str, *, amount: int = 1250, currency: str = "CNY")
 
 
 @asynccontextmanager
-async def calling(rail: RailProcess) -> AsyncIterator[Caller]:
+async def rail_caller(rail: RailProcess) -> AsyncIterator[Caller]:
     async with (
         rail_client(connections=100) as client,
         httpx.AsyncClient(base_url=rail.url, timeout=PATIENCE_SECONDS, trust_env=False) as http,

@@ -17,7 +17,7 @@ from tests.crash.workflows.test_flows import FLOWS, VOIDS, assert_ended, play, r
 from tests.database import Cluster
 from workflows.domain.enums import LegKind, PaymentState
 
-QUICK = {("refund", "timeout_before_effect"), ("void", "timeout_before_effect")}
+QUICK = {("void", "timeout_before_effect")}
 FAULTS = ("ok", "timeout_before_effect", "slow:25s")  # answered, lost on the way, and still at work
 
 

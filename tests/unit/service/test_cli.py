@@ -9,7 +9,8 @@ import pytest
 
 from service import cli
 from service.auth.keys import load_or_create_keys
-from service.settings import PREFIX, Settings
+
+pytestmark = pytest.mark.usefixtures("empty_environment")
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,6 @@ class Done:
 
 
 Refundry = Callable[..., Done]
-
-
-@pytest.fixture(autouse=True)
-def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No variable of ours, and no `.env` but the test's own."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(PREFIX + name.upper(), raising=False)
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture

@@ -10,13 +10,7 @@ from pydantic import SecretStr, ValidationError
 from service import settings
 from service.settings import PREFIX, Settings, configured, environment_for_child, load, show, without_password
 
-
-@pytest.fixture(autouse=True)
-def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No variable of ours, and no `.env` but the test's own."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(PREFIX + name.upper(), raising=False)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("empty_environment")
 
 
 def test_the_defaults_are_productions() -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import asdict, replace
 
 from service.sandbox.faults import KINDS_DEFAULT
 from service.sandbox.ledger import Instruction, Ledger, SendResult
-from tests.rails import Caller, RailProcess, Receiver, calling, noticed, order
+from tests.rails import Caller, RailProcess, Receiver, noticed, order, rail_caller
 from workflows.domain.ports import Absent, Done, Order, Pending, ProviderUnavailable, Unknown
 
 
@@ -36,7 +36,7 @@ async def test_killed_before_the_reply(own_rail: RailProcess, own_caller: Caller
     assert await own_caller.provider.refund(wanted) == ProviderUnavailable()
     await own_rail.start()
 
-    async with calling(own_rail) as again:
+    async with rail_caller(own_rail) as again:
         assert len(await again.moved(wanted)) == movements
         assert isinstance(await again.provider.find(wanted), Done if movements else Absent)
         assert await again.provider.refund(replace(wanted, amount=1)) == Unknown("http_409")
@@ -52,7 +52,7 @@ async def test_attempts_are_counted_over_a_crash(own_rail: RailProcess, own_call
     await own_rail.kill()
     await own_rail.start()
 
-    async with calling(own_rail) as again:
+    async with rail_caller(own_rail) as again:
         assert await again.provider.refund(wanted) == ProviderUnavailable(1.0)
         assert isinstance(await again.provider.refund(wanted), Done)
 
@@ -70,7 +70,7 @@ async def test_what_is_due_and_what_is_owed_survives(own_rail: RailProcess, own_
     assert await noticed(lambda: receiver.words(due.rail_key), lambda words: len(words) == 2) == ["succeeded", "returned"]
     first, *more = await noticed(lambda: receiver.about(owed.rail_key), lambda seen: len(seen) >= 2)
     assert {delivery.body for delivery in more} == {first.body}
-    async with calling(own_rail) as again:
+    async with rail_caller(own_rail) as again:
         assert len(await again.moved(due)) == 1
 
 
@@ -92,7 +92,7 @@ async def test_every_acknowledged_movement_survives_a_kill_under_load(own_rail: 
     await asyncio.gather(*senders)
     await own_rail.start()
 
-    async with calling(own_rail) as again:
+    async with rail_caller(own_rail) as again:
         moved = [movement["rail_key"] for movement in await again.moved(sent[0])]
         assert len(moved) == len(set(moved))
         assert {wanted.rail_key for wanted in acknowledged} <= set(moved) <= {wanted.rail_key for wanted in sent}
@@ -104,7 +104,7 @@ async def test_random_faults_survive_a_crash_and_never_move_twice(own_rail: Rail
     await own_rail.kill()
     await own_rail.start()
 
-    async with calling(own_rail) as again:
+    async with rail_caller(own_rail) as again:
         assert (await again.http.get("/sandbox/faults")).json() == wish
         # The faults are chosen by the key: the same keys at every run, so that chance decides nothing.
         made = [replace(order("ok"), rail_key=sha256(str(number).encode()).hexdigest()) for number in range(40)]

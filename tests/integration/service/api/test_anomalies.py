@@ -9,21 +9,14 @@ import httpx
 import pytest
 
 from tests.harness import Api, Json, amounts, assert_problem, funding
-from tests.integration.service.api.test_responses import walk
-from workflows.domain.times import rfc3339
 
 NOTE: Json = {"action": "note", "note": "looked into"}
 ADOPT: Json = {"action": "adopt", "note": "the statement shows it"}
 REFUND: Json = {"action": "refund", "note": "taken after the cancellation"}
 
 
-def word(api: Api, key: str, status: str, **more: object) -> Json:
-    usual = {"id": uuid4().hex, "rail_key": key, "status": status, "at": rfc3339(api.clock.now), "amount": 10_000, "currency": "CNY"}
-    return {**usual, "provider_refund_id": "re_1", **more}
-
-
 async def heard(api: Api, key: str, status: str, **more: object) -> None:
-    assert (await api.notify(word(api, key, status, **more))).status_code == 200
+    assert (await api.notify(api.word(key, status, **more))).status_code == 200
     await api.worker.drain()
 
 
@@ -122,7 +115,7 @@ async def test_the_list_is_walked_whole_newest_first_with_words_of_no_payment(ap
         api.clock.now += timedelta(seconds=1)
         made.append((await captured_late(api))[1]["id"])
     for query in ({}, {"state": "open"}):
-        found = [one["id"] for one in await walk(api, "/v1/anomalies", "auditor", 4, **query)]
+        found = [one["id"] for one in await api.walk("/v1/anomalies", "auditor", 4, **query)]
 
         assert len(set(found)) == len(found)
         assert [one for one in found if one in made] == made[::-1]

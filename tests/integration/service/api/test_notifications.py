@@ -6,7 +6,6 @@ from uuid import uuid4
 import pytest
 
 from tests.harness import Api, Json, assert_problem
-from workflows.domain.times import rfc3339
 
 
 async def pending(api: Api) -> tuple[Json, Json, str]:
@@ -21,16 +20,11 @@ async def pending(api: Api) -> tuple[Json, Json, str]:
     return payment, cancellation, key
 
 
-def word(api: Api, key: str, status: str = "succeeded", **more: object) -> Json:
-    usual = {"id": uuid4().hex, "rail_key": key, "status": status, "at": rfc3339(api.clock.now), "amount": 10_000, "currency": "CNY"}
-    return {**usual, "provider_refund_id": "re_1", **more}
-
-
 async def test_a_word_is_stored_then_acted_on(api: Api) -> None:
     payment, cancellation, key = await pending(api)
     before = await api.payment(payment)
 
-    response = await api.notify(word(api, key))
+    response = await api.notify(api.word(key))
 
     assert response.status_code == 200
     assert await api.payment(payment) == before
@@ -43,14 +37,14 @@ async def test_a_word_is_stored_then_acted_on(api: Api) -> None:
 
 async def test_the_same_word_again_changes_nothing(api: Api) -> None:
     payment, _, key = await pending(api)
-    said = word(api, key)
+    said = api.word(key)
     await api.notify(said)
     await api.worker.drain()
     rows, records = await api.rows(), await api.records(payment)
 
     assert (await api.notify(said)).status_code == 200
     assert await api.rows() == rows
-    assert (await api.notify(word(api, key))).status_code == 200
+    assert (await api.notify(api.word(key))).status_code == 200
     await api.worker.drain()
 
     assert await api.records(payment) == records
@@ -60,8 +54,8 @@ async def test_the_same_word_again_changes_nothing(api: Api) -> None:
 async def test_words_in_disorder_come_to_the_same(api: Api) -> None:
     payment, cancellation, key = await pending(api)
 
-    await api.notify(word(api, key))
-    await api.notify(word(api, key, "pending"))
+    await api.notify(api.word(key))
+    await api.notify(api.word(key, "pending"))
     await api.worker.drain()
 
     assert (await api.payment(payment))["state"] == "refunded"
@@ -71,7 +65,7 @@ async def test_words_in_disorder_come_to_the_same(api: Api) -> None:
 async def test_a_decline_by_notification_needs_attention(api: Api) -> None:
     payment, cancellation, key = await pending(api)
 
-    await api.notify(word(api, key, "failed", failure_code="account_closed"))
+    await api.notify(api.word(key, "failed", failure_code="account_closed"))
     await api.worker.drain()
 
     assert (await api.cancellation(cancellation))["state"] == "needs_attention"
@@ -80,10 +74,10 @@ async def test_a_decline_by_notification_needs_attention(api: Api) -> None:
 
 async def test_money_that_comes_back_reopens_the_cancellation(api: Api) -> None:
     payment, cancellation, key = await pending(api)
-    await api.notify(word(api, key))
+    await api.notify(api.word(key))
     await api.worker.drain()
 
-    await api.notify(word(api, key, "returned", failure_code="account_closed"))
+    await api.notify(api.word(key, "returned", failure_code="account_closed"))
     await api.worker.drain()
 
     after = await api.payment(payment)
@@ -94,7 +88,7 @@ async def test_money_that_comes_back_reopens_the_cancellation(api: Api) -> None:
 async def test_a_word_about_another_amount_is_an_anomaly_and_refunds_nothing(api: Api) -> None:
     payment, _, key = await pending(api)
 
-    await api.notify(word(api, key, amount=9_999))
+    await api.notify(api.word(key, amount=9_999))
     await api.worker.drain()
 
     assert "payment.anomaly" in [record["type"] for record in await api.records(payment)]
@@ -106,7 +100,7 @@ async def test_a_word_about_an_unknown_key_is_kept(api: Api, status: str) -> Non
     before = await api.rows()
 
     for key in ("0" * 64, uuid4().hex * 2, "not one of ours", "x" * 255):
-        assert (await api.notify(word(api, key, status, failure_code="x"))).status_code == 200
+        assert (await api.notify(api.word(key, status, failure_code="x"))).status_code == 200
     await api.worker.drain()
 
     after = await api.rows()
@@ -119,7 +113,7 @@ async def test_a_word_about_an_unknown_key_is_kept(api: Api, status: str) -> Non
 @pytest.mark.parametrize(("status", "more", "kind"), [("succeeded", {"amount": 9_999}, "amount_mismatch"), ("strange", {}, "unreadable")])
 async def test_one_word_is_one_anomaly_however_often_it_comes(api: Api, status: str, more: Json, kind: str) -> None:
     payment, _, key = await pending(api)
-    said = word(api, key, status, **more)
+    said = api.word(key, status, **more)
     before = await api.rows()
 
     for id_ in (said["id"], said["id"], uuid4().hex) if status == "succeeded" else (said["id"], said["id"]):
@@ -139,14 +133,14 @@ async def test_who_cannot_sign_is_nobody(api: Api) -> None:
     bearer = {"authorization": f"Bearer {api.token('operator')}", "content-type": "application/json"}
 
     answers = [
-        await api.http.post(path, json=word(api, key)),
-        await api.http.post(path, json=word(api, key), headers=bearer),
-        await api.http.post(path, json=word(api, key), headers={"refundry-sandbox-signature": "t=1,v1=00"}),
-        await api.http.post(path, json=word(api, key), headers={"refundry-sandbox-signature": "\x7f" * 500}),
-        await api.notify(word(api, key), secret="another"),
-        await api.notify(word(api, key), secret=""),
-        await api.notify(word(api, key), age=timedelta(minutes=6)),
-        await api.notify(word(api, key), age=-timedelta(minutes=6)),
+        await api.http.post(path, json=api.word(key)),
+        await api.http.post(path, json=api.word(key), headers=bearer),
+        await api.http.post(path, json=api.word(key), headers={"refundry-sandbox-signature": "t=1,v1=00"}),
+        await api.http.post(path, json=api.word(key), headers={"refundry-sandbox-signature": "\x7f" * 500}),
+        await api.notify(api.word(key), secret="another"),
+        await api.notify(api.word(key), secret=""),
+        await api.notify(api.word(key), age=timedelta(minutes=6)),
+        await api.notify(api.word(key), age=-timedelta(minutes=6)),
     ]
 
     for answer in answers:
@@ -158,11 +152,11 @@ async def test_who_cannot_sign_is_nobody(api: Api) -> None:
 
 async def test_a_signature_is_of_its_own_body(api: Api) -> None:
     _, _, key = await pending(api)
-    signed = await api.notify(word(api, key, "pending"))
+    signed = await api.notify(api.word(key, "pending"))
     signature = signed.request.headers["refundry-sandbox-signature"]
     headers = {"refundry-sandbox-signature": signature, "content-type": "application/json"}
 
-    forged = await api.http.post("/v1/providers/sandbox/notifications", json=word(api, key), headers=headers)
+    forged = await api.http.post("/v1/providers/sandbox/notifications", json=api.word(key), headers=headers)
 
     assert_problem(forged, 401, "unauthenticated")
 
@@ -173,4 +167,4 @@ async def test_rails_that_are_not_there(api: Api, provider: str) -> None:
 
 
 async def test_a_word_too_long_is_refused(api: Api) -> None:
-    assert_problem(await api.notify(word(api, "0" * 64, more="x" * 300_000)), 413, "body-too-large")
+    assert_problem(await api.notify(api.word("0" * 64, more="x" * 300_000)), 413, "body-too-large")

@@ -70,6 +70,7 @@ def toolchain(tmp_path_factory: pytest.TempPathFactory) -> Toolchain:
     return made
 
 
+@pytest.mark.long
 async def test_the_python_client_calls_every_operation_s_example(api: Api, made: Any) -> None:
     calls = [one for one in await example_calls(api, DOCUMENT) if one.name not in NOT_IN_PYTHON]
     usual = {"base_url": "http://service.test", "httpx_args": {"transport": api.http._transport}}
@@ -117,6 +118,7 @@ def in_utc(value: Json) -> Any:
     return json.loads(json.dumps(value).replace('+00:00"', 'Z"'))
 
 
+@pytest.mark.long
 async def test_the_python_client_takes_a_payment_through_its_life(api: Api, made: Any) -> None:
     models = import_module("made_client.models")
     transport = {"transport": api.http._transport}

@@ -125,19 +125,6 @@ async def test_a_cancellation_has_a_version_of_its_own(api: Api) -> None:
     assert (withdrawn.status_code, withdrawn.headers["etag"], withdrawn.json()["version"]) == (200, '"2"', 2)
 
 
-async def walk(api: Api, path: str, role: str, size: int, **query: str) -> list[Json]:
-    """Every entry of a list, page by page."""
-    found: list[Json] = []
-    cursor = None
-    while True:
-        page = (await api.get(path, role, params={"limit": size, **query, **({"cursor": cursor} if cursor else {})})).json()
-        assert set(page) == {"data", "next_cursor"}
-        assert 0 < len(page["data"]) <= size or not found
-        found += page["data"]
-        if (cursor := page["next_cursor"]) is None:
-            return found
-
-
 @pytest.mark.parametrize("ticks", [False, True])
 async def test_a_list_is_walked_whole_while_others_write(api: Api, ticks: bool) -> None:
     wallet, made = f"walker-{ticks}", []
@@ -152,7 +139,7 @@ async def test_a_list_is_walked_whole_while_others_write(api: Api, ticks: bool) 
             api.clock.now += timedelta(milliseconds=1 if ticks else 0)
 
     writing = asyncio.create_task(write())
-    found = [one["id"] for one in await walk(api, "/v1/payments", "agent", 3, wallet_id=wallet)]
+    found = [one["id"] for one in await api.walk("/v1/payments", "agent", 3, wallet_id=wallet)]
     stop.set()
     await writing
 
@@ -182,7 +169,7 @@ async def test_every_list_can_be_walked(api: Api) -> None:
     for path, (entries, query) in whole.items():
         assert len(entries) >= 5
         for size in (1, 2, len(entries)):
-            assert await walk(api, path, "auditor", size, **query) == entries
+            assert await api.walk(path, "auditor", size, **query) == entries
     sequences = [record["sequence"] for record in whole[f"/v1/payments/{payment['id']}/records"][0]]
     assert sequences == list(range(1, len(sequences) + 1))
     assert [record["sequence"] for record in whole["/v1/records"][0]] == sequences[::-1]

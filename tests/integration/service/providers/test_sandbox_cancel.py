@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from service.providers.sandbox import SandboxProvider
 from tests.integration.raw_server import answering, http, raw_server
 from tests.integration.service.providers.test_sandbox import WANTED, provider, said
-from tests.rails import Caller, RailProcess, Receiver, calling, noticed, order
+from tests.rails import Caller, RailProcess, Receiver, noticed, order, rail_caller
 from workflows.domain.ports import Absent, Declined, Done, NeedsAction, Order, Outcome, Pending, ProviderUnavailable, Settled, Unknown
 
 pytestmark = pytest.mark.slow
@@ -90,13 +90,13 @@ async def test_it_can_be_cancelled_after_the_rail_was_killed_and_stays_so(own_ra
     await own_rail.kill()
     assert await own_caller.provider.cancel(wanted) == ProviderUnavailable()
     await own_rail.start()
-    async with calling(own_rail) as again:
+    async with rail_caller(own_rail) as again:
         assert isinstance(await again.provider.find(wanted), NeedsAction)
         assert await again.provider.cancel(wanted) == CANCELLED
     await own_rail.kill()
     await own_rail.start()
 
-    async with calling(own_rail) as again:
+    async with rail_caller(own_rail) as again:
         assert await again.provider.find(wanted) == await again.provider.refund(wanted) == CANCELLED
 
 

@@ -13,7 +13,7 @@ from msgspec.structs import asdict, replace
 from service.providers.sandbox import SandboxProvider, rail_client
 from service.sandbox.ledger import Instruction, Ledger
 from service.sandbox.server import ROWS_AT_ONCE
-from tests.rails import PATIENCE_SECONDS, Caller, RailProcess, Receiver, calling, eventually, noticed, order
+from tests.rails import PATIENCE_SECONDS, Caller, RailProcess, Receiver, eventually, noticed, order, rail_caller
 from workflows.domain.ports import Absent, Declined, Done, NeedsAction, Order, Pending, ProviderUnavailable, Returned, Settled, Unknown
 
 pytestmark = pytest.mark.slow
@@ -294,7 +294,7 @@ async def test_the_whole_ledger_can_be_read_at_once_or_in_pages(tmp_path: Path) 
     rail = RailProcess(tmp_path)
     await rail.start()
 
-    async with calling(rail) as caller:
+    async with rail_caller(rail) as caller:
         whole = (await caller.http.get("/sandbox/movements")).json()
         parts = [(await caller.http.get("/sandbox/movements", params={"limit": 1500})).json()]
         while (after := parts[-1]["next_after"]) is not None:

@@ -266,6 +266,7 @@ async def test_no_time_limit_cuts_a_slow_reader(server: embedded.Server) -> None
         assert await pool.fetchval("show statement_timeout") == "500ms"
 
 
+@pytest.mark.long
 async def test_fifty_thousand_records_in_constant_memory(server: embedded.Server) -> None:
     await fill_big(server)
     async with asyncpg.create_pool(server.owner_url("big"), ssl=False, min_size=1, max_size=2) as pool:

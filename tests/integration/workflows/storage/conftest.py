@@ -1,4 +1,4 @@
-"""A hundred thousand payments that are made once for all tests of one worker."""
+"""A hundred thousand payments that are made once for all tests of one worker, and the service's own connection."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.database import Cluster
+from tests.database import Cluster, Database
 from tests.integration.workflows.storage import crowd
 
 Connection = Any  # asyncpg ships no types
@@ -33,6 +33,14 @@ async def crowded(cluster: Cluster, crowd_template: str) -> AsyncIterator[Connec
             yield connected
         finally:
             await connected.close()
+
+
+@pytest.fixture(scope="module")
+async def application(shared: Database) -> AsyncIterator[Connection]:
+    """A connection as the service has it, to the database that a module's tests share."""
+    connected = await asyncpg.connect(shared.app_url, ssl=False)
+    yield connected
+    await connected.close()
 
 
 @pytest.fixture

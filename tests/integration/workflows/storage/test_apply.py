@@ -27,12 +27,6 @@ async def put_off(core: ScriptedCore, leg: Leg, seconds: int) -> Change:
     return change
 
 
-async def a_leg(core: ScriptedCore) -> Leg:
-    payment = await core.pay("p-1")
-    await core.ask(payment)
-    return (await core.legs(payment))[0]
-
-
 async def claimed(core: ScriptedCore) -> Claim:
     (claim,) = await core.store.claim(
         [Queue(JobKind.move, "sandbox")], now=core.clock.now, monotonic=0.0, lease=timedelta(seconds=10), limit=1
@@ -41,7 +35,7 @@ async def claimed(core: ScriptedCore) -> Claim:
 
 
 async def test_of_two_changes_to_one_version_the_second_writes_nothing(core: ScriptedCore) -> None:
-    leg = await a_leg(core)
+    leg = await core.leg()
     first, second = await put_off(core, leg, 10), await put_off(core, leg, 20)
     keep = ResponseToKeep(caller="c", key="k", reply=IdempotentResponse(fingerprint="f", status=200, body=b"{}"), at=core.clock.now)
 
@@ -55,7 +49,7 @@ async def test_of_two_changes_to_one_version_the_second_writes_nothing(core: Scr
 
 
 async def test_who_lost_the_job_writes_nothing_and_leaves_it_to_its_holder(core: ScriptedCore) -> None:
-    leg = await a_leg(core)
+    leg = await core.leg()
     late = await claimed(core)
     core.clock.now += timedelta(seconds=11)
     holder = await claimed(core)
@@ -68,7 +62,7 @@ async def test_who_lost_the_job_writes_nothing_and_leaves_it_to_its_holder(core:
 
 
 async def test_a_change_that_comes_too_late_leaves_the_job_alone(core: ScriptedCore) -> None:
-    leg = await a_leg(core)
+    leg = await core.leg()
     claim = await claimed(core)
     first, second = await put_off(core, leg, 10), await put_off(core, leg, 20)
     await core.store.apply(first)

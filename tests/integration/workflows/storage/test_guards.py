@@ -94,13 +94,6 @@ async def shared(cluster: Cluster) -> AsyncIterator[Database]:
 
 
 @pytest.fixture(scope="module")
-async def application(shared: Database) -> AsyncIterator[Connection]:
-    connection = await asyncpg.connect(shared.app_url, ssl=False)
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture(scope="module")
 async def possessor(shared: Database) -> AsyncIterator[Connection]:
     """The owner, with a row in every table."""
     connection = await asyncpg.connect(shared.owner_url, ssl=False)

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from tests.harness import ScriptedCore
 from workflows.clock_and_ids import new_id
 from workflows.domain.enums import JobKind
-from workflows.domain.legs import Leg
 from workflows.flows.rails import Rails
 from workflows.storage.jobs import Claim, Queue
 from workflows.storage.notifications import ReceivedNotification
@@ -17,18 +16,12 @@ LEASE = timedelta(seconds=10)
 MOVES = [Queue(JobKind.move, "sandbox")]
 
 
-async def a_leg(core: ScriptedCore) -> Leg:
-    payment = await core.pay("p-1")
-    await core.ask(payment)
-    return (await core.legs(payment))[0]
-
-
 async def claim(core: ScriptedCore, *, now: datetime | None) -> list[Claim]:
     return await core.store.claim(MOVES, now=now, monotonic=100.0, lease=LEASE, limit=5)
 
 
 async def test_a_worker_takes_no_job_of_a_rail_that_it_lacks(core: ScriptedCore) -> None:
-    leg = await a_leg(core)
+    leg = await core.leg()
     before = await core.pool.fetchrow("select * from job where subject_id = $1", leg.id)
     rails = Rails(providers={})
     without = Worker(core.runner.runtime, rails, WorkerConfig())
@@ -40,7 +33,7 @@ async def test_a_worker_takes_no_job_of_a_rail_that_it_lacks(core: ScriptedCore)
 
 async def test_leases_and_due_times_are_the_databases_whatever_the_worker_believes(core: ScriptedCore) -> None:
     """No moment is given: the database's own clock counts, as in production."""
-    await a_leg(core)
+    await core.leg()
     await core.pool.execute("update job set attempt = attempt + 1, leased_until = clock_timestamp()")
     await core.pool.execute("update job set run_at = clock_timestamp() + interval '1 hour', leased_until = null")
     assert await claim(core, now=None) == []
@@ -58,7 +51,7 @@ async def test_leases_and_due_times_are_the_databases_whatever_the_worker_believ
 
 async def test_a_worker_that_has_no_time_left_does_not_call(core: ScriptedCore) -> None:
     """It was frozen between its intent and its call, for longer than its lease."""
-    leg = await a_leg(core)
+    leg = await core.leg()
     ticks = iter((0.0, LEASE.total_seconds() - 0.5))  # when the job is taken, and before the call
     runtime = replace(core.runner.runtime, monotonic=lambda: next(ticks))
     worker = Worker(runtime, replace(core.worker.rails, call_seconds_max=1.0), WorkerConfig(lease=LEASE))

@@ -68,7 +68,7 @@ def test_a_chain_may_begin_late_where_the_export_does() -> None:
     assert [(finding.line, finding.fault, finding.sequence) for finding in verdict.findings] == [(1, ExportFault.gap, 3)]
 
 
-@pytest.mark.parametrize("flip", [0x01, 0x20, 0x80, 0xFF])
+@pytest.mark.parametrize("flip", [0x20, *(pytest.param(bits, marks=pytest.mark.long) for bits in (0x01, 0x80, 0xFF))])
 @pytest.mark.slow
 def test_every_byte_counts(flip: int) -> None:
     whole = b"".join(LINES)
