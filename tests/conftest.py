@@ -25,6 +25,11 @@ settings.load_profile("suite")
 gc.disable()  # until all is imported: what is imported stays, and to look through it again and again takes a fifth of the time
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if session.config.pluginmanager.has_plugin("dsession"):  # it gives out the tests to workers, and imports none
+        gc.enable()
+
+
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()

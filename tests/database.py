@@ -1,6 +1,7 @@
 """A PostgreSQL for the length of a test run, with a fresh copy of the migrated database for every test that asks."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ _TEMPLATE = "template_migrated"
 # Tests kill programs, never the machine: what the kernel has is safe, and a copy takes a third of the time. In memory it takes a tenth.
 _SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "512MB"}
 _MEMORY = Path("/dev/shm")  # noqa: S108 -- what is made there has a random name and is closed to others
-_MEMORY_BYTES_MIN = 4 << 30
+_MEMORY_BYTES_PER_WORKER = 2 << 30
 _numbers = count(1)
 
 
@@ -79,10 +80,20 @@ def cluster() -> Iterator[Cluster]:
 
 
 def _memory() -> Path | None:
-    """A file system in memory with enough room, where there is one."""
-    if not os.access(_MEMORY, os.W_OK | os.X_OK) or shutil.disk_usage(_MEMORY).free < _MEMORY_BYTES_MIN:
+    """A file system in memory with room for all workers' servers, where there is one and the machine has that memory."""
+    needed = _MEMORY_BYTES_PER_WORKER * int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if not os.access(_MEMORY, os.W_OK | os.X_OK) or min(shutil.disk_usage(_MEMORY).free, _available_bytes()) < needed:
         return None
     return _MEMORY
+
+
+def _available_bytes() -> int:
+    """What Linux has free; of a container's limit (control groups, version 2) half."""
+    available = re.search(r"^MemAvailable:\s+(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    limit = Path("/sys/fs/cgroup/memory.max")
+    limited = limit.read_text().strip() if limit.exists() else "max"
+    found = int(available[1]) * 1024 if available else 0
+    return found if limited == "max" else min(found, int(limited) // 2)
 
 
 def in_thread(work: Callable[[], None]) -> None:

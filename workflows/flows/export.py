@@ -27,6 +27,15 @@ select min(occurred_at)
 _NEXT_MOMENT_OF_MERCHANT = f"{_NEXT_MOMENT} and merchant_id = $3"
 
 
+# A day takes as long as its reader, who may also leave us waiting between two: whoever serves him bounds that. PostgreSQL looks whether
+# we are still there, and sorts nothing to the end that nobody reads.
+_TIME = """
+set local statement_timeout = 0;
+set local idle_in_transaction_session_timeout = 0;
+set local client_connection_check_interval = '1s'
+"""
+
+
 async def export_lines(
     source: Source,
     *,
@@ -71,8 +80,7 @@ async def _blocks(source: Source, scope: Scope) -> AsyncGenerator[list[list[byte
     Day by day, since a sort of the whole table would keep the first byte waiting for the last record.
     """
     async with unchanging(source) as connection:
-        # A day takes as long as its reader, who may also leave us waiting between two: whoever serves him bounds that.
-        await connection.execute("set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0")
+        await connection.execute(_TIME)
         async with aclosing(_days(connection, scope)) as days:
             async for start, end in days:
                 async with aclosing(copied(connection, _ROWS, start, end, scope.merchant_id)) as blocks:

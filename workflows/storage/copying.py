@@ -18,7 +18,8 @@ async def copied(connection: asyncpg.Connection, query: str, *values: datetime |
     """The rows of `query` in blocks, each given as its columns. Values are as PostgreSQL writes them; none may be null.
 
     It takes as long as its reader, so no time limit holds on our side; a server's `statement_timeout` does, unless it is set to none.
-    Close it (`contextlib.aclosing`) when leaving early: the connection can be used again then.
+    Close it (`contextlib.aclosing`) when leaving early. The connection is ended then, unless the copy was over: asyncpg (0.32, `copy_out`)
+    may wait for ever for the end of a copy that it cancels, where it has read that end, or take what still comes for another answer.
     """
     blocks: asyncio.Queue[bytes | None] = asyncio.Queue()
     room = asyncio.Semaphore(BLOCKS_AHEAD)
@@ -30,6 +31,8 @@ async def copied(connection: asyncpg.Connection, query: str, *values: datetime |
             yield parse_columns(block)
         await copying
     finally:
+        if not copying.done():
+            connection.terminate()
         await _stop(copying)
 
 
@@ -66,11 +69,7 @@ async def _copy(
         pieces.append(piece)
         size += len(piece)
         if size >= BLOCK_BYTES:
-            try:
-                await room.acquire()
-            except asyncio.CancelledError:
-                _cancel_soon()
-                return
+            await room.acquire()
             blocks.put_nowait(b"".join(pieces))
             pieces, size = [], 0
 
@@ -79,19 +78,8 @@ async def _copy(
         blocks.put_nowait(b"".join(pieces))
 
 
-def _cancel_soon() -> None:
-    """Cancel the task that runs this at its next wait.
-
-    asyncpg takes an output that is cancelled for a copy at work, asks PostgreSQL to cancel it, and then waits for its end: for ever, where
-    what it had read already held the end (`copy_out` in asyncpg's protocol.pyx, 0.32). Cancelled where it waits for more, it knows.
-    """
-    task = asyncio.current_task()
-    if task is not None:
-        task.cancel()
-
-
 async def _stop(copying: asyncio.Task[None]) -> None:
-    """Cancel the copy and see its end, also where we are cancelled meanwhile: its connection is free only then."""
+    """Cancel the copy and see its end, also where we are cancelled meanwhile."""
     copying.cancel()
     interrupted: asyncio.CancelledError | None = None
     while not copying.done():

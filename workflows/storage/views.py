@@ -35,6 +35,8 @@ async def _roll_back(transaction: Any, connection: asyncpg.Connection) -> None:
 
     asyncpg first waits for the end of what was cancelled before, without a limit: for ever, where the line is dead.
     """
+    if connection.is_closed():  # by whoever left a copy
+        return
     try:
         async with asyncio.timeout(ROLLBACK_SECONDS_MAX):
             await transaction.rollback()

@@ -105,7 +105,7 @@ SCRIPTS = {
         reason=Reason.unauthorised,
     ),
 }
-QUICK = ("accepted",)  # the others take long together
+QUICK = ("accepted", "return sent too late")  # the others take long together
 
 
 @pytest.fixture(scope="module")

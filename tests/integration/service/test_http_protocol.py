@@ -39,6 +39,7 @@ INVALID = {
 async def test_what_is_no_http_is_refused_before_the_application_is_called(subtests: pytest.Subtests) -> None:
     async with served(app := Application(), LIMITS) as port:
         for name, sent in INVALID.items():
+            app.paths.clear()
             with subtests.test(name):
                 async with clients(port) as (client,):
                     await client.send(sent)
@@ -101,7 +102,7 @@ ENDLESS = {
 async def test_what_has_no_end_is_refused(subtests: pytest.Subtests) -> None:
     async with served(app := Application(), LIMITS) as port:
         for name, (begin, more, refused) in ENDLESS.items():
-            app.disconnected.clear()
+            app.disconnected = asyncio.Event()
             with subtests.test(name):
                 async with clients(port) as (client,):
                     await client.send(begin)

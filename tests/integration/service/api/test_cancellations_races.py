@@ -78,6 +78,7 @@ async def test_a_payment_registered_a_hundred_times_at_once_is_one(api: Api, sec
     assert len(await api.records(answers[0].json())) == 1
 
 
+@pytest.mark.slow
 async def test_settling_and_cancelling_at_once_leaves_one_history(api: Api, second: httpx.AsyncClient) -> None:
     for _ in range(5):
         payment = await api.register(completed_at=None)

@@ -135,6 +135,7 @@ async def test_nothing_is_ordered_while_an_outcome_is_open(api: Api) -> None:
         assert_problem(await step(api, seen, name, "agent", body), 409, "invalid-state", state="needs_attention")
 
 
+@pytest.mark.slow
 async def test_a_supervisor_records_what_the_rail_s_books_say_and_another_person_goes_on(api: Api) -> None:
     payment, cancellation = await unheard(api)
     leg = cancellation["refund"]["legs"][0]
@@ -166,6 +167,7 @@ async def test_whoever_works_on_it_sees_what_was_sent_and_every_answer(api: Api)
         assert (await api.get(f"/v1/cancellations/{cancellation['id']}", role)).json()["attention"] == []
 
 
+@pytest.mark.slow
 async def test_stuck_money_has_a_clock_and_is_handed_out_and_raised(api: Api) -> None:
     _, cancellation = await stuck(api, "decline:account_closed")
     assert (cancellation["deadline_at"] is not None, cancellation["assigned_to"], cancellation["on_deadline"]) == (True, None, "agent")

@@ -58,6 +58,7 @@ async def is_too_much(api: Api, sub: str, limit: str, **members: Any) -> httpx.R
     return response
 
 
+@pytest.mark.slow
 async def test_so_many_requests_a_day(api: Api) -> None:
     agent = somebody()
     for number in range(4):

@@ -6,6 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -44,21 +45,27 @@ A_MONTH: Json = {
 }
 
 
-@pytest.fixture
-async def own_api(cluster: Cluster, rail: RailProcess, tmp_path: Path) -> AsyncIterator[Api]:
-    """A service whose policies decide no other test's payments."""
-    async with cluster.clone() as database, running(database, tmp_path, rail.url) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-async def api(cluster: Cluster, rail: RailProcess, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+@asynccontextmanager
+async def checked(cluster: Cluster, directory: Path, rail: RailProcess) -> AsyncIterator[Api]:
     """A service of its own; when all is over, every invariant must hold."""
-    async with cluster.clone() as database, running(database, tmp_path_factory.mktemp("merchants"), rail.url) as made:
+    async with cluster.clone() as database, running(database, directory, rail.url) as made:
         last = await made.owner.fetchval("select max(occurred_at) from record")  # no version is older than the policy
         made.clock.now = (last + timedelta(days=1)).replace(hour=12, minute=0, second=0, microsecond=0)
         yield made
         assert [(one.name, one.examples) for one in await run_checks(made.owner) if one.broken] == []
+
+
+@pytest.fixture(scope="module")
+async def api(cluster: Cluster, rail: RailProcess, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    async with checked(cluster, tmp_path_factory.mktemp("merchants"), rail) as made:
+        yield made
+
+
+@pytest.fixture
+async def own_api(cluster: Cluster, rail: RailProcess, tmp_path: Path) -> AsyncIterator[Api]:
+    """For a test that publishes a policy: it decides no other test's payments."""
+    async with checked(cluster, tmp_path, rail) as made:
+        yield made
 
 
 def body(**members: Any) -> Json:
@@ -306,6 +313,7 @@ async def test_if_match_keeps_two_operators_apart(api: Api) -> None:
     assert (await put(api, shop, body(name="late"), headers={"if-match": '"1", "2"'})).json()["version"] == 3
 
 
+@pytest.mark.slow
 async def test_of_many_at_once_none_is_lost(api: Api) -> None:
     shop, number = new_id(), 20
     async with calling(create_app(api.settings, clock=api.clock)) as second:
@@ -742,21 +750,20 @@ async def test_a_rule_that_never_decides_is_refused(api: Api, rule: Json) -> Non
 
 async def test_the_same_again_is_answered_under_a_policy_that_came_since(own_api: Api) -> None:
     """And so is a version that no longer is the newest."""
-    api = own_api
     shop = new_id()
     rules = [{**TWO_HOURS, "when": {**TWO_HOURS["when"], "currency": "CHF"}}]
-    first = await put(api, shop, body(rules=rules))
-    shown = (await api.get("/v1/policies/2026-11-a")).json()["policy"]
+    first = await put(own_api, shop, body(rules=rules))
+    shown = (await own_api.get("/v1/policies/2026-11-a")).json()["policy"]
     kinder = {"name": "swiss", "when": {**COMPLETED, "currency": "CHF"}, "route": "automatic"}
-    published = await api.post(
+    published = await own_api.post(
         "/v1/policies",
-        {**shown, "version": "swiss", "effective_from": api.clock.ago(), "rules": [kinder, *shown["rules"]]},
+        {**shown, "version": "swiss", "effective_from": own_api.clock.ago(), "rules": [kinder, *shown["rules"]]},
         role="operator",
     )
 
-    again = await put(api, shop, body(rules=rules))
-    stale = await put(api, shop, body(rules=rules, name="new"), headers={"if-match": '"7"'})
-    other = await put(api, shop, body(rules=rules, name="new"))
+    again = await put(own_api, shop, body(rules=rules))
+    stale = await put(own_api, shop, body(rules=rules, name="new"), headers={"if-match": '"7"'})
+    other = await put(own_api, shop, body(rules=rules, name="new"))
 
     assert (first.status_code, published.status_code) == (201, 201)
     assert (again.status_code, again.json()) == (200, first.json())
@@ -766,12 +773,11 @@ async def test_the_same_again_is_answered_under_a_policy_that_came_since(own_api
 
 @pytest.mark.slow
 async def test_others_are_served_while_two_hundred_rules_are_examined(own_api: Api) -> None:
-    api = own_api
     chance = random.Random(3)
-    shown = (await api.get("/v1/policies/2026-11-a")).json()["policy"]
+    shown = (await own_api.get("/v1/policies/2026-11-a")).json()["policy"]
     many = [*shown["rules"], *(some_rule(chance, f"p-{n}", CLOCKS) for n in range(200 - len(shown["rules"])))]
-    published = await api.post(
-        "/v1/policies", {**shown, "version": "many", "effective_from": api.clock.ago(), "rules": many}, role="operator"
+    published = await own_api.post(
+        "/v1/policies", {**shown, "version": "many", "effective_from": own_api.clock.ago(), "rules": many}, role="operator"
     )
     assert published.status_code == 201, published.text
     sent = body(rules=[some_rule(chance, f"own-{n}", OWN_CLOCKS) for n in range(200)])
@@ -780,13 +786,13 @@ async def test_others_are_served_while_two_hundred_rules_are_examined(own_api: A
         waits: list[float] = []
         while not examined.done():
             started = time.monotonic()
-            assert (await api.get("/v1/policies/2026-11-a")).status_code == 200
+            assert (await own_api.get("/v1/policies/2026-11-a")).status_code == 200
             waits.append(time.monotonic() - started)
             await asyncio.sleep(0.01)
         return waits
 
     started = time.monotonic()
-    examined = asyncio.create_task(put(api, new_id(), sent))
+    examined = asyncio.create_task(put(own_api, new_id(), sent))
     waits = await served()
     answer = await examined
 

@@ -204,6 +204,7 @@ async def test_a_body_has_a_limit(api: Api) -> None:
     assert_problem(await publish(api, large), 413, "body-too-large")
 
 
+@pytest.mark.slow
 async def test_operators_at_once_publish_one_after_the_other(api: Api) -> None:
     before = (await api.rows())["policy"]
     async with calling(create_app(api.settings, clock=api.clock)) as second:

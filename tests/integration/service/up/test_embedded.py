@@ -184,7 +184,6 @@ def test_two_that_start_at_once_get_the_same_server(directory: Path) -> None:
     assert len(set(servers)) == 1
 
 
-@pytest.mark.long
 def test_another_port_is_taken_when_the_remembered_one_is_in_use(directory: Path) -> None:
     import socket
 
@@ -211,7 +210,6 @@ def test_a_server_of_another_directory_on_the_remembered_port_is_not_ours(
     assert not stranger.running()
 
 
-@pytest.mark.long
 def test_half_an_initdb_is_thrown_away(directory: Path) -> None:
     unfinished = directory / "postgres" / "data.unfinished"
     unfinished.mkdir(parents=True)

@@ -266,6 +266,15 @@ async def test_no_time_limit_cuts_a_slow_reader(server: embedded.Server) -> None
         assert await pool.fetchval("show statement_timeout") == "500ms"
 
 
+async def test_postgresql_looks_whether_the_reader_is_still_there(small: asyncpg.Pool) -> None:
+    """Who left while a day was sorted leaves no backend that sorts it to the end."""
+    async with small.acquire() as connection:
+        async with aclosing(export_csv(connection, start=None, end=None)) as stream:
+            await anext(stream)  # the first day was short: its copy is over, the transaction is not
+            during = await connection.fetchval("show client_connection_check_interval")
+        assert (during, await connection.fetchval("show client_connection_check_interval")) == ("1s", "0")
+
+
 @pytest.mark.long
 async def test_fifty_thousand_records_in_constant_memory(server: embedded.Server) -> None:
     await fill_big(server)
