@@ -12,7 +12,7 @@ CORES := -n auto --dist loadfile --no-loadscope-reorder
 QUICK := -p no:xdist -m "not slow and not long" --hypothesis-profile=quick
 # Two processes, each of which imports its own half only: workers that all collect everything take as long again.
 define side_by_side
-$(PY) -m pytest $(QUICK) $(2) >.venv/second-half.txt 2>&1 & second=$$!; trap 'kill $$second 2>/dev/null' EXIT; \
+$(PY) -m pytest $(QUICK) $(2) >.venv/second-half.txt 2>&1 & second=$$!; trap 'kill $$second 2>/dev/null' EXIT INT TERM; \
 	$(PY) -m pytest $(QUICK) $(1); first=$$?; wait $$second; last=$$?; cat .venv/second-half.txt; exit $$((first + last))
 endef
 

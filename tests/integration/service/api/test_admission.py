@@ -104,6 +104,7 @@ async def locked(api: Api, *payments: Json) -> AsyncIterator[None]:
         yield
 
 
+@pytest.mark.long
 async def test_beyond_its_places_and_its_queue_it_refuses_early_and_says_that_nothing_was_done(api: Api) -> None:
     """Both places are taken by requests that wait for a lock."""
     stuck = [await api.register() for _ in range(2)]
@@ -126,6 +127,7 @@ async def test_beyond_its_places_and_its_queue_it_refuses_early_and_says_that_no
         assert [record["type"] for record in await api.records(payment)] == ["payment.registered"]
 
 
+@pytest.mark.long
 async def test_one_locked_payment_delays_no_other_however_many_ask_for_it(api: Api) -> None:
     stuck, other = await api.register(), await api.register()
 

@@ -237,7 +237,7 @@ async def test_a_client_reference_asked_for_twice_at_once_makes_one(api: Api) ->
     assert len({answer.json()["id"] for answer in answers}) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_what_does_not_come_through_in_five_seconds_is_in_flight_only_where_its_key_is(api: Api) -> None:
     """Somebody holds the payment's row; who waited in vain may ask again under the same key."""
     payment, key = await api.register(), uuid4().hex

@@ -13,7 +13,9 @@ from workflows.domain.model import MerchantContact
 from workflows.domain.policies.comparison import harsher_rules
 from workflows.domain.policies.form import parse_own_rules
 from workflows.domain.policies.merchants import Merchant, MerchantDetails
+from workflows.domain.policies.policy import Limits
 from workflows.domain.policies.verdicts import Allowed
+from workflows.domain.windows import Length, Unit
 
 SHOP = "automatic"  # as the payments of `factories` name it
 TWO_HOURS, THREE_HOURS = ({"anchor": "completed_at", "length": f"{hours} hours"} for hours in (2, 3))
@@ -61,6 +63,23 @@ def test_where_policy_refuses_its_strictest_terms_hold() -> None:
     assert verdict.effective_terms.second_approval_above == {"CNY": 7}
     assert verdict.effective_terms.verification.channels == frozenset({Channel.hotline})
     assert verdict.effective_terms.forfeit == frozenset()
+
+
+def test_where_policy_refuses_the_strictest_of_each_limit_holds() -> None:
+    often = {"requests_per_day": 3, "partial_refunds_max": 2, "partial_interval": "2 hours"}
+    seldom = {"requests_per_day": 5, "partial_refunds_max": 1, "partial_interval": "1 hours"}
+    terms = context(
+        [
+            {"name": "elsewhere", "when": {"merchant_id": "elsewhere"}, "route": "automatic", "limits": often},
+            {"name": "other", "when": {"merchant_id": "other"}, "route": "automatic", "limits": seldom},
+        ],
+        [{"name": "ours", "route": "automatic"}],
+    )
+
+    verdict = terms.verdict(replace(FACTS, merchant_id=SHOP), make.NOW)
+
+    assert isinstance(verdict, Allowed)
+    assert verdict.effective_terms.limits == Limits(requests_per_day=3, partial_refunds_max=1, partial_interval=Length(2, Unit.hours))
 
 
 @pytest.mark.parametrize(
