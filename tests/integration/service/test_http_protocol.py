@@ -125,6 +125,7 @@ async def test_a_whole_head_in_one_packet_keeps_to_the_limits_too() -> None:
     assert app.paths == []
 
 
+@pytest.mark.slow
 async def test_heads_at_the_limits_are_served() -> None:
     many = HEAD + b"a:b\r\n" * 99 + b"\r\n"
     large = HEAD + b"X-A: " + b"a" * 32_000 + b"\r\n\r\n"
@@ -189,6 +190,7 @@ async def test_earlier_requests_have_their_answers_before_a_refusal() -> None:
         assert app.paths == ["/slow", "/a"]
 
 
+@pytest.mark.slow
 async def test_only_so_many_requests_are_read_ahead_and_the_last_of_them_closes() -> None:
     app = Application()
 

@@ -29,8 +29,9 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def nodes(path: Path) -> Iterator[Any]:
-    return ast.walk(tree(path))
+@cache
+def nodes(path: Path) -> tuple[Any, ...]:
+    return tuple(ast.walk(tree(path)))
 
 
 def name(path: Path) -> str:

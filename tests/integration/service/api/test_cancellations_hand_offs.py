@@ -12,6 +12,8 @@ from tests.harness import SHOP, Api, Json, assert_problem, running
 from tests.integration.service.api.deciding import ABOVE, handed_off, later, moment, step, taken
 from tests.rails import RailProcess
 
+pytestmark = pytest.mark.slow  # each has a service of its own
+
 
 @pytest.fixture
 async def api(cluster: Cluster, rail: RailProcess, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:

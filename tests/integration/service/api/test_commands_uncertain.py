@@ -4,6 +4,8 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from service.app import create_app
 from tests.harness import Api, assert_problem, calling
 from workflows.commands import Runner
@@ -39,6 +41,7 @@ class Dying(Store):
         return await super().load(wanted)
 
 
+@pytest.mark.slow
 async def test_a_503_after_the_commit_says_that_it_is_not_certain_and_the_same_request_tells(api: Api) -> None:
     payment = await api.register(completed_at=None)
     path = f"/v1/payments/{payment['id']}/complete"

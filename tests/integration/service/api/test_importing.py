@@ -79,6 +79,7 @@ async def test_an_import_takes_the_good_lines_and_names_the_bad(api: Api) -> Non
     assert [(one["merchant_id"], one["amount"]) for one in found.json()["data"]] == [(SHOP, 10_000)]
 
 
+@pytest.mark.slow
 async def test_of_two_lines_with_one_reference_the_first_in_the_file_is_kept(api: Api) -> None:
     pairs = [api.terms() for _ in range(100)]
     lines = [line for first in pairs for line in (first, {"reference": first["reference"]}, first | {"amount": 1}, first)]

@@ -32,6 +32,7 @@ def orders() -> list[tuple[Json, list[Json]]]:
     return [(payment, often[payment["reference"]]) for payment in lines("payments.ndjson.gz") if payment["reference"] in often]
 
 
+@pytest.mark.slow
 async def test_up_to_eight_cancellations_of_a_real_order_sum_to_the_penny(api: Api, orders: list[tuple[Json, list[Json]]]) -> None:
     assert max(len(wishes) for _, wishes in orders) == 8
     for order, wishes in orders:

@@ -45,6 +45,7 @@ async def test_the_worst_that_a_living_worker_tells_of(api: Api) -> None:
     assert await gauge(api) == {'{rail="other"}': 1, '{rail="sandbox"}': 2}
 
 
+@pytest.mark.slow
 async def test_what_nobody_tells_of_any_more_is_gone(api: Api) -> None:
     await beat(api, told(api, "sandbox", "open", minutes=1))
     assert await gauge(api) == {'{rail="sandbox"}': 2}

@@ -175,6 +175,7 @@ async def test_every_list_can_be_walked(api: Api) -> None:
     assert [record["sequence"] for record in whole["/v1/records"][0]] == sequences[::-1]
 
 
+@pytest.mark.slow
 async def test_lists_are_fifty_long_and_at_most_two_hundred(api: Api) -> None:
     for _ in range(51):
         await api.register(wallet_id="fifty")

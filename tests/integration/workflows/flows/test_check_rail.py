@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from tests.harness import ScriptedCore
 from workflows.domain.enums import LegState
 from workflows.domain.legs import Leg
@@ -44,6 +46,7 @@ async def compare(core: ScriptedCore, *pages: Sequence[Moved]) -> InvariantResul
         return await check_rail(connection, "sandbox", all_pages(), asked)
 
 
+@pytest.mark.slow
 async def test_what_agrees_is_no_violation(core: ScriptedCore) -> None:
     found = await legs(core)
 
@@ -71,6 +74,7 @@ async def test_each_disagreement_is_named(core: ScriptedCore) -> None:
         assert words in result.examples[0]
 
 
+@pytest.mark.slow
 async def test_a_return_that_was_not_told_yet_is_waited_for(core: ScriptedCore) -> None:
     found = await legs(core)
     now: datetime = await core.pool.fetchval("select clock_timestamp()")

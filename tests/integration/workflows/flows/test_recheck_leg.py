@@ -117,6 +117,7 @@ async def test_the_last_chance_is_taken_however_patient_the_enquiries_are(core: 
     assert [leg.state for leg in await core.legs(payment)] == [LegState.returned]
 
 
+@pytest.mark.slow
 async def test_a_question_that_was_lost_is_put_again_and_one_that_is_over_is_not(core: ScriptedCore, owner: Any) -> None:
     over = await refunded(core, "ok/ok")
     await pass_days(core, 5)
@@ -137,6 +138,7 @@ async def test_a_question_that_was_lost_is_put_again_and_one_that_is_over_is_not
     assert min(due) > core.clock.now + DAY / 2, "and then by the schedule again"
 
 
+@pytest.mark.slow
 async def test_the_refunds_are_looked_at_some_at_a_time(core: ScriptedCore, owner: Any) -> None:
     for number in range(5):
         await refunded(core, f"ok/{number}")

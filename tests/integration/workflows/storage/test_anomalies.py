@@ -78,6 +78,7 @@ async def test_the_same_late_word_by_notification_and_by_query_is_one_anomaly(co
     assert await core.pool.fetchval("select count(*) from record where type = 'payment.anomaly'") == 1
 
 
+@pytest.mark.slow
 async def test_a_state_is_what_the_steps_make_of_it(core: ScriptedCore, database: Database) -> None:
     payment = await core.pay("p-1", settled=False)
     await core.fail(payment)
@@ -94,6 +95,7 @@ async def test_a_state_is_what_the_steps_make_of_it(core: ScriptedCore, database
     await no_violation(core, database)
 
 
+@pytest.mark.slow
 async def test_the_books_hold_after_an_adoption(core: ScriptedCore, database: Database) -> None:
     payment = await core.pay("p-1", sources=("ok", "decline"))
     await core.ask(payment)
@@ -108,6 +110,7 @@ async def test_the_books_hold_after_an_adoption(core: ScriptedCore, database: Da
     await no_violation(core, database)
 
 
+@pytest.mark.slow
 async def test_what_nobody_has_resolved_is_noticed_and_breaks_nothing(core: ScriptedCore, database: Database) -> None:
     for number, action in enumerate((None, None, NOTE, REFUND)):
         payment = await core.pay(f"p-{number}", settled=False)

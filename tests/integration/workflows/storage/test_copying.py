@@ -125,6 +125,7 @@ async def test_a_slow_reader_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, auto_loop_factory()], ids=["asyncio", "as it is served"])
+@pytest.mark.slow
 def test_a_connection_whose_copy_was_left_is_closed_or_of_use(cluster: Cluster, loop_factory: LoopFactory) -> None:
     """Wherever it is left: before the first piece was read, between two, or with the end of all that PostgreSQL says read already."""
     url = cluster.server.owner_url("postgres")

@@ -4,6 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
+import pytest
+
 from tests.factories import WALLET
 from tests.harness import ScriptedCore
 from workflows.clock_and_ids import new_id
@@ -90,6 +92,7 @@ async def test_texts_are_those_of_the_payment_and_of_the_cancellations_that_are_
     assert (await must_load(core, SnapshotQuery(payment_id=payment))).texts == ()
 
 
+@pytest.mark.slow
 async def test_the_newest_cancellations_are_named_oldest_first(core: ScriptedCore) -> None:
     payment = await core.pay("p-1")
     for _ in range(MANY):
