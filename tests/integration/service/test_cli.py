@@ -27,6 +27,16 @@ def test_what_is_wrong_is_told_without_a_traceback(monkeypatch: pytest.MonkeyPat
     assert "Traceback" not in done.stderr
 
 
+def test_a_command_waits_for_nothing_that_it_does_not_need(tmp_path: Path) -> None:
+    heavy = ("sqlalchemy", "sqlmodel", "fastapi", "aiohttp", "alembic", "holidays")
+    program = f"import sys, service.cli; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False, env=environment_for_child({}), cwd=tmp_path
+    )
+
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
+
+
 def test_the_tour_looks_where_it_is_told(tmp_path: Path) -> None:
     (tmp_path / "up.json").write_text('{"api": "http://127.0.0.1:1"}')
 

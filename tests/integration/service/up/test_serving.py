@@ -2,43 +2,23 @@
 
 import asyncio
 import json
+import logging
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from service.app import create_app
+from service.http_limits import HttpLimits
 from service.sandbox.server import create_app as create_rail
 from service.up import serving
 from tests.harness import Api, Json
+from tests.integration.http_server import Application, served
 
 OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
 WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 OFFERS = {"none": b"", "h2c": OFFER, "websocket": WEBSOCKET}
-
-
-class Server(uvicorn.Server):
-    """Runs within the test's own loop, and leaves the signals to pytest."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@asynccontextmanager
-async def served(app: serving.ASGIApplication) -> AsyncIterator[int]:
-    """The port at which our server answers for an application."""
-    listening = serving.listen("127.0.0.1", 0)
-    server = Server(serving.configuration(app))
-    running = asyncio.create_task(server.serve([listening]))
-    try:
-        yield listening.getsockname()[1]
-    finally:
-        server.should_exit = True
-        await running
 
 
 def exchange(port: int, *parts: bytes) -> list[tuple[int, Json]]:
@@ -81,7 +61,7 @@ class Sender:
 
 @pytest.fixture(scope="module")
 async def port(api: Api) -> AsyncIterator[int]:
-    async with served(create_app(api.settings, clock=api.clock)) as found:
+    async with served(create_app(api.settings, clock=api.clock), HttpLimits()) as found:
         yield found
 
 
@@ -183,8 +163,19 @@ async def test_the_rail_reads_what_came_with_an_offer(tmp_path: Path, offer: byt
     asked = {"rail_key": "k1", "payment_reference": "p1", "provider_reference": "ok", "amount": 42, "currency": "CNY"}
     sender = Sender("")
 
-    async with served(create_rail(tmp_path / "book.sqlite", notify_url=None, secret="")) as rail:
+    async with served(create_rail(tmp_path / "book.sqlite", notify_url=None, secret=""), HttpLimits()) as rail:
         done = await asyncio.to_thread(exchange, rail, sender.post("/sandbox/refunds", json.dumps(asked).encode(), offer=offer))
         empty = await asyncio.to_thread(exchange, rail, sender.chunked("/sandbox/refunds", offer=offer))
 
     assert [status for status, _ in done + empty] == [200, 400], (done, empty)
+
+
+def test_its_settings_leave_the_loggers_alone() -> None:
+    """What uvicorn logs goes where the service's own lines go; of calls it logs nothing."""
+    loggers = [logging.getLogger(name) for name in ("uvicorn", "uvicorn.error")]
+    before = [(one.level, one.propagate, list(one.handlers)) for one in loggers]
+
+    serving.configuration(Application())
+
+    assert [(one.level, one.propagate, list(one.handlers)) for one in loggers] == before
+    assert all(one.propagate for one in loggers)
