@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests import ROOT
 
 DOMAIN = sorted((ROOT / "workflows" / "domain").rglob("*.py"))
@@ -38,6 +40,7 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@pytest.mark.slow
 def test_no_floats_in_the_domain() -> None:
     assert [f"{name(path)}:{node.lineno}" for path in DOMAIN for node in nodes(path) if makes_a_float(node)] == []
 
@@ -70,6 +73,7 @@ def test_each_file_is_short_enough() -> None:
     assert {path: length for path, length in lengths.items() if length > LINES_PER_FILE_MAX} == {}
 
 
+@pytest.mark.slow
 def test_each_function_is_short_enough() -> None:
     lengths = {f"{name(path)}:{node.name}": (node.end_lineno or 0) - node.lineno + 1 for path in ALL for node in functions(path)}
 

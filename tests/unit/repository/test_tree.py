@@ -7,6 +7,8 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 from tests import ROOT
 
 TIERS = ("unit", "integration", "crash")
@@ -23,6 +25,7 @@ def test_each_test_is_named_for_code_at_its_place() -> None:
     assert strangers == [], "each is to be named test_<module>.py or test_<module>_<aspect>.py, in the directory of that module"
 
 
+@pytest.mark.slow
 def test_each_module_has_a_test_of_its_name() -> None:
     lacking = [
         str(path.relative_to(ROOT))

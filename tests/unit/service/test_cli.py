@@ -104,6 +104,7 @@ COMMANDS = ["up", "serve", "worker", "sandbox", "migrate", "token", "import", "r
 COMMANDS += ["database-url", "diagram", "settings", "policy", "policy lint", "policy publish"]
 
 
+@pytest.mark.slow
 def test_every_command_has_help(refundry: Refundry) -> None:
     for command in COMMANDS:
         done = refundry(*command.split(), "--help")

@@ -14,6 +14,8 @@ from service.api.routing import ApiRoute
 from service.api.types import Body
 from tests.unit.service.api.openapi_document import BY_NAME, ROUTES, accepts, described, resolved, schemas, whole
 
+pytestmark = pytest.mark.slow  # the document takes seconds to make
+
 
 def nodes(value: object) -> Iterator[dict[str, Any]]:
     if isinstance(value, dict):
@@ -25,7 +27,6 @@ def nodes(value: object) -> Iterator[dict[str, Any]]:
             yield from nodes(one)
 
 
-@pytest.mark.slow
 def test_it_is_valid_openapi_by_an_independent_judge_and_has_every_route() -> None:
     validate(json.loads(json.dumps(whole())))
 
@@ -126,7 +127,6 @@ def test_the_examples_of_bodies_are_accepted_by_the_schema_and_by_the_service() 
         parse_body(line.encode(), payments.RegisterPayment)
 
 
-@pytest.mark.slow
 def test_the_examples_of_members_fit_their_schemas() -> None:
     members = [(name, key, member) for name, schema in schemas().items() for key, member in schema.get("properties", {}).items()]
 

@@ -35,6 +35,7 @@ def test_a_cursor_leads_on_from_where_it_was_made() -> None:
     at=st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 -- hypothesis adds the zone
     last=st.uuids(),
 )
+@pytest.mark.slow
 def test_every_cursor_comes_back_and_needs_no_escaping(at: datetime, last: UUID) -> None:
     after = After(at, last)
     text = cursor.encode("refunds", after)

@@ -3,9 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from service.api.problems import PROBLEMS
 from service.api.routing import ApiRoute
 from tests.unit.service.api.openapi_document import ROUTES, described, validator
+
+pytestmark = pytest.mark.slow  # the document takes seconds to make
 
 
 def test_an_operation_names_every_problem_that_it_may_answer_with_and_shows_it() -> None:

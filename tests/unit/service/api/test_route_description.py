@@ -2,7 +2,11 @@
 
 import json
 
+import pytest
+
 from tests.unit.service.api.openapi_document import BY_NAME, ROUTES, described, resolved
+
+pytestmark = pytest.mark.slow  # the document takes seconds to make
 
 
 def test_an_operation_says_what_it_is_and_who_may_call_it() -> None:

@@ -3,6 +3,8 @@
 import json
 from datetime import UTC, datetime
 
+import pytest
+
 from service.api.models import payments
 from service.api.types import AMOUNT_MAX, Body
 from tests.unit.service.api.bodies import PAYMENT, errors_of, lines, payment_with
@@ -127,6 +129,7 @@ def test_metadata_is_twenty_short_strings() -> None:
 BODIES = sorted(Body.__subclasses__(), key=lambda model: model.__name__)
 
 
+@pytest.mark.slow
 def test_null_is_refused_wherever_a_member_may_be_left_out() -> None:
     """A client's null by accident must not ask for what leaving the member out means: all of it."""
     for model in BODIES:

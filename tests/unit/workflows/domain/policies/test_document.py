@@ -11,6 +11,7 @@ from workflows.domain.policies.document import policy_data, rules_data
 from workflows.domain.policies.form import PolicyInvalid, parse_own_rules, parse_policy, parse_rules
 
 
+@pytest.mark.slow
 def test_stored_rules_survive_the_way_to_the_database_and_back() -> None:
     for chance, _, rules in random_policies(4, 300):
         again = parse_rules(json.loads(json.dumps(rules_data(rules))))
